@@ -1,0 +1,51 @@
+# Everything a newcomer needs: `make demo` and `make test` work with nothing but Python 3.11+ and Make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PROTOS := $(shell find protos -name '*.proto')
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test lint proto proto-check bench lock clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.made: requirements.lock pyproject.toml clients/python/pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("piivault needs Python 3.11 or later; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+demo: $(VENV)/.made ## Tell the whole story on the real stack, in a temporary folder
+	$(BIN)/python -m examples.osh.demo
+
+dev: $(VENV)/.made ## Run the stack on this machine; state in .piivault/ (ARGS=--postgres for PostgreSQL)
+	$(BIN)/piivault dev $(ARGS)
+
+test: $(VENV)/.made ## Run the whole suite: real OpenBao, SQLite and PostgreSQL
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.made proto-check ## Check style, types, floors and protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	cd protos && ../$(BIN)/buf lint
+
+proto: $(VENV)/.made ## Generate the stubs from protos/ (they are checked in)
+	$(BIN)/python tools/generate_stubs.py
+
+proto-check: $(VENV)/.made
+	$(BIN)/python tools/generate_stubs.py --check
+
+bench: $(VENV)/.made ## Measure Reveal against a bare gRPC echo, as a ratio
+	$(BIN)/python -m tests.bench
+
+lock: $(VENV)/.made ## Choose versions anew; the lock has hashes and names no host
+	$(BIN)/uv pip compile --universal --upgrade --generate-hashes --no-emit-index-url --no-header --no-emit-package piivault \
+	  --python-version 3.11 --extra dev --group test --group lint --group build --quiet pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and what tools left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

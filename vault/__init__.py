@@ -1,0 +1,1 @@
+"""piivault's server: personal data in compartments that can't be joined."""

@@ -1,0 +1,137 @@
+"""Configuration: one TOML file, overridden by the environment, frozen once read.
+
+    settings = load(Path("piivault.toml"), os.environ)
+
+A variable PIIVAULT__SERVER__ADDRESS overrides `address` in `[server]`; two underscores
+lead and separate. Keys that nobody knows are refused. Paths are relative to the file's folder.
+Secrets stand in files of their own and are named here, never written here.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+
+from vault.names import NAME
+
+ENVIRONMENT_PREFIX = "PIIVAULT__"
+
+Role = Literal["worker", "broker", "control", "auditor"]
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the message says where and why, all faults at once."""
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    base = (info.context or {}).get("base")
+    return base / value if base and isinstance(value, str) else value
+
+
+File = Annotated[Path, BeforeValidator(_resolve)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Login(_Section):
+    """An AppRole login at the key server; both files are read anew at each login."""
+
+    role_id_file: File
+    secret_id_file: File
+
+
+class Server(_Section):
+    """The process: what it serves, where, and as whom."""
+
+    address: str = "127.0.0.1:8443"
+    roles: frozenset[Role]
+    development: bool = False
+    certificate: File
+    private_key: File
+    client_ca: File
+    default_deadline: Annotated[float, Field(gt=0, le=60)] = 5.0  # seconds, where the caller set none
+    find_per_second: Annotated[float, Field(gt=0)] = 10.0  # for each service and compartment
+
+
+class KeyServer(_Section):
+    """HashiCorp Vault or OpenBao."""
+
+    address: Annotated[str, Field(pattern=r"^https://")]  # a plaintext port is refused
+    ca: File
+    mount: str = "transit"
+    timeout: Annotated[float, Field(gt=0)] = 2.0  # seconds, a call
+
+
+class Database(_Section):
+    """Where rows are kept: `postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`."""
+
+    url: str
+    password_file: File | None = None
+
+
+class Officer(_Section):
+    """A person of the security or privacy team, by the key that signs editions."""
+
+    name: Annotated[str, Field(pattern=NAME.pattern)]
+    public_key: str  # ed25519, 32 bytes in base64url
+    spiffe: Annotated[str, Field(pattern=r"^spiffe://")] | None = None
+
+
+class Broker(_Section):
+    """The broker's own keys; never on a worker outside development."""
+
+    login: Login
+    pseudonym_key: str = "piivault-pseudonym"
+    capability_key: str = "piivault-capability"
+    capability_ttl: Annotated[int, Field(gt=0, le=24 * 3600)] = 900  # seconds
+
+
+class Compartment(_Section):
+    """One compartment as this process serves it."""
+
+    database: Database
+    login: Login
+    transit_key: str
+    key_soft_ttl: Annotated[float, Field(gt=0)] = 300.0  # seconds
+    key_hard_ttl: Annotated[float, Field(gt=0)] = 3600.0  # seconds
+
+
+class Settings(_Section):
+    """All of it."""
+
+    server: Server
+    key_server: KeyServer
+    control: Database
+    officers: tuple[Officer, ...]
+    capability_keys: tuple[str, ...] = ()  # ed25519 public keys, 32 bytes each in base64url
+    broker: Broker | None = None
+    compartments: Mapping[str, Compartment] = {}
+
+
+def load(file: Path, environment: Mapping[str, str]) -> Settings:
+    """Read, override and check; raise ConfigError with every fault in it."""
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"{file}: {e.strerror}. `piivault dev` writes one to start from.") from None
+    except ValueError as e:
+        raise ConfigError(f"{file}: {e}") from None
+    for name, value in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            _override(tree, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value)
+    try:
+        return Settings.model_validate(tree, context={"base": file.resolve().parent})
+    except ValidationError as e:
+        faults = (f"  {'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors(include_input=False))
+        raise ConfigError("\n".join([f"{file} can't be used:", *faults])) from None
+
+
+def _override(tree: dict[str, Any], path: list[str], value: str) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    old = tree.get(path[-1])
+    tree[path[-1]] = value.split(",") if isinstance(old, list) else value
