@@ -1,10 +1,11 @@
 """Generate the stubs from protos/: the API's into the SDK, the sealed formats' into the server.
 
-    python tools/generate_stubs.py            # write them (make proto)
-    python tools/generate_stubs.py --check    # fail if what is checked in differs (make lint)
+python tools/generate_stubs.py            # write them (make proto)
+python tools/generate_stubs.py --check    # fail if what is checked in differs (make lint)
 """
 
 import filecmp
+import os
 import sys
 import tempfile
 from importlib.resources import files
@@ -33,6 +34,8 @@ def generate(package: str, out: Path) -> None:
 
 def main() -> None:
     """Write the stubs, or compare them with what is checked in."""
+    # protoc finds its plugins on the path: those beside this interpreter
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     check = "--check" in sys.argv[1:]
     stale: list[str] = []
     for package, home in HOMES.items():

@@ -53,7 +53,9 @@ class Server(_Section):
     certificate: File
     private_key: File
     client_ca: File
-    default_deadline: Annotated[float, Field(gt=0, le=60)] = 5.0  # seconds, where the caller set none
+    default_deadline: Annotated[float, Field(gt=0, le=60)] = (
+        5.0  # seconds, where the caller set none
+    )
     find_per_second: Annotated[float, Field(gt=0)] = 10.0  # for each service and compartment
 
 
@@ -117,7 +119,9 @@ def load(file: Path, environment: Mapping[str, str]) -> Settings:
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as e:
-        raise ConfigError(f"{file}: {e.strerror}. `piivault dev` writes one to start from.") from None
+        raise ConfigError(
+            f"{file}: {e.strerror}. `piivault dev` writes one to start from."
+        ) from None
     except ValueError as e:
         raise ConfigError(f"{file}: {e}") from None
     for name, value in environment.items():
@@ -126,7 +130,9 @@ def load(file: Path, environment: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(tree, context={"base": file.resolve().parent})
     except ValidationError as e:
-        faults = (f"  {'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors(include_input=False))
+        faults = (
+            f"  {'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors(include_input=False)
+        )
         raise ConfigError("\n".join([f"{file} can't be used:", *faults])) from None
 
 

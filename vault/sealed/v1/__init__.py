@@ -1,0 +1,1 @@
+"""What lies inside the seals: messages generated from protos/vault/sealed/."""

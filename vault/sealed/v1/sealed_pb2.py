@@ -24,25 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvault/sealed/v1/sealed.proto\x12\x0fvault.sealed.v1\"\xc2\x01\n\x06Record\x12\x14\n\x0csubject_kind\x18\x01 \x01(\r\x12\x15\n\rregistered_at\x18\x02 \x01(\x03\x12*\n\x08\x63onsents\x18\x03 \x03(\x0b\x32\x18.vault.sealed.v1.Consent\x12\x12\n\nrestricted\x18\x04 \x01(\x08\x12\x12\n\naudit_salt\x18\x05 \x01(\x0c\x12&\n\x06\x66ields\x18\x06 \x03(\x0b\x32\x16.vault.sealed.v1.Field\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\"6\n\x05\x46ield\x12\x0b\n\x03uid\x18\x01 \x01(\r\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\x12\x0e\n\x06set_at\x18\x03 \x01(\x03\"\'\n\x05Value\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\"|\n\x07\x43onsent\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x15\n\rnotice_digest\x18\x04 \x01(\x0c\x12\x10\n\x08given_at\x18\x05 \x01(\x03\x12\x14\n\x0cwithdrawn_at\x18\x06 \x01(\x03\"\x9f\x02\n\nAuditEvent\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\t\x12)\n\x06\x66ields\x18\x07 \x03(\x0b\x32\x19.vault.sealed.v1.FieldUse\x12)\n\x07outcome\x18\x08 \x01(\x0e\x32\x18.vault.sealed.v1.Outcome\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x12\n\nrow_digest\x18\x0b \x01(\x0c\x12\x11\n\trecipient\x18\x0c \x01(\t\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\"%\n\x08\x46ieldUse\x12\x0b\n\x03uid\x18\x01 \x01(\r\x12\x0c\n\x04\x66orm\x18\x02 \x01(\r*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_ALLOWED\x10\x01\x12\x12\n\x0eOUTCOME_DENIED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvault/sealed/v1/sealed.proto\x12\x0fvault.sealed.v1\"\xb1\x01\n\x06Record\x12\x14\n\x0csubject_kind\x18\x01 \x01(\r\x12\x15\n\rregistered_at\x18\x02 \x01(\x03\x12*\n\x08\x63onsents\x18\x03 \x03(\x0b\x32\x18.vault.sealed.v1.Consent\x12\x12\n\nrestricted\x18\x04 \x01(\x08\x12\x12\n\naudit_salt\x18\x05 \x01(\x0c\x12&\n\x06\x66ields\x18\x06 \x03(\x0b\x32\x16.vault.sealed.v1.Field\"D\n\x05\x46ield\x12\x0b\n\x03uid\x18\x01 \x01(\r\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\x12\x0e\n\x06set_at\x18\x03 \x01(\x03\x12\x0c\n\x04type\x18\x04 \x01(\t\"|\n\x07\x43onsent\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x15\n\rnotice_digest\x18\x04 \x01(\x0c\x12\x10\n\x08given_at\x18\x05 \x01(\x03\x12\x14\n\x0cwithdrawn_at\x18\x06 \x01(\x03\"\x8e\x02\n\nAuditEvent\x12\n\n\x02\x61t\x18\x01 \x01(\x03\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\t\x12)\n\x06\x66ields\x18\x07 \x03(\x0b\x32\x19.vault.sealed.v1.FieldUse\x12)\n\x07outcome\x18\x08 \x01(\x0e\x32\x18.vault.sealed.v1.Outcome\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x12\n\nrow_digest\x18\x0b \x01(\x0c\x12\x11\n\trecipient\x18\x0c \x01(\t\"%\n\x08\x46ieldUse\x12\x0b\n\x03uid\x18\x01 \x01(\r\x12\x0c\n\x04\x66orm\x18\x02 \x01(\r*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_ALLOWED\x10\x01\x12\x12\n\x0eOUTCOME_DENIED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vault.sealed.v1.sealed_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=798
-  _globals['_OUTCOME']._serialized_end=893
+  _globals['_OUTCOME']._serialized_start=737
+  _globals['_OUTCOME']._serialized_end=832
   _globals['_RECORD']._serialized_start=50
-  _globals['_RECORD']._serialized_end=244
-  _globals['_FIELD']._serialized_start=246
-  _globals['_FIELD']._serialized_end=300
-  _globals['_VALUE']._serialized_start=302
-  _globals['_VALUE']._serialized_end=341
-  _globals['_CONSENT']._serialized_start=343
-  _globals['_CONSENT']._serialized_end=467
-  _globals['_AUDITEVENT']._serialized_start=470
-  _globals['_AUDITEVENT']._serialized_end=757
-  _globals['_FIELDUSE']._serialized_start=759
-  _globals['_FIELDUSE']._serialized_end=796
+  _globals['_RECORD']._serialized_end=227
+  _globals['_FIELD']._serialized_start=229
+  _globals['_FIELD']._serialized_end=297
+  _globals['_CONSENT']._serialized_start=299
+  _globals['_CONSENT']._serialized_end=423
+  _globals['_AUDITEVENT']._serialized_start=426
+  _globals['_AUDITEVENT']._serialized_end=696
+  _globals['_FIELDUSE']._serialized_start=698
+  _globals['_FIELDUSE']._serialized_end=735
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,68 @@
+"""The SDK of piivault, the personal-data vault whose compartments can't be joined.
+
+The portal faces the person, so it acts for them:
+
+    import piivault
+
+    root = piivault.new_root()                   # kept by the portal, beside the account
+    with piivault.Client.from_env() as vault:
+        notices = vault.notices("accounts", "ky")
+        consents = [notice.accept() for notice in notices if notice.consent_needed]
+        person = vault.subject(root)
+        person.register("accounts", {"first_name": "Айгүл", …}, consents)
+        pseudonym = person.pseudonym("accounts")  # what the orders service may know
+
+The orders service reads what its purpose sees, and nothing else:
+
+    with piivault.Client.from_env() as vault:
+        accounts = vault.compartment("accounts", purpose="services")
+        got = accounts.reveal(pseudonym, ["first_name", "phone"])
+        send(got["phone"].expose())              # a Secret: its repr is redacted
+
+`AsyncClient` is the same, awaited. `piivault.errors` draws the tree of what can go wrong.
+The generated messages are in `piivault.v1`.
+"""
+
+from piivault._certificate import TLS
+from piivault._types import (
+    Consent,
+    ConsentState,
+    Description,
+    FieldDescription,
+    Form,
+    Notice,
+    Revealed,
+    RevealedItem,
+    RootId,
+    Secret,
+    SubjectKind,
+    SubjectView,
+    new_root,
+)
+from piivault.aio import AsyncClient, AsyncCompartmentClient, AsyncSubject
+from piivault.client import Client, CompartmentClient, Subject
+from piivault.errors import PiivaultError
+
+__all__ = [
+    "AsyncClient",
+    "AsyncCompartmentClient",
+    "AsyncSubject",
+    "Client",
+    "CompartmentClient",
+    "Consent",
+    "ConsentState",
+    "Description",
+    "FieldDescription",
+    "Form",
+    "Notice",
+    "PiivaultError",
+    "Revealed",
+    "RevealedItem",
+    "RootId",
+    "Secret",
+    "Subject",
+    "SubjectKind",
+    "SubjectView",
+    "TLS",
+    "new_root",
+]

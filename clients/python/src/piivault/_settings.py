@@ -1,0 +1,113 @@
+"""What a client must know before its first call: where, as whom, and how long to wait.
+
+PIIVAULT_ADDRESS                     host:port of the server
+PIIVAULT_CA                          the file of the CA that the server is known by
+PIIVAULT_CERTIFICATE                 the file of this service's certificate
+PIIVAULT_PRIVATE_KEY                 the file of its private key
+PIIVAULT_TIMEOUT                     seconds a call, 2 by default
+PIIVAULT_CONNECTIONS                 connections an address, 1 by default
+PIIVAULT_BROKER_ADDRESS              where the broker is, if elsewhere
+PIIVAULT_COMPARTMENT_<NAME>_ADDRESS  where one compartment's worker is, if elsewhere
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from piivault._certificate import TLS
+from piivault.errors import ConfigurationError
+
+DEFAULT_TIMEOUT = 2.0
+LONGEST_TIMEOUT = 60.0
+
+_REQUIRED = ("PIIVAULT_ADDRESS", "PIIVAULT_CA", "PIIVAULT_CERTIFICATE", "PIIVAULT_PRIVATE_KEY")
+_COMPARTMENT = re.compile(r"PIIVAULT_COMPARTMENT_([A-Z0-9_]+)_ADDRESS")
+_HOST_AND_PORT = re.compile(r"[^/\s]+:[0-9]{1,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a client is opened with, checked."""
+
+    address: str
+    tls: TLS
+    timeout: float = DEFAULT_TIMEOUT
+    connections: int = 1
+    broker_address: str | None = None
+    compartment_addresses: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_timeout(self.timeout)
+        if self.connections < 1:
+            raise ConfigurationError("connections must be at least 1.")
+        for address in (self.address, self.address_of(None), *self.compartment_addresses.values()):
+            if not _HOST_AND_PORT.fullmatch(address):
+                raise ConfigurationError(
+                    "An address is written host:port, such as vault.example.kg:8443 "
+                    "(no https://, no path)."
+                )
+        known = {_key(name): address for name, address in self.compartment_addresses.items()}
+        object.__setattr__(self, "compartment_addresses", known)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the variables above; raise ConfigurationError that names what is missing."""
+        missing = [name for name in _REQUIRED if not environ.get(name)]
+        if missing:
+            raise ConfigurationError(
+                f"Not set in the environment: {', '.join(missing)}. `piivault dev` writes an env "
+                "file for every service: `. .piivault/env/portal.env` sets them for the portal."
+            )
+        address, ca, certificate, private_key = (environ[name] for name in _REQUIRED)
+        found = ((_COMPARTMENT.fullmatch(name), value) for name, value in environ.items())
+        return cls(
+            address=address,
+            tls=TLS(ca=ca, certificate=certificate, private_key=private_key),
+            timeout=_number(environ, "PIIVAULT_TIMEOUT", DEFAULT_TIMEOUT),
+            connections=int(_number(environ, "PIIVAULT_CONNECTIONS", 1)),
+            broker_address=environ.get("PIIVAULT_BROKER_ADDRESS"),
+            compartment_addresses={match[1]: value for match, value in found if match},
+        )
+
+    def address_of(self, compartment: str | None) -> str:
+        """Where the compartment's worker is; where the broker is for None."""
+        if compartment is None:
+            return self.broker_address or self.address
+        return self.compartment_addresses.get(_key(compartment), self.address)
+
+
+def check_timeout(seconds: float) -> float:
+    """Return it; raise ConfigurationError unless it is above 0 and at most 60."""
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise ConfigurationError(
+            f"A timeout is above 0 and at most {LONGEST_TIMEOUT:g} seconds: no call waits forever."
+        )
+    return seconds
+
+
+class Deadline:
+    """When a method must be done, all its calls and their retries together."""
+
+    __slots__ = ("_ends", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = check_timeout(seconds)
+        self._ends = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that are left, never below 0."""
+        return max(0.0, self._ends - time.monotonic())
+
+
+def _key(compartment: str) -> str:
+    """Write a compartment's name as environment variables do."""
+    return compartment.upper().replace("-", "_")
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return float(environ.get(name) or default)
+    except ValueError:
+        raise ConfigurationError(f"{name} must be a number.") from None

@@ -1,0 +1,141 @@
+"""A hash chain a writer: each event holds the hash of the one before.
+
+    hash = SHA-256(label, compartment uuid, writer, sequence, previous hash, token, sealed body)
+
+The chain runs over sealed bytes, so that verifying needs no key. A writer is one run of one
+process in one compartment: 16 random bytes. Its first event's previous hash is that of the
+writer's name.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from vault.audit.event import Event
+from vault.crypto import padding
+from vault.crypto.envelope import KEY_ID_BYTES, Kind, key_id, seal, unseal
+from vault.crypto.primitives import digest
+from vault.sealed.v1 import sealed_pb2
+
+WRITER_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A stored event."""
+
+    writer: bytes
+    sequence: int
+    previous: bytes
+    token: bytes
+    sealed: bytes = field(repr=False)
+
+    @property
+    def key_version(self) -> int:
+        """The version of the audit-data key that it is sealed under."""
+        return int.from_bytes(key_id(self.sealed), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Where a chain doesn't hold."""
+
+    writer: bytes
+    sequence: int
+    what: str
+
+
+def first(compartment: bytes, writer: bytes) -> bytes:
+    """Return what a writer's first event has for its previous hash."""
+    return digest(b"piivault/v1/audit-writer", compartment, writer)
+
+
+def hash_of(compartment: bytes, link: Link) -> bytes:
+    """Return the hash that the next event must hold."""
+    return digest(
+        b"piivault/v1/audit-event",
+        compartment,
+        link.writer,
+        link.sequence.to_bytes(8, "big"),
+        link.previous,
+        link.token,
+        link.sealed,
+    )
+
+
+def seal_event(key: bytes, version: int, compartment: bytes, link: Link, event: Event) -> Link:
+    """Return the link with the event sealed into its place."""
+    body = event.to_message().SerializeToString()
+    padded = padding.pad(body, padding.step_size(len(body), padding.AUDIT_STEP))
+    version_id = version.to_bytes(KEY_ID_BYTES, "big")
+    sealed = seal(key, Kind.AUDIT, version_id, _place(compartment, link), padded)
+    return Link(link.writer, link.sequence, link.previous, link.token, sealed)
+
+
+def open_event(key: bytes, compartment: bytes, link: Link) -> sealed_pb2.AuditEvent:
+    """Open a stored event; raise DamagedError if it isn't the one written at its place."""
+    padded = unseal(key, Kind.AUDIT, _place(compartment, link), link.sealed)
+    return sealed_pb2.AuditEvent.FromString(padding.unpad(padded))
+
+
+def verify(compartment: bytes, links: Iterable[Link]) -> Iterator[Break]:
+    """Check chains, given their links sorted by writer and sequence; yield each break.
+
+    Finds what was changed, put in, taken out or moved within what is there. A tail that was
+    cut off, or a whole writer, takes a shipped checkpoint to notice.
+    """
+    expected: tuple[bytes, int, bytes] | None = None
+    for link in links:
+        if expected is None or link.writer != expected[0]:
+            expected = (link.writer, 0, first(compartment, link.writer))
+        if link.sequence != expected[1]:
+            yield Break(link.writer, expected[1], "events are missing before this one")
+        elif link.previous != expected[2]:
+            yield Break(link.writer, link.sequence, "doesn't follow from the event before it")
+        expected = (link.writer, link.sequence + 1, hash_of(compartment, link))
+
+
+class Chain:
+    """This process's chain in one compartment, as `store.commit` extends it.
+
+    `key` returns the audit-data key and its version.
+    """
+
+    def __init__(self, compartment: bytes, key: Callable[[], Awaitable[tuple[bytes, int]]]) -> None:
+        self._compartment = compartment
+        self._ask = key
+        self._key: tuple[bytes, int] = (b"", 0)
+        self._next: tuple[int, bytes]  # sequence and previous hash of the next event
+        self._begin()
+
+    async def ready(self) -> None:
+        """Have the audit-data key at hand."""
+        self._key = await self._ask()
+
+    def extend(self, events: Sequence[Event]) -> list[dict[str, object]]:
+        """Seal events into their places behind the last settled one; return their rows."""
+        sequence, previous = self._next
+        rows: list[dict[str, object]] = []
+        for event in events:
+            place = Link(self._writer, sequence, previous, event.token, b"")
+            link = seal_event(*self._key, self._compartment, place, event)
+            rows.append({name: getattr(link, name) for name in Link.__slots__})
+            sequence, previous = sequence + 1, hash_of(self._compartment, link)
+        self._proposed = (sequence, previous)
+        return rows
+
+    def settle(self) -> None:
+        """The last rows are durable: go on from them."""
+        self._next = self._proposed
+
+    def abandon(self) -> None:
+        """Nobody knows whether the last rows are durable: begin a new writer's chain."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._writer = os.urandom(WRITER_BYTES)
+        self._next = self._proposed = (0, first(self._compartment, self._writer))
+
+
+def _place(compartment: bytes, link: Link) -> tuple[bytes, bytes, bytes]:
+    return (compartment, link.writer, link.sequence.to_bytes(8, "big"))

@@ -1,0 +1,66 @@
+"""An audit event: what was asked, by whom, for what purpose, and what became of it."""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from vault.crypto.primitives import mac
+from vault.sealed.v1 import sealed_pb2
+
+TOKEN_BYTES = 16
+_DAY = 24 * 3600
+
+ALLOWED = sealed_pb2.OUTCOME_ALLOWED
+DENIED = sealed_pb2.OUTCOME_DENIED
+FAILED = sealed_pb2.OUTCOME_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. It names no subject: `token` finds it again while the subject's record lives."""
+
+    edition: int
+    service: str
+    owner: str
+    purpose: str
+    operation: str
+    request_id: str
+    outcome: sealed_pb2.Outcome.ValueType
+    reason: str = ""
+    uses: tuple[tuple[int, int], ...] = ()  # field uid, form
+    row_digest: bytes = b""
+    recipient: str = ""
+    token: bytes = field(default_factory=lambda: os.urandom(TOKEN_BYTES), repr=False)
+    at: int = field(default_factory=lambda: time.time_ns() // 1000)  # microseconds since 1970
+
+    def refused(self, outcome: sealed_pb2.Outcome.ValueType, reason: str) -> Self:
+        """Return the event for the same request with another outcome; nothing changed."""
+        return replace(self, outcome=outcome, reason=reason, row_digest=b"")
+
+    def to_message(self) -> sealed_pb2.AuditEvent:
+        """Return what is sealed."""
+        return sealed_pb2.AuditEvent(
+            at=self.at,
+            edition=self.edition,
+            service=self.service,
+            owner=self.owner,
+            purpose=self.purpose,
+            operation=self.operation,
+            fields=[sealed_pb2.FieldUse(uid=uid, form=form) for uid, form in self.uses],
+            outcome=self.outcome,
+            reason=self.reason,
+            request_id=self.request_id,
+            row_digest=self.row_digest,
+            recipient=self.recipient,
+        )
+
+
+def token(salt: bytes, at: int) -> bytes:
+    """Return the token of a subject's events on one day (UTC): keyed by a salt in their record.
+
+    Without the salt it is noise, like the token of an event that met no record. It changes
+    daily, so that the trail alone doesn't show whose events are whose over time.
+    """
+    day = at // 1_000_000 // _DAY
+    return mac(salt, b"piivault/v1/audit-token", day.to_bytes(4, "big"))[:TOKEN_BYTES]

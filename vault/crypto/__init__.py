@@ -1,0 +1,1 @@
+"""Sealing, blind index, padding, pseudonyms and capabilities. Pure: no I/O, no policy."""

@@ -1,0 +1,63 @@
+"""Envelope v1: how bytes are sealed at rest.
+
+    version 1 | suite 1 | flags 1 | key id 8 | nonce 12 | ciphertext | tag 16
+
+The associated data binds an envelope to its place: kind and header, then the place's parts,
+each with its length in front, in a fixed order for each kind:
+
+    record     compartment uuid, pseudonym, row version
+    field      compartment uuid, pseudonym, row version, field uid, field type
+    data key   compartment uuid, pseudonym
+    audit      compartment uuid, writer, sequence
+
+No purpose and no KEK version: those may change while the bytes stay. Vectors that every
+later release opens: tests/vectors/envelope_v1.json.
+"""
+
+from enum import Enum
+
+from vault.crypto import primitives
+from vault.crypto.primitives import DamagedError, join
+
+VERSION = 1
+SUITE_AES_256_GCM = 1
+FLAGS = 0
+KEY_ID_BYTES = 8
+_HEADER_BYTES = 3 + KEY_ID_BYTES
+OVERHEAD = _HEADER_BYTES + primitives.NONCE_BYTES + primitives.TAG_BYTES  # 39
+
+
+class Kind(Enum):
+    """What an envelope holds."""
+
+    RECORD = b"record"
+    FIELD = b"field"
+    DATA_KEY = b"data-key"
+    AUDIT = b"audit"
+
+
+def seal(
+    key: bytes, kind: Kind, key_id: bytes, place: tuple[bytes, ...], plaintext: bytes
+) -> bytes:
+    """Seal `plaintext` for one place under a 32-byte key whose id is `key_id` (8 bytes)."""
+    header = bytes((VERSION, SUITE_AES_256_GCM, FLAGS)) + key_id
+    return header + primitives.encrypt(key, plaintext, join(kind.value, header, *place))
+
+
+def unseal(key: bytes, kind: Kind, place: tuple[bytes, ...], envelope: bytes) -> bytes:
+    """Open an envelope at its place; raise DamagedError if it isn't the one sealed there."""
+    header = envelope[:_HEADER_BYTES]
+    key_id(envelope)  # refuses other versions, suites and flags by name
+    return primitives.decrypt(key, envelope[_HEADER_BYTES:], join(kind.value, header, *place))
+
+
+def key_id(envelope: bytes) -> bytes:
+    """Return the id of the key that an envelope names; raise DamagedError for another format.
+
+    The id is only a look-up until `unseal` has authenticated it.
+    """
+    if len(envelope) < OVERHEAD:
+        raise DamagedError("too short for an envelope")
+    if tuple(envelope[:3]) != (VERSION, SUITE_AES_256_GCM, FLAGS):
+        raise DamagedError("an envelope of an unknown version, suite or flags")
+    return envelope[3:_HEADER_BYTES]

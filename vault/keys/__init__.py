@@ -1,0 +1,1 @@
+"""The keyring of a compartment, and the key server behind it."""

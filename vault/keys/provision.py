@@ -1,0 +1,147 @@
+"""Set a key server up: Transit keys, one policy and one AppRole for each process.
+
+    ids = provision(admin, ["accounts", "orders"])
+    ids["piivault-worker-accounts"].role_id
+
+Everything may be run again: what is there is checked, what is missing is made, nothing is
+changed that others rely on. Processes may use keys (`update`), never make them (`create`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from vault.keys.errors import KeyNotFound, KeyServerError
+from vault.keys.transit import Transit
+
+PSEUDONYM_KEY = "piivault-pseudonym"
+CAPABILITY_KEY = "piivault-capability"
+AUDIT_KEY = "piivault-audit"
+BROKER = "piivault-broker"
+AUDITOR = "piivault-auditor"
+
+TOKEN_TTL = 3600  # seconds; renewed at two thirds
+TOKEN_MAX_TTL = 24 * 3600  # seconds; then a new login
+
+_KEYS = {
+    # Derived: the context of each call decides what it can open. HMAC and ed25519 keys can do
+    # nothing but what their names say.
+    "compartment": {"type": "aes256-gcm96", "derived": True},
+    "hmac": {"type": "hmac", "derived": False, "key_size": 32},
+    "signing": {"type": "ed25519", "derived": False},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AppRoleIds:
+    """What a process logs in with."""
+
+    role_id: str
+    secret_id: str = field(repr=False)
+
+
+def transit_key(compartment: str) -> str:
+    """Name the Transit key of a compartment."""
+    return f"piivault-{compartment}"
+
+
+def worker(compartment: str) -> str:
+    """Name the AppRole and the policy of the worker of a compartment."""
+    return f"piivault-worker-{compartment}"
+
+
+def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, str]:
+    """Write the key-server policy (HCL) of every process, by its name. Pure."""
+    written = {worker(c): worker_policy(transit_key(c), mount) for c in compartments}
+    written[BROKER] = _policy(
+        {
+            f"{mount}/hmac/{PSEUDONYM_KEY}": "update",
+            f"{mount}/sign/{CAPABILITY_KEY}": "update",
+            f"{mount}/keys/{CAPABILITY_KEY}": "read",
+        }
+    )
+    written[AUDITOR] = _policy(
+        {f"{mount}/sign/{AUDIT_KEY}": "update", f"{mount}/keys/{AUDIT_KEY}": "read"}
+    )
+    return written
+
+
+def worker_policy(key: str, mount: str = "transit") -> str:
+    """Let a worker draw, wrap and unwrap under one key; nothing else."""
+    uses = ("datakey/wrapped", "encrypt", "decrypt")
+    return _policy({f"{mount}/{use}/{key}": "update" for use in uses})
+
+
+def provision(
+    admin: Transit, compartments: Iterable[str], known: Mapping[str, str] | None = None
+) -> dict[str, AppRoleIds]:
+    """Set up everything and return what each process logs in with, by AppRole.
+
+    `known` maps an AppRole to a secret id that it has already: kept if it still holds. Raises
+    KeyServerError where something is in the way; nothing is overwritten then.
+    """
+    compartments = tuple(compartments)
+    wanted = {transit_key(c): "compartment" for c in compartments}
+    own = {PSEUDONYM_KEY: "hmac", CAPABILITY_KEY: "signing", AUDIT_KEY: "signing"}
+    if taken := wanted.keys() & own.keys():
+        raise KeyServerError(
+            f"a compartment's key would be called {min(taken)}, which is piivault's own."
+            " Give the compartment another name."
+        )
+    _mount(admin)
+    for key, kind in (wanted | own).items():
+        _key(admin, key, kind)
+    ids = {}
+    for name, policy in policies(compartments, admin.mount).items():
+        admin.write(f"sys/policies/acl/{name}", policy=policy)
+        ids[name] = _app_role(admin, name, (known or {}).get(name))
+    return ids
+
+
+def _policy(rules: Mapping[str, str]) -> str:
+    """HCL, with the right to keep one's own token; the default policy is left out."""
+    own = {"auth/token/renew-self": "update", "auth/token/revoke-self": "update"}
+    blocks = (f'path "{p}" {{\n  capabilities = ["{c}"]\n}}\n' for p, c in {**rules, **own}.items())
+    return "\n".join(blocks)
+
+
+def _mount(admin: Transit) -> None:
+    if f"{admin.mount}/" not in admin.read("sys/mounts")["data"]:
+        admin.write(f"sys/mounts/{admin.mount}", type="transit")
+    # A second lock on the door: even a login with `create` makes no key by encrypting.
+    admin.write(f"{admin.mount}/config/keys", disable_upsert=True)
+    if "approle/" not in admin.read("sys/auth")["data"]:
+        admin.write("sys/auth/approle", type="approle")
+
+
+def _key(admin: Transit, key: str, kind: str) -> None:
+    path, wanted = f"{admin.mount}/keys/{key}", _KEYS[kind]
+    try:
+        found = admin.read(path)["data"]
+    except KeyNotFound:  # confirmed: only then is a key made
+        admin.write(path, exportable=False, allow_plaintext_backup=False, **wanted)
+        found = admin.read(path)["data"]
+    safe = {"exportable": False, "allow_plaintext_backup": False, "deletion_allowed": False}
+    expected = {"type": wanted["type"], "derived": wanted["derived"], **safe}
+    differing = [name for name, value in expected.items() if found.get(name) != value]
+    if differing:
+        raise KeyServerError(
+            f"the key {key} is there, but not as it should be: {', '.join(differing)}."
+            " Find out who made it; take another mount if it isn't piivault's."
+        )
+
+
+def _app_role(admin: Transit, name: str, known: str | None) -> AppRoleIds:
+    path = f"auth/approle/role/{name}"
+    admin.write(
+        path,
+        token_policies=[name],
+        token_no_default_policy=True,
+        token_ttl=TOKEN_TTL,
+        token_max_ttl=TOKEN_MAX_TTL,
+        token_type="service",  # noqa: S106 - batch tokens can't be renewed
+        secret_id_num_uses=0,
+    )
+    role_id = admin.read(f"{path}/role-id")["data"]["role_id"]
+    if known and admin.write(f"{path}/secret-id/lookup", secret_id=known).get("data"):
+        return AppRoleIds(role_id, known)
+    return AppRoleIds(role_id, admin.write(f"{path}/secret-id")["data"]["secret_id"])

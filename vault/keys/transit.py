@@ -1,0 +1,298 @@
+"""The key server (HashiCorp Vault or OpenBao): the only module that speaks to it.
+
+    transit = Transit("https://127.0.0.1:8200", ca=Path("ca.pem"), login=AppRole(role, secret))
+    wrapped = transit.new_wrapped_key("piivault-accounts", context)
+    key = transit.unwrap("piivault-accounts", wrapped, context)
+
+Every call blocks: use `asyncio.to_thread`. A Transit may be shared by threads.
+
+hvac's exceptions can carry plaintext. They end in `_call`: what leaves it is ours, names the
+operation and the key, and has no cause, no context and no value in it (`vault.keys.errors`).
+"""
+
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from hvac import adapters, exceptions
+from hvac.api import secrets_engines
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException, SSLError, Timeout
+
+from vault.keys.errors import (
+    KeyNotFound,
+    KeyServerError,
+    KeyServerForbidden,
+    KeyServerUnavailable,
+    WrappedKeyRejected,
+)
+from vault.keys.login import AppRole, Token
+
+__all__ = ["AppRole", "Token", "Transit"]
+
+T = TypeVar("T")
+
+CONNECTIONS = 16  # kept open; more calls at once open more and close them again
+
+
+class Transit:
+    """Keys of one Transit mount, used under one login.
+
+    Logs in at the first call, renews at two thirds of the token's life, logs in anew when that
+    isn't granted. `timeout` is in seconds, for connecting and for each answer. Nothing is taken
+    from the environment: no proxy, no VAULT_TOKEN, no ~/.vault-token.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        ca: Path,
+        login: AppRole | Token,
+        mount: str = "transit",
+        timeout: float = 2.0,
+    ) -> None:
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(ca)
+        session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
+        self.address = address
+        self.mount = mount
+        self._login = login
+        self._http = adapters.JSONAdapter(
+            base_uri=address, session=session, timeout=timeout, allow_redirects=False
+        )
+        self._transit = secrets_engines.Transit(adapter=self._http)
+        self._lock = threading.Lock()  # one login at a time; guards the three below
+        self._renew_at = 0.0  # on the monotonic clock
+        self._ttl = 0.0
+        if isinstance(login, Token):
+            self._http.token, self._renew_at = login.token, float("inf")
+
+    def close(self) -> None:
+        """Close the connections. The token isn't revoked: it ends by itself."""
+        self._http.close()
+
+    # Keys in use: documented alike for HashiCorp Vault and OpenBao.
+
+    def new_wrapped_key(self, key: str, context: bytes) -> str:
+        """Draw 256 random bits and return them wrapped: the key server keeps the plain ones."""
+        method = partial(self._transit.generate_data_key, key_type="wrapped", bits=256)
+        fields = {"context": _text(context)}
+        return self._use("draw a wrapped key with", key, method, fields, _ciphertext)
+
+    def unwrap(self, key: str, wrapped: str, context: bytes) -> bytes:
+        """Return the bits that `new_wrapped_key` drew (32 bytes); else raise WrappedKeyRejected."""
+        return self._open("unwrap a key with", key, wrapped, context)
+
+    def encrypt(self, key: str, plaintext: bytes, context: bytes) -> str:
+        """Encrypt under the newest version of the key and what is derived from it for `context`."""
+        fields = {"plaintext": _text(plaintext), "context": _text(context)}
+        return self._use("encrypt with", key, self._transit.encrypt_data, fields, _ciphertext)
+
+    def decrypt(self, key: str, ciphertext: str, context: bytes) -> bytes:
+        """Return what `encrypt` was given; else raise WrappedKeyRejected."""
+        return self._open("decrypt with", key, ciphertext, context)
+
+    def hmac(self, key: str, data: bytes) -> bytes:
+        """HMAC-SHA-256 under version 1 of the key, whatever was rotated since: 32 bytes."""
+        method = partial(self._transit.generate_hmac, key_version=1, algorithm="sha2-256")
+        fields = {"hash_input": _text(data)}
+        return self._use("compute an HMAC with", key, method, fields, _after_prefix("hmac"))
+
+    def sign(self, key: str, data: bytes) -> bytes:
+        """Sign with the newest version of an ed25519 key: 64 bytes."""
+        fields = {"hash_input": _text(data)}
+        parse = _after_prefix("signature")
+        return self._use("sign with", key, self._transit.sign_data, fields, parse)
+
+    def public_keys(self, key: str) -> dict[int, bytes]:
+        """Return the public keys (32 bytes each) of an ed25519 key, by version."""
+
+        def parse(data: dict[str, Any]) -> dict[int, bytes]:
+            return {int(v): b64decode(k["public_key"]) for v, k in data["keys"].items()}
+
+        return self._use("read the public keys of", key, self._transit.read_key, {}, parse)
+
+    def _open(self, operation: str, key: str, ciphertext: str, context: bytes) -> bytes:
+        fields = {"ciphertext": ciphertext, "context": _text(context)}
+        method = self._transit.decrypt_data
+        return self._use(operation, key, method, fields, _plaintext, invalid=WrappedKeyRejected)
+
+    def _use(
+        self,
+        operation: str,
+        key: str,
+        method: Callable[..., Any],
+        fields: Mapping[str, str],
+        parse: Callable[[dict[str, Any]], T],
+        invalid: type[KeyServerError] = KeyServerError,
+    ) -> T:
+        """Call hvac's method with a key and parse what it answers."""
+
+        def send() -> T:
+            return parse(method(name=key, mount_point=self.mount, **fields)["data"])
+
+        return self._call(operation, key, send, invalid)
+
+    # What setting up needs: any path, the whole answer.
+
+    def read(self, path: str) -> dict[str, Any]:
+        """Read a path below /v1/; raise KeyNotFound if nothing is there."""
+        return self._call("read", path, lambda: _body(self._http.get("/v1/" + path)))
+
+    def write(self, path: str, /, **fields: Any) -> dict[str, Any]:
+        """Write a path below /v1/ and return the answer, which may be empty."""
+        return self._call("write", path, lambda: _body(self._http.post("/v1/" + path, json=fields)))
+
+    def delete(self, path: str) -> None:
+        """Delete a path below /v1/."""
+        self._call("delete", path, lambda: _body(self._http.delete("/v1/" + path)))
+
+    def names(self, path: str) -> list[str]:
+        """List a path below /v1/; an empty list if nothing is there."""
+        try:
+            answer = self._call("list", path, lambda: _body(self._http.list("/v1/" + path)))
+        except KeyNotFound:
+            return []
+        return list(answer["data"]["keys"])
+
+    # The one way out.
+
+    def _call(
+        self,
+        operation: str,
+        subject: str,
+        send: Callable[[], T],
+        invalid: type[KeyServerError] = KeyServerError,
+    ) -> T:
+        """Log in if need be, send, and turn whatever goes wrong into an error of ours.
+
+        The error is raised outside the `except` block: raised inside it, even `from None` would
+        keep hvac's exception, and the plaintext in it, in `__context__`.
+        """
+        for attempt in (1, 2):
+            try:
+                self._keep_logged_in()
+                token = self._http.token
+                return send()
+            except Exception as e:  # whatever it is: the promise holds for what nobody foresaw
+                own = isinstance(e, KeyServerError)  # from logging in
+                error = e if own else _ours(e, operation, subject, self.address, invalid)
+                refused = isinstance(e, exceptions.Forbidden)
+            if not refused or attempt == 2 or not self._forget(token):
+                break
+        raise error.with_traceback(None)
+
+    def _forget(self, token: str | None) -> bool:
+        """Drop a token that was refused; tell whether there is a way to get another."""
+        if isinstance(self._login, Token):
+            return False
+        with self._lock:
+            if self._http.token == token:  # else another thread has a new one by now
+                self._http.token = None
+        return True
+
+    def _keep_logged_in(self) -> None:
+        if self._http.token and time.monotonic() < self._renew_at:
+            return
+        if isinstance(self._login, Token):
+            return
+        with self._lock:
+            if self._http.token and time.monotonic() < self._renew_at:
+                return
+            if not (self._http.token and self._renew()):
+                self._log_in(self._login)
+
+    def _renew(self) -> bool:
+        """Renew the token; False if it isn't granted or what is left of its life is short."""
+        try:
+            auth = self._http.post("/v1/auth/token/renew-self")["auth"]
+            left = float(auth["lease_duration"])
+        except exceptions.VaultError:
+            return False
+        if left < self._ttl / 2:
+            return False
+        self._renew_at = time.monotonic() + left * 2 / 3
+        return True
+
+    def _log_in(self, login: AppRole) -> None:
+        """Log in by AppRole; hold the lock."""
+        fields = login.fields()
+        self._http.token = None
+        try:
+            auth = self._http.post("/v1/auth/approle/login", json=fields)["auth"]
+            self._ttl = float(auth["lease_duration"])
+            self._renew_at = time.monotonic() + self._ttl * 2 / 3
+            self._http.token = auth["client_token"]
+            return
+        except Exception as e:
+            # A refused secret id is an invalid request to the key server, a refusal to us.
+            name = login.role_id_file.name
+            error = _ours(e, "log in with", name, self.address, invalid=KeyServerForbidden)
+        raise error
+
+
+def _text(raw: bytes) -> str:
+    return b64encode(raw).decode("ascii")
+
+
+def _ciphertext(data: dict[str, Any]) -> str:
+    return str(data["ciphertext"])
+
+
+def _plaintext(data: dict[str, Any]) -> bytes:
+    return b64decode(data["plaintext"])
+
+
+def _after_prefix(name: str) -> Callable[[dict[str, Any]], bytes]:
+    """Read a field written `vault:v1:…`."""
+    return lambda data: b64decode(data[name].rpartition(":")[2])
+
+
+def _body(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, dict):
+        return answer
+    if answer.status_code == 204:
+        return {}
+    raise ValueError("not JSON")  # a redirect, or a proxy's page
+
+
+# What an invalid request means depends on what was asked.
+_INVALID: dict[type[KeyServerError], str] = {
+    KeyServerError: "refused as invalid. Check that the key exists and is of the right type.",
+    KeyServerForbidden: "refused. Have a new secret id issued (`piivault setup`).",
+    WrappedKeyRejected: "refused: wrong context, tampered with, or its key version is gone. "
+    "Check that this key server and this database belong together.",
+}
+_FORBIDDEN = "this login may not. Compare its policy with what `piivault setup` writes."
+_WAIT = "Wait, or unseal it; what is cached serves meanwhile."
+
+# The first that matches counts.
+_FAULTS: tuple[tuple[type[Exception], type[KeyServerError], str], ...] = (
+    (exceptions.Forbidden, KeyServerForbidden, _FORBIDDEN),
+    (exceptions.Unauthorized, KeyServerForbidden, _FORBIDDEN),
+    (exceptions.InvalidPath, KeyNotFound, "not there. `piivault setup` creates what is missing."),
+    (exceptions.VaultNotInitialized, KeyServerUnavailable, "not initialised. Initialise it first."),
+    (exceptions.VaultError, KeyServerUnavailable, f"it is sealed, too busy or broken. {_WAIT}"),
+    (SSLError, KeyServerUnavailable, "TLS failed. Check its certificate, its name and `ca`."),
+    (Timeout, KeyServerUnavailable, f"no answer in time. {_WAIT}"),
+    (RequestException, KeyServerUnavailable, "no connection. Check `address` and that it runs."),
+    (OSError, KeyServerUnavailable, "no CA. Check that the file of `ca` can be read."),
+    (Exception, KeyServerUnavailable, "its answer makes no sense. Check `address` and `mount`."),
+)
+
+
+def _ours(
+    e: Exception, operation: str, subject: str, address: str, invalid: type[KeyServerError]
+) -> KeyServerError:
+    """Choose our error for anything that went wrong, taking nothing but its type from it."""
+    if isinstance(e, exceptions.InvalidRequest):
+        kind, why = invalid, _INVALID[invalid]
+    else:
+        kind, why = next((k, w) for fault, k, w in _FAULTS if isinstance(e, fault))
+    return kind(f"{operation} {subject} at {address}: {why}")

@@ -1,0 +1,34 @@
+"""Who may call what: a row a method. A method without a row is denied.
+
+What a service may do within a method (its purposes, compartments, fields) is the edition's
+word. The standard health service isn't ours and says only whether we serve: any certificate of
+the client CA may ask it.
+"""
+
+from collections.abc import Mapping
+
+from vault.rpc.identity import Caller
+
+_SUBJECT_FACING = frozenset({Caller.SUBJECT_FACING})
+_INTERNAL = frozenset({Caller.INTERNAL})
+
+ROWS: Mapping[str, frozenset[Caller]] = {
+    "/piivault.v1.PseudonymService/Issue": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/ListNotices": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/Register": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/Put": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/View": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/GrantConsent": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/WithdrawConsent": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/Erase": _SUBJECT_FACING,
+    "/piivault.v1.RecordService/Reveal": _INTERNAL,
+    "/piivault.v1.RecordService/BatchReveal": _INTERNAL,
+    "/piivault.v1.RecordService/Put": _INTERNAL,
+    "/piivault.v1.RecordService/Find": _INTERNAL,
+    "/piivault.v1.RecordService/Describe": _INTERNAL,
+}
+
+
+def may_call(method: str, caller: Caller) -> bool:
+    """Tell whether this kind of caller may call a method, by its full name."""
+    return caller in ROWS.get(method, frozenset())

@@ -1,0 +1,106 @@
+"""RecordService on the wire."""
+
+from piivault.v1 import record_service_pb2 as pb
+from piivault.v1 import types_pb2
+
+from vault.errors import Reason, VaultError
+from vault.rpc import wire
+from vault.service.call import Call
+from vault.service.describe import describe_grant
+from vault.service.find import find
+from vault.service.house import House
+from vault.service.put import put
+from vault.service.reveal import Revealed, batch_reveal, reveal
+
+
+class RecordServicer:
+    """What internal services do, under a purpose."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def Reveal(self, call: Call, request: pb.RevealRequest) -> pb.RevealResponse:
+        """Return fields of one record."""
+        served = self._house.served(call, request.compartment)
+        revealed = await reveal(
+            served, call, request.purpose, request.pseudonym, list(request.fields)
+        )
+        return _revealed(revealed)
+
+    async def BatchReveal(
+        self, call: Call, request: pb.BatchRevealRequest
+    ) -> pb.BatchRevealResponse:
+        """Return the same fields of several records."""
+        served = self._house.served(call, request.compartment)
+        outcomes = await batch_reveal(
+            served, call, request.purpose, list(request.pseudonyms), list(request.fields)
+        )
+        return pb.BatchRevealResponse(
+            results=[
+                pb.BatchRevealResult(error=wire.error_out(outcome))
+                if isinstance(outcome, VaultError)
+                else pb.BatchRevealResult(record=_revealed(outcome))
+                for outcome in outcomes
+            ]
+        )
+
+    async def Put(
+        self, call: Call, request: pb.RecordServicePutRequest
+    ) -> pb.RecordServicePutResponse:
+        """Write fields of one record."""
+        served = self._house.served(call, request.compartment)
+        fields = wire.fields_in(request.fields)
+        etag = await put(
+            served,
+            call,
+            request.purpose,
+            request.pseudonym,
+            fields,
+            list(request.clear),
+            request.etag,
+        )
+        return pb.RecordServicePutResponse(etag=etag)
+
+    async def Find(self, call: Call, request: pb.FindRequest) -> pb.FindResponse:
+        """Return who holds a value."""
+        served = self._house.served(call, request.compartment)
+        if not request.HasField("field"):
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                "The request names no field to look in.",
+                violations={"field": "is required"},
+            )
+        found = await find(
+            served,
+            call,
+            self._house.find_limiter,
+            request.purpose,
+            request.field.name,
+            request.field.value,
+        )
+        return pb.FindResponse(pseudonyms=map(str, found))
+
+    async def Describe(self, call: Call, request: pb.DescribeRequest) -> pb.DescribeResponse:
+        """Return what the caller may do."""
+        served = self._house.served(call, request.compartment)
+        described = await describe_grant(served, call, request.purpose)
+        return pb.DescribeResponse(
+            edition=call.edition.number,
+            operations=described.operations,
+            fields=[
+                pb.FieldDescription(
+                    name=d.field.name,
+                    type=d.field.type.value,
+                    form=types_pb2.Form.ValueType(d.form.value),
+                    voluntary=d.field.voluntary,
+                    findable=d.findable,
+                )
+                for d in described.fields
+            ],
+        )
+
+
+def _revealed(revealed: Revealed) -> pb.RevealResponse:
+    return pb.RevealResponse(
+        fields=wire.fields_out(revealed.fields), etag=revealed.etag, edition=revealed.edition
+    )

@@ -1,0 +1,123 @@
+"""The gRPC server of one process: its services behind the guard, TLS with client certificates."""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from piivault.v1 import pseudonym_service_pb2, record_service_pb2, subject_service_pb2
+
+from vault.rpc.guard import Guard
+from vault.rpc.pseudonyms import PseudonymServicer
+from vault.rpc.records import RecordServicer
+from vault.rpc.subjects import SubjectServicer
+from vault.service.house import House
+
+log = logging.getLogger("piivault.rpc")
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # else a second server on the port binds silently
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The server's certificate and key, and the CA of its clients; read anew when they change."""
+
+    certificate: Path
+    private_key: Path
+    client_ca: Path
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return credentials that demand a client certificate and follow the files."""
+        last = self._stamp()
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal last
+            stamp = self._stamp()
+            if stamp == last:
+                return None
+            last = stamp
+            return self._read()
+
+        return grpc.dynamic_ssl_server_credentials(
+            # None means "as before": the stubs don't know it
+            self._read(),
+            cast(Callable[[], grpc.ServerCertificateConfiguration], changed),
+            require_client_authentication=True,
+        )
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        pair = (self.private_key.read_bytes(), self.certificate.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], self.client_ca.read_bytes())
+
+    def _stamp(self) -> tuple[int, ...]:
+        files = (self.certificate, self.private_key, self.client_ca)
+        return tuple(file.stat().st_mtime_ns for file in files)
+
+
+class Server:
+    """Starts, tells its health, and drains."""
+
+    def __init__(self, house: House, guard: Guard, *, worker: bool, development: bool) -> None:
+        self._grpc = grpc.aio.server(options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        self._names: list[str] = []
+        if worker:
+            self._add(guard, record_service_pb2, "RecordService", RecordServicer(house))
+            self._add(guard, subject_service_pb2, "SubjectService", SubjectServicer(house))
+        if house.broker is not None:
+            servicer = PseudonymServicer(house.broker)
+            self._add(guard, pseudonym_service_pb2, "PseudonymService", servicer)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        if development:
+            names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._grpc)
+
+    async def start(self, address: str, tls: Tls) -> int:
+        """Listen, and return the port. Raises OSError if the address can't be had."""
+        try:
+            port = self._grpc.add_secure_port(address, tls.credentials())
+        except RuntimeError:
+            raise OSError(f"can't listen on {address}: is another server there?") from None
+        await self._grpc.start()
+        await self.tell(ready=True)
+        return port
+
+    async def tell(self, *, ready: bool) -> None:
+        """Set what the health service answers."""
+        state = health_pb2.HealthCheckResponse
+        for name in (*self._names, ""):
+            await self._health.set(name, state.SERVING if ready else state.NOT_SERVING)
+
+    async def drain(self, grace: float) -> None:
+        """Say that we leave, let calls finish for `grace` seconds, then stop."""
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(grace)
+
+    def _add(self, guard: Guard, module: Any, name: str, servicer: object) -> None:
+        service: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
+        handlers = {
+            method.name: guard.unary(
+                f"/{service.full_name}/{method.name}",
+                message_factory.GetMessageClass(method.input_type),
+                getattr(servicer, method.name),
+            )
+            for method in _methods(service)
+        }
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        self._grpc.add_generic_rpc_handlers((generic,))
+        self._names.append(service.full_name)
+
+
+def _methods(service: ServiceDescriptor) -> Iterable[Any]:
+    return service.methods

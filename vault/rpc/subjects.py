@@ -1,0 +1,111 @@
+"""SubjectService on the wire."""
+
+from piivault.v1 import subject_service_pb2 as pb
+from piivault.v1 import types_pb2
+
+from vault.errors import Reason, VaultError
+from vault.policy import SubjectKind, notices
+from vault.rpc import wire
+from vault.service.call import Call
+from vault.service.consent import grant_consent, withdraw_consent
+from vault.service.erase import erase
+from vault.service.house import House
+from vault.service.put import put_own
+from vault.service.register import register
+from vault.service.view import view
+
+
+class SubjectServicer:
+    """What the subject does with their own data, through a subject-facing service."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def ListNotices(
+        self, call: Call, request: pb.ListNoticesRequest
+    ) -> pb.ListNoticesResponse:
+        """Return what a subject must be shown."""
+        shown = notices(call.edition, request.compartment, request.language)
+        return pb.ListNoticesResponse(
+            notices=[
+                types_pb2.Notice(
+                    purpose=n.purpose,
+                    edition=n.edition,
+                    language=n.language,
+                    text=n.text,
+                    digest=n.digest,
+                    consent_needed=n.consent_needed,
+                )
+                for n in shown
+            ]
+        )
+
+    async def Register(self, call: Call, request: pb.RegisterRequest) -> pb.RegisterResponse:
+        """Open a record."""
+        try:
+            kind = SubjectKind(request.kind)
+        except ValueError:
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                "A subject is of kind person or enterprise.",
+                violations={"kind": "must be person or enterprise"},
+            ) from None
+        etag = await register(
+            self._house.served(call, request.compartment),
+            call,
+            request.capability,
+            kind,
+            wire.fields_in(request.fields),
+            wire.consents_in(request.consents),
+        )
+        return pb.RegisterResponse(etag=etag)
+
+    async def Put(
+        self, call: Call, request: pb.SubjectServicePutRequest
+    ) -> pb.SubjectServicePutResponse:
+        """Change values."""
+        etag = await put_own(
+            self._house.served(call, request.compartment),
+            call,
+            request.capability,
+            wire.fields_in(request.fields),
+            list(request.clear),
+            request.etag,
+        )
+        return pb.SubjectServicePutResponse(etag=etag)
+
+    async def View(self, call: Call, request: pb.ViewRequest) -> pb.ViewResponse:
+        """Return the subject's own values."""
+        served = self._house.served(call, request.compartment)
+        viewed = await view(served, call, request.capability, list(request.fields))
+        return pb.ViewResponse(
+            kind=types_pb2.SubjectKind.ValueType(viewed.kind),
+            fields=wire.fields_out(viewed.fields),
+            consents=[wire.consent_out(c) for c in viewed.consents],
+            etag=viewed.etag,
+        )
+
+    async def GrantConsent(
+        self, call: Call, request: pb.GrantConsentRequest
+    ) -> pb.GrantConsentResponse:
+        """Add consents."""
+        served = self._house.served(call, request.compartment)
+        asked = wire.consents_in(request.consents)
+        return pb.GrantConsentResponse(
+            etag=await grant_consent(served, call, request.capability, asked)
+        )
+
+    async def WithdrawConsent(
+        self, call: Call, request: pb.WithdrawConsentRequest
+    ) -> pb.WithdrawConsentResponse:
+        """Withdraw consents."""
+        served = self._house.served(call, request.compartment)
+        purposes = list(request.purposes)
+        return pb.WithdrawConsentResponse(
+            etag=await withdraw_consent(served, call, request.capability, purposes)
+        )
+
+    async def Erase(self, call: Call, request: pb.EraseRequest) -> pb.EraseResponse:
+        """Erase the record."""
+        await erase(self._house.served(call, request.compartment), call, request.capability)
+        return pb.EraseResponse()

@@ -1,0 +1,67 @@
+"""Between messages and what use cases speak of."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from piivault.v1 import errors_pb2, types_pb2
+
+from vault.errors import Reason, VaultError
+from vault.policy import ConsentGiven
+from vault.rpc.status import is_retryable
+from vault.service.register import ConsentAsked
+from vault.service.reveal import RevealedValue
+
+
+def fields_in(values: Iterable[types_pb2.FieldValue]) -> dict[str, str]:
+    """Read values by field name; raise VaultError(MALFORMED_REQUEST) if one stands twice."""
+    fields: dict[str, str] = {}
+    for item in values:
+        if item.name in fields:
+            raise VaultError(Reason.MALFORMED_REQUEST, "A field is named twice. Name each once.")
+        fields[item.name] = item.value
+    return fields
+
+
+def consents_in(consents: Iterable[types_pb2.Consent]) -> list[ConsentAsked]:
+    """Read consents."""
+    return [ConsentAsked(c.purpose, c.edition, c.language, c.notice_digest) for c in consents]
+
+
+def fields_out(values: Iterable[RevealedValue]) -> list[types_pb2.RevealedField]:
+    """Write revealed fields."""
+    return [
+        types_pb2.RevealedField(
+            name=v.name,
+            form=types_pb2.Form.ValueType(v.form.value),
+            present=v.present,
+            value=v.value,
+        )
+        for v in values
+    ]
+
+
+def consent_out(consent: ConsentGiven) -> types_pb2.ConsentState:
+    """Write a consent as the record keeps it."""
+    return types_pb2.ConsentState(
+        purpose=consent.purpose,
+        edition=consent.edition,
+        language=consent.language,
+        given_at=timestamp(consent.given_at),
+        withdrawn_at=timestamp(consent.withdrawn_at) if consent.withdrawn_at else None,
+    )
+
+
+def error_out(error: VaultError) -> types_pb2.ItemError:
+    """Write one item's refusal."""
+    reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
+    return types_pb2.ItemError(
+        reason=reason, message=error.message, retryable=is_retryable(error.reason)
+    )
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """Write a moment."""
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

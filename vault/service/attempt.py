@@ -1,0 +1,106 @@
+"""One request's way into the trail: exactly one event, whatever becomes of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from vault.audit import event as audit
+from vault.audit.event import Event
+from vault.crypto.primitives import digest
+from vault.crypto.record import SealedRecord
+from vault.errors import Reason, VaultError
+from vault.policy import FieldUse
+from vault.service.call import Call
+from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.store.commit import Change
+
+T = TypeVar("T")
+
+# Not the policy's or the record's word, but something that didn't work.
+_FAILURES = frozenset(
+    {
+        Reason.KEYS_UNAVAILABLE,
+        Reason.STORAGE_UNAVAILABLE,
+        Reason.AUDIT_UNAVAILABLE,
+        Reason.DAMAGED,
+        Reason.INTERNAL,
+    }
+)
+
+
+class Attempt:
+    """What is known of a request so far, and the event that it will leave."""
+
+    def __init__(self, served: ServedCompartment, event: Event) -> None:
+        self._served = served
+        self._event = event
+        self._settled = False
+
+    def met(self, record: OpenedRecord) -> None:
+        """Note whose record it is: by a token that only their record can find again."""
+        found = audit.token(record.about.audit_salt, self._event.at)
+        self._event = replace(self._event, token=found)
+
+    def asks_for(self, uses: Sequence[FieldUse]) -> None:
+        """Note the fields, in the forms given."""
+        pairs = tuple((use.field.uid, use.form.value) for use in uses)
+        self._event = replace(self._event, uses=pairs)
+
+    async def allow(self) -> None:
+        """Return once the trail durably says that this was allowed; only then decrypt values."""
+        await self._served.committer.record(self._event)
+        self._settled = True
+
+    async def change(self, change: Change[T], sealed: SealedRecord | None) -> T:
+        """Carry out a change with its event, in one transaction; the row becomes `sealed`."""
+
+        def describe(outcome: T | VaultError) -> Event:
+            if isinstance(outcome, VaultError):
+                return self._refused(outcome)
+            if outcome is None or sealed is None:  # a repetition: nothing changed
+                return self._event
+            return replace(self._event, row_digest=digest(sealed.row_version, sealed.sealed))
+
+        self._settled = True  # the committer records refusals too
+        return await self._served.committer.change(change, describe)
+
+    async def refuse(self, error: VaultError) -> None:
+        """Record a refusal, unless an event was recorded before."""
+        if not self._settled:
+            await self._served.committer.record(self._refused(error))
+            self._settled = True
+
+    def _refused(self, error: VaultError) -> Event:
+        outcome = audit.FAILED if error.reason in _FAILURES else audit.DENIED
+        return self._event.refused(outcome, error.reason)
+
+
+@asynccontextmanager
+async def attempt(
+    served: ServedCompartment, call: Call, operation: str, purpose: str = ""
+) -> AsyncIterator[Attempt]:
+    """Frame a use case: whatever it raises is recorded before the caller hears of it.
+
+    If the trail can't be written, the answer is VaultError(AUDIT_UNAVAILABLE) instead.
+    """
+    # A purpose that isn't in the edition may be anything: only known words enter the trail.
+    known = purpose if purpose in call.edition.purposes else ""
+    event = Event(
+        edition=call.edition.number,
+        service=call.service.name,
+        owner=call.service.owner,
+        purpose=known,
+        operation=operation,
+        request_id=call.request_id,
+        outcome=audit.ALLOWED,
+    )
+    framed = Attempt(served, event)
+    try:
+        yield framed
+    except VaultError as e:
+        await framed.refuse(e)
+        raise
+    except Exception:
+        await framed.refuse(VaultError(Reason.INTERNAL, "a fault of the server's"))
+        raise

@@ -1,0 +1,32 @@
+"""All that one process serves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vault.errors import Reason, VaultError
+from vault.service.call import Call
+from vault.service.compartment import ServedCompartment
+from vault.service.editions import Editions
+from vault.service.issue import Broker
+from vault.service.limits import Limiter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class House:
+    """The editions, the compartments of a worker, and the broker, as far as served here."""
+
+    editions: Editions
+    compartments: Mapping[str, ServedCompartment]
+    broker: Broker | None
+    find_limiter: Limiter
+
+    def served(self, call: Call, name: str) -> ServedCompartment:
+        """Return a compartment; raise VaultError(UNKNOWN_COMPARTMENT) if it isn't served here."""
+        compartment = call.edition.compartment(name)
+        found = self.compartments.get(name)
+        if found is None or found.uuid != compartment.uuid:
+            raise VaultError(
+                Reason.UNKNOWN_COMPARTMENT,
+                f"The compartment {name} isn't served by this process. Ask its own worker.",
+            )
+        return found

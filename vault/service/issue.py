@@ -1,0 +1,83 @@
+"""Issue: from a root id to a pseudonym and a capability. The broker's only work.
+
+The root id passes through and is kept nowhere: not in a variable that outlives the call, not
+in a log, not in the trail.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from vault.crypto.capability import Capability, encode, to_sign
+from vault.crypto.pseudonym import transit_input
+from vault.errors import Reason, VaultError
+from vault.keys.errors import KeyServerError
+from vault.keys.transit import Transit
+from vault.names import ROOT_ID_BYTES, Pseudonym
+from vault.service.call import Call
+
+log = logging.getLogger("piivault.broker")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A pseudonym, and the right to act for its subject until `expires` (seconds since 1970)."""
+
+    pseudonym: Pseudonym
+    capability: str = field(repr=False)
+    expires: int
+
+
+class Broker:
+    """Holds no state but the names of its keys at the key server."""
+
+    def __init__(self, transit: Transit, pseudonym_key: str, capability_key: str, ttl: int) -> None:
+        self._transit = transit
+        self._pseudonym_key = pseudonym_key
+        self._capability_key = capability_key
+        self._ttl = ttl
+        self._public_key = b""
+
+    async def public_key(self) -> bytes:
+        """Return the capability key's public half (32 bytes), for workers to pin."""
+        if not self._public_key:
+            keys = await self._ask(lambda: self._transit.public_keys(self._capability_key))
+            self._public_key = keys[max(keys)]
+        return self._public_key
+
+    async def issue(self, call: Call, compartment: str, root_id: bytes) -> Issued:
+        """Return the subject's pseudonym in a compartment, with a capability for the caller.
+
+        Raises VaultError(UNKNOWN_COMPARTMENT, MALFORMED_REQUEST, KEYS_UNAVAILABLE).
+        """
+        uuid = call.edition.compartment(compartment).uuid
+        if len(root_id) != ROOT_ID_BYTES:
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                f"A root id has {ROOT_ID_BYTES} bytes: draw one with piivault.new_root().",
+                violations={"root_id": f"must have {ROOT_ID_BYTES} bytes"},
+            )
+        sought = transit_input(uuid, root_id)
+        raw = await self._ask(lambda: self._transit.hmac(self._pseudonym_key, sought))
+        pseudonym = Pseudonym(raw)
+        expires = int(time.time()) + self._ttl
+        capability = Capability(uuid, pseudonym, call.service.spiffe, expires)
+        payload = capability.payload(await self.public_key())
+        signature = await self._ask(
+            lambda: self._transit.sign(self._capability_key, to_sign(payload))
+        )
+        return Issued(pseudonym, encode(payload, signature), expires)
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(call)
+        except KeyServerError as e:
+            log.error("key server: %s", e)
+            raise VaultError(
+                Reason.KEYS_UNAVAILABLE, "The key server can't be asked just now. Retry."
+            ) from None

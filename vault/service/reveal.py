@@ -1,0 +1,107 @@
+"""Reveal: the only operation by which a service gets a field's value.
+
+The way of the data, down the floors once and up once: the edition decides; the record and its
+data key are loaded; the first layer opens; consent, retention and restriction decide; the audit
+event becomes durable; only then is a value plaintext; it is masked where the form says so.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vault.crypto.primitives import DamagedError
+from vault.crypto.record import Value
+from vault.errors import Reason, VaultError
+from vault.names import to_base64url
+from vault.policy import FieldUse, Form, Operation, mask
+from vault.service.attempt import attempt
+from vault.service.call import Call
+from vault.service.compartment import ServedCompartment
+from vault.service.consents import consented
+
+MOST_A_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RevealedValue:
+    """A field in the form that was given; `value` is None where the form or the record has none."""
+
+    name: str
+    form: Form
+    present: bool
+    value: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """One record's fields, in the order asked."""
+
+    fields: tuple[RevealedValue, ...]
+    etag: str
+    edition: int
+
+
+async def reveal(
+    served: ServedCompartment, call: Call, purpose: str, pseudonym: str, names: Sequence[str]
+) -> Revealed:
+    """Return fields of one record for a purpose. Raises VaultError, and the trail has it all."""
+    async with attempt(served, call, Operation.REVEAL, purpose) as trail:
+        uses = call.granted(purpose, served.name, Operation.REVEAL, names)
+        trail.asks_for(uses)
+        record = await served.open(served.address(pseudonym))
+        trail.met(record)
+        uses = consented(call, served, purpose, uses, record)
+        trail.asks_for(uses)
+        await trail.allow()
+        # From here on the trail says that these values were given: a fault below leaves an
+        # event without an answer, never an answer without an event.
+        try:
+            values = record.values(use.field.uid for use in uses if use.form is not Form.PRESENT)
+        except DamagedError:
+            raise VaultError(
+                Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
+            ) from None
+        held = {item.uid for item in record.about.fields}
+        return Revealed(
+            tuple(_shown(use, values, held) for use in uses),
+            to_base64url(record.row.row_version),
+            call.edition.number,
+        )
+
+
+async def batch_reveal(
+    served: ServedCompartment,
+    call: Call,
+    purpose: str,
+    pseudonyms: Sequence[str],
+    names: Sequence[str],
+) -> list[Revealed | VaultError]:
+    """Reveal the same fields of up to 200 records; each succeeds or fails by itself."""
+    if not 1 <= len(pseudonyms) <= MOST_A_BATCH:
+        raise VaultError(
+            Reason.MALFORMED_REQUEST,
+            f"A batch names 1 to {MOST_A_BATCH} pseudonyms. Split it.",
+            violations={"pseudonyms": f"must be 1 to {MOST_A_BATCH}"},
+        )
+    async with attempt(served, call, Operation.REVEAL, purpose):
+        call.granted(purpose, served.name, Operation.REVEAL, names)  # denied alike: one event
+    items = (_outcome(served, call, purpose, pseudonym, names) for pseudonym in pseudonyms)
+    return await asyncio.gather(*items)
+
+
+async def _outcome(
+    served: ServedCompartment, call: Call, purpose: str, pseudonym: str, names: Sequence[str]
+) -> Revealed | VaultError:
+    try:
+        return await reveal(served, call, purpose, pseudonym, names)
+    except VaultError as e:
+        return e
+
+
+def _shown(use: FieldUse, values: Mapping[int, Value], held: set[int]) -> RevealedValue:
+    uid, name = use.field.uid, use.field.name
+    if use.form is Form.PRESENT or uid not in values:
+        return RevealedValue(name, use.form, uid in held, None)
+    value = values[uid].value
+    shown = value if use.form is Form.PLAIN else mask(use.field.type, value)
+    return RevealedValue(name, use.form, True, shown)

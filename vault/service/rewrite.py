@@ -1,0 +1,113 @@
+"""Changing a record: read it, edit what was read, put the result in its place.
+
+Compare-and-swap on the row version: a change is made to the version that it was decided on, or
+not at all. The request id is noted in the same transaction, so that a repetition changes nothing.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from vault.crypto.record import Address, SealedRecord, Value, seal_record
+from vault.errors import Reason, VaultError
+from vault.names import to_base64url
+from vault.sealed.v1 import sealed_pb2
+from vault.service.attempt import Attempt
+from vault.service.call import Call
+from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.values import check_record_size
+from vault.store import changes
+from vault.store.changes import IndexRow, RequestMark
+from vault.store.commit import Transaction
+
+_TRIES = 5
+_DAY = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What a record becomes: all about it, all its values, and the index rows of some fields."""
+
+    about: sealed_pb2.Record
+    values: Mapping[int, Value]
+    index_of: Collection[int] = ()  # uids whose index rows are replaced
+    index_rows: Sequence[IndexRow] = ()
+
+
+Edit = Callable[[OpenedRecord], Awaitable[Edited]]
+
+
+async def rewrite(
+    served: ServedCompartment,
+    trail: Attempt,
+    address: Address,
+    edit: Edit,
+    mark: RequestMark | None,
+    etag: str = "",
+) -> str:
+    """Change a record and return its new etag.
+
+    `edit` is pure but for keys, and may run again if the record changed meanwhile: unless the
+    caller gave an etag, which then is refused as stale. Raises VaultError.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        record = await served.open(address)
+        trail.met(record)
+        edited = await edit(record)
+        check_record_size(edited.values.values())
+        sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
+        try:
+            changed = await trail.change(_swap(record, sealed, edited, mark, etag), sealed)
+        except VaultError as e:
+            if e.reason is not Reason.STALE_ETAG or etag or not tries_left:
+                raise
+            continue
+        return etag_of(sealed) if changed else await current_etag(served, address)
+    raise AssertionError("the last try returns or raises")
+
+
+def _swap(
+    record: OpenedRecord, sealed: SealedRecord, edited: Edited, mark: RequestMark | None, etag: str
+) -> Callable[[Transaction], Awaitable[bool | None]]:
+    async def change(transaction: Transaction) -> bool | None:
+        """Return True, or None where this very request was carried out before."""
+        if mark and not await changes.remember_request(transaction, mark):
+            return None
+        if etag and etag != etag_of(record.row):
+            raise changes.stale()
+        pseudonym = record.address.pseudonym
+        await changes.replace_record(
+            transaction, pseudonym, record.row.row_version, sealed.row_version, sealed.sealed
+        )
+        await changes.replace_index_rows(transaction, pseudonym, edited.index_of, edited.index_rows)
+        return True
+
+    return change
+
+
+async def current_etag(served: ServedCompartment, address: Address) -> str:
+    """Return the etag of a record as it is now."""
+    return etag_of((await served.open(address)).row)
+
+
+def etag_of(row: SealedRecord) -> str:
+    """Write a row version as callers see it."""
+    return to_base64url(row.row_version)
+
+
+async def request_mark(
+    served: ServedCompartment, call: Call, operation: str, address: Address, content: object
+) -> RequestMark | None:
+    """Return what is remembered of a request: keyed hashes of its id and of what it asks.
+
+    None where the caller sent no id: then no repetition can be told.
+    """
+    if not call.repeatable:
+        return None
+    asked = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return RequestMark(
+        await served.mark(b"request", call.service.name.encode(), call.request_id.encode()),
+        await served.mark(b"asked", operation.encode(), address.pseudonym, asked.encode()),
+        int(time.time()) // _DAY,
+    )

@@ -1,0 +1,56 @@
+"""View: the subject sees their own record, in clear (clause 3.1.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vault.crypto.primitives import DamagedError
+from vault.errors import Reason, VaultError
+from vault.policy import ConsentGiven, FieldUse, Form
+from vault.service.attempt import attempt
+from vault.service.call import Call
+from vault.service.compartment import ServedCompartment
+from vault.service.consents import given
+from vault.service.reveal import RevealedValue
+from vault.service.rewrite import etag_of
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """The subject's own record."""
+
+    kind: int
+    fields: tuple[RevealedValue, ...]
+    consents: Sequence[ConsentGiven]
+    etag: str
+
+
+async def view(
+    served: ServedCompartment, call: Call, capability: str, names: Sequence[str]
+) -> Viewed:
+    """Return the subject's values, all of them if no names are given. Raises VaultError."""
+    async with attempt(served, call, "view") as trail:
+        address = served.bearer(capability, call.service.spiffe)
+        compartment = call.edition.compartment(served.name)
+        fields = [compartment.field(n) for n in names or compartment.fields]
+        trail.asks_for([FieldUse(f, Form.PLAIN) for f in fields])
+        record = await served.open(address)
+        trail.met(record)
+        await trail.allow()
+        try:
+            values = record.values(f.uid for f in fields)
+        except DamagedError:
+            raise VaultError(
+                Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
+            ) from None
+        shown = (
+            RevealedValue(
+                f.name,
+                Form.PLAIN,
+                f.uid in values,
+                values[f.uid].value if f.uid in values else None,
+            )
+            for f in fields
+        )
+        return Viewed(
+            record.about.subject_kind, tuple(shown), given(record.about), etag_of(record.row)
+        )

@@ -1,0 +1,1 @@
+"""Storage: the only SQL. One database a compartment, and one for control."""

@@ -1,0 +1,168 @@
+"""Group commit: one writer a compartment and process, many events a transaction.
+
+Whatever is to be durable in a compartment passes here: events of reads, and changes with
+their events. The committer takes all that waits, carries it out in one transaction, appends
+the events to the trail's chain in the same order, and only then answers. So the trail has no
+gaps, a change never stands without its event, and an fsync is shared by many.
+
+A change that is refused (a stale row, a value taken) is undone alone, by its savepoint, and
+leaves an event that says so; the rest of the batch stands.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vault.errors import Reason, VaultError
+from vault.store import tables as t
+from vault.store.engine import Database
+from vault.store.errors import storage_errors
+
+MOST_A_BATCH = 256
+
+E = TypeVar("E")
+E_contra = TypeVar("E_contra", contravariant=True)
+T = TypeVar("T")
+
+Transaction = AsyncConnection
+Change = Callable[[Transaction], Awaitable[T]]
+
+
+class Trail(Protocol[E_contra]):
+    """A hash chain as the committer needs it; `audit.chain` is the one there is."""
+
+    async def ready(self) -> None:
+        """Have at hand whatever `extend` needs, before a transaction is open."""
+
+    def extend(self, events: Sequence[E_contra]) -> Sequence[dict[str, object]]:
+        """Return the rows that append these events."""
+
+    def settle(self) -> None:
+        """The rows are durable: go on from them."""
+
+    def abandon(self) -> None:
+        """Nobody knows whether the rows are durable: begin the chain of a new writer."""
+
+
+@dataclass(slots=True)
+class _Job(Generic[E]):
+    """What waits: a change, or None for a read; and the event that tells what became of it."""
+
+    change: Change[Any] | None
+    describe: Callable[[Any], E]
+    done: asyncio.Future[Any] = field(default_factory=asyncio.Future)
+    outcome: Any = None  # what the change returned, or the VaultError that it raised
+
+
+class Committer(Generic[E]):
+    """The one writer of this process in one compartment."""
+
+    def __init__(self, database: Database, trail: Trail[E], epoch: Callable[[], int]) -> None:
+        self._database = database
+        self._trail = trail
+        self._epoch = epoch
+        self._waiting: list[_Job[E]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def record(self, event: E) -> None:
+        """Return once the event is durable. Raises VaultError(AUDIT_UNAVAILABLE)."""
+        await self._submit(_Job(None, lambda _: event))
+
+    async def change(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
+        """Carry out a change with its event; return what it returns, once both are durable.
+
+        `change` raises VaultError to refuse: it is undone, and its event stands. `describe`
+        makes the event from what was returned or raised. Raises that VaultError, or
+        VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
+        """
+        result: T = await self._submit(_Job(change, describe))
+        return result
+
+    async def close(self) -> None:
+        """Finish what waits, then stop."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    async def _submit(self, job: _Job[E]) -> Any:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        self._waiting.append(job)
+        self._wake.set()
+        # A caller that leaves cancels its own wait, never the batch that others are in.
+        return await asyncio.shield(job.done)
+
+    async def _run(self) -> None:
+        while self._waiting or not self._closing:
+            await self._wake.wait()
+            batch, self._waiting = self._waiting[:MOST_A_BATCH], self._waiting[MOST_A_BATCH:]
+            if not self._waiting and not self._closing:
+                self._wake.clear()
+            if batch:
+                await self._settle(batch)
+
+    async def _settle(self, batch: Sequence[_Job[E]]) -> None:
+        try:
+            await self._commit(batch)
+        except Exception as e:  # whatever it is, whoever waits must hear of it
+            self._trail.abandon()
+            for job in batch:
+                _answer(job, _unwritten(e) if job.change is None else e)
+        else:
+            self._trail.settle()
+            for job in batch:
+                _answer(job, job.outcome)
+
+    async def _commit(self, batch: Sequence[_Job[E]]) -> None:
+        await self._trail.ready()
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                if any(job.change for job in batch):
+                    await self._hold_epoch(connection)
+                for job in batch:
+                    job.outcome = await _carry_out(connection, job.change)
+                rows = self._trail.extend([job.describe(job.outcome) for job in batch])
+                await connection.execute(insert(t.audit), list(rows))
+
+    async def _hold_epoch(self, connection: AsyncConnection) -> None:
+        # Held until commit: no write under a key that is about to be destroyed.
+        query = select(t.compartment.c.epoch).with_for_update(read=True)
+        if (await connection.execute(query)).scalar_one() != self._epoch():
+            raise VaultError(
+                Reason.KEYS_UNAVAILABLE, "The keys of this compartment are changing. Retry."
+            )
+
+
+async def _carry_out(connection: AsyncConnection, change: Change[Any] | None) -> Any:
+    if change is None:
+        return None
+    try:
+        async with connection.begin_nested():
+            return await change(connection)
+    except VaultError as e:
+        return e
+
+
+def _answer(job: _Job[E], outcome: object) -> None:
+    if job.done.done():
+        return
+    if isinstance(outcome, Exception):
+        job.done.set_exception(outcome)
+        job.done.exception()  # heard, even if the caller has gone
+    else:
+        job.done.set_result(outcome)
+
+
+def _unwritten(error: Exception) -> Exception:
+    if isinstance(error, VaultError) and error.reason is Reason.KEYS_UNAVAILABLE:
+        return error
+    return VaultError(
+        Reason.AUDIT_UNAVAILABLE, "The audit trail can't be written, so nothing is revealed. Retry."
+    )

@@ -1,0 +1,22 @@
+"""Reading the trail back: for the auditor, whose login may."""
+
+from collections.abc import AsyncIterator
+
+from sqlalchemy import select
+
+from vault.store import tables as t
+from vault.store.engine import Database
+from vault.store.errors import storage_errors
+
+StoredEvent = tuple[bytes, int, bytes, bytes, bytes]  # writer, sequence, previous, token, sealed
+
+
+async def read_events(database: Database) -> AsyncIterator[StoredEvent]:
+    """Yield all events by writer and sequence. Raises VaultError(STORAGE_UNAVAILABLE)."""
+    query = select(
+        t.audit.c.writer, t.audit.c.sequence, t.audit.c.previous, t.audit.c.token, t.audit.c.sealed
+    ).order_by(t.audit.c.writer, t.audit.c.sequence)
+    with storage_errors():
+        async with database.reads.connect() as connection:
+            async for row in await connection.stream(query):
+                yield tuple(row)

@@ -1,0 +1,107 @@
+"""Coalesced reads: all requests that wait share one SELECT, and none joins a SELECT already sent.
+
+So what a request reads was committed when it began: a reveal that begins after a withdrawal
+was acknowledged sees the withdrawal.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from vault.store import tables as t
+from vault.store.engine import Database
+from vault.store.errors import storage_errors
+
+MOST_A_SELECT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedDataKey:
+    """A row of `data_keys`."""
+
+    id: bytes
+    kek_version: int
+    wrapped: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A row of `records` with the data keys of its pseudonym, by id."""
+
+    row_version: bytes
+    sealed: bytes = field(repr=False)
+    data_keys: Mapping[bytes, WrappedDataKey]
+
+
+_LOAD = select(
+    t.records.c.pseudonym,
+    t.records.c.row_version,
+    t.records.c.sealed,
+    t.data_keys.c.id,
+    t.data_keys.c.kek_version,
+    t.data_keys.c.wrapped,
+).join_from(t.records, t.data_keys, t.records.c.pseudonym == t.data_keys.c.pseudonym, isouter=True)
+
+
+class Loader:
+    """Reads records by pseudonym for one compartment."""
+
+    def __init__(self, database: Database) -> None:
+        self._engine = database.reads
+        self._waiting: dict[bytes, asyncio.Future[StoredRecord | None]] = {}
+        self._scheduled = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def load(self, pseudonym: bytes) -> StoredRecord | None:
+        """Return the record, or None. Raises VaultError(STORAGE_UNAVAILABLE)."""
+        future = self._waiting.get(pseudonym)
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting[pseudonym] = future
+            if not self._scheduled:
+                self._scheduled = True
+                task = asyncio.create_task(self._send())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        # One waiter that gives up must not take the answer from the others.
+        return await asyncio.shield(future)
+
+    async def _send(self) -> None:
+        await asyncio.sleep(0)  # let everyone who is ready in this turn of the loop come aboard
+        batch, self._waiting, self._scheduled = self._waiting, {}, False
+        keys = list(batch)
+        for start in range(0, len(keys), MOST_A_SELECT):
+            await self._select(batch, keys[start : start + MOST_A_SELECT])
+
+    async def _select(
+        self, batch: Mapping[bytes, "asyncio.Future[StoredRecord | None]"], keys: Sequence[bytes]
+    ) -> None:
+        try:
+            with storage_errors():
+                async with self._engine.connect() as connection:
+                    query = _LOAD.where(t.records.c.pseudonym.in_(keys))
+                    found = _gather((await connection.execute(query)).all())
+        except Exception as e:  # whatever it is, whoever waits must hear of it
+            for key in keys:
+                batch[key].set_exception(e)
+                batch[key].exception()  # heard, even if every waiter has gone
+            return
+        for key in keys:
+            batch[key].set_result(found.get(key))
+
+
+def _gather(
+    rows: Sequence[Row[Any, Any, Any, Any, Any, Any]],
+) -> dict[bytes, StoredRecord]:
+    keys: dict[bytes, dict[bytes, WrappedDataKey]] = {}
+    for row in rows:
+        held = keys.setdefault(row.pseudonym, {})
+        if row.id is not None:
+            held[row.id] = WrappedDataKey(row.id, row.kek_version, row.wrapped)
+    return {
+        row.pseudonym: StoredRecord(row.row_version, row.sealed, keys[row.pseudonym])
+        for row in rows
+    }

@@ -1,0 +1,121 @@
+"""Reads that aren't coalesced: index look-ups, tombstones, keyring, the database's own row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, insert, select
+
+from vault.store import changes
+from vault.store import tables as t
+from vault.store.engine import Database
+from vault.store.errors import storage_errors
+
+MOST_FOUND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a compartment's database says of itself; `canary` is a Transit ciphertext."""
+
+    uuid: bytes
+    epoch: int
+    canary: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A row of `keyring`."""
+
+    kind: str
+    field: int
+    version: int
+    state: str
+    wrapped: str
+
+
+class Lookups:
+    """Reads of one compartment's database. All raise VaultError(STORAGE_UNAVAILABLE)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, uid: int, version: int, value: bytes) -> Sequence[bytes]:
+        """Return the pseudonyms that an index value stands for, at most MOST_FOUND."""
+        query = (
+            select(t.blind_index.c.pseudonym)
+            .where(
+                t.blind_index.c.field == uid,
+                t.blind_index.c.version == version,
+                t.blind_index.c.value == value,
+            )
+            .order_by(t.blind_index.c.slot)
+            .limit(MOST_FOUND)
+        )
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                return list((await connection.execute(query)).scalars())
+
+    async def has_tombstone(self, token: bytes) -> bool:
+        """Tell whether an erasure left its mark."""
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                return await changes.has_tombstone(connection, token)
+
+    async def identity(self) -> Identity | None:
+        """Return the database's own row, or None where nothing was established yet."""
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                row = (await connection.execute(select(t.compartment))).first()
+                return Identity(row.uuid, row.epoch, row.canary) if row else None
+
+    async def keyring(self) -> Sequence[KeyRow]:
+        """Return all wrapped keys."""
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                rows = (await connection.execute(select(t.keyring))).all()
+                return [KeyRow(*row) for row in rows]
+
+    async def is_empty(self) -> bool:
+        """Tell whether no record was ever written here."""
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                query = select(func.count()).select_from(select(t.records).limit(1).subquery())
+                return (await connection.execute(query)).scalar_one() == 0
+
+    async def establish(self, identity: Identity, keys: Sequence[KeyRow]) -> None:
+        """Write the database's own row and first keys, unless another process was first."""
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                first = await changes.insert_if_absent(
+                    connection,
+                    t.compartment,
+                    uuid=identity.uuid,
+                    epoch=identity.epoch,
+                    canary=identity.canary,
+                )
+                if first:
+                    rows = [
+                        {
+                            "kind": k.kind,
+                            "field": k.field,
+                            "version": k.version,
+                            "state": k.state,
+                            "wrapped": k.wrapped,
+                        }
+                        for k in keys
+                    ]
+                    await connection.execute(insert(t.keyring), rows)
+
+    async def add_key(self, key: KeyRow) -> None:
+        """Write one more key, unless another process wrote that version first."""
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                await changes.insert_if_absent(
+                    connection,
+                    t.keyring,
+                    kind=key.kind,
+                    field=key.field,
+                    version=key.version,
+                    state=key.state,
+                    wrapped=key.wrapped,
+                )

@@ -1,0 +1,1 @@
+"""Schema migrations: one history for compartments, one for control. See `store.schema`."""

@@ -1,0 +1,135 @@
+"""The tables. What stands in clear beside a pseudonym is listed here, and nothing else may join it.
+
+All primary keys are meaningless or keyed: no sequences, no dates, no order of arrival. SQLite
+tables are WITHOUT ROWID, so that rows lie in key order there too.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+COMPARTMENT = MetaData()
+CONTROL = MetaData()
+
+
+def _table(name: str, metadata: MetaData, *columns: Column[Any] | Index) -> Table:
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
+def _bytes(name: str, *, key: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary, primary_key=key, nullable=False)
+
+
+def _integer(name: str, *, key: bool = False) -> Column[int]:
+    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
+
+
+def _text(name: str, *, key: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=False)
+
+
+# One row: what this database is, and the epoch of its keys.
+compartment = _table(
+    "compartment",
+    COMPARTMENT,
+    _bytes("uuid", key=True),
+    _integer("epoch"),
+    _text("canary"),  # a Transit ciphertext, opened at start: is this the key server that we know?
+)
+
+records = _table(
+    "records",
+    COMPARTMENT,
+    _bytes("pseudonym", key=True),
+    _bytes("row_version"),
+    _bytes("sealed"),
+)
+
+# Apart from `records`, and backed up apart: erasing a row here is what makes an erasure last.
+data_keys = _table(
+    "data_keys",
+    COMPARTMENT,
+    _bytes("pseudonym", key=True),
+    _bytes("id", key=True),
+    _integer("kek_version"),
+    _bytes("wrapped"),
+)
+
+# `slot` is empty for a unique field, so that the key admits one record; else the pseudonym.
+blind_index = _table(
+    "blind_index",
+    COMPARTMENT,
+    _integer("field", key=True),
+    _integer("version", key=True),
+    _bytes("value", key=True),
+    _bytes("slot", key=True),
+    _bytes("pseudonym"),
+    Index("blind_index_pseudonym", "pseudonym"),
+)
+
+# The compartment's own keys, wrapped by Transit. `field` is zero but for index keys.
+keyring = _table(
+    "keyring",
+    COMPARTMENT,
+    _text("kind", key=True),
+    _integer("field", key=True),
+    _integer("version", key=True),
+    _text("state"),
+    _text("wrapped"),
+)
+
+audit = _table(
+    "audit",
+    COMPARTMENT,
+    _bytes("writer", key=True),
+    _integer("sequence", key=True),
+    _bytes("previous"),
+    _bytes("token"),  # finds a subject's events while their record lives
+    _bytes("sealed"),
+    Index("audit_token", "token"),
+)
+
+checkpoints = _table(
+    "checkpoints",
+    COMPARTMENT,
+    _integer("number", key=True),
+    _bytes("body"),
+    _bytes("signature"),
+)
+
+# Keyed hashes of pseudonyms: undated, and of no use without the compartment's key.
+tombstones = _table("tombstones", COMPARTMENT, _bytes("token", key=True))
+
+# Keyed hashes of request ids and of what was asked; the day is for clearing them away.
+idempotency = _table(
+    "idempotency",
+    COMPARTMENT,
+    _bytes("token", key=True),
+    _bytes("content"),
+    Column("day", Integer, nullable=False),
+)
+
+# The control database: editions and whatever else officers sign, as one chain.
+chain = _table(
+    "chain",
+    CONTROL,
+    _integer("sequence", key=True),
+    _bytes("previous"),
+    _text("kind"),
+    _bytes("body"),
+    _bytes("signatures"),
+)
+
+# What a worker's database role may do; `schema.grant` turns it into GRANTs. A worker can't read
+# the trail back, change it or cut it.
+WORKER_PRIVILEGES: dict[Table, str] = {
+    compartment: "SELECT, INSERT, UPDATE",
+    records: "SELECT, INSERT, UPDATE, DELETE",
+    data_keys: "SELECT, INSERT, UPDATE, DELETE",
+    blind_index: "SELECT, INSERT, DELETE",
+    keyring: "SELECT, INSERT, UPDATE",
+    audit: "INSERT",
+    tombstones: "SELECT, INSERT, DELETE",
+    idempotency: "SELECT, INSERT, DELETE",
+}
+CONTROL_PRIVILEGES: dict[Table, str] = {chain: "SELECT"}
