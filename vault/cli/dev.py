@@ -1,7 +1,9 @@
 """`piivault dev`: the whole stack on this machine."""
 
 import signal
+import sys
 import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import click
@@ -37,20 +39,18 @@ def dev(state: Path, policy: Path, postgres: bool) -> None:
     All parts are real; state is kept in one folder and found again at the next start.
     Ctrl-C stops it all.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, like Ctrl-C
     console = Console(soft_wrap=True)
-    stop = threading.Event()
-    with console.status("starting") as status:
-        running = local(state, policy, postgres=postgres, progress=lambda s: status.update(s))
-        parts = running.__enter__()
-    try:
-        log_to(parts.config.parent / "log" / "server.log")
-        _show(console, parts)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        stop.wait()
+    with ExitStack() as stack:
+        with console.status("starting") as status:
+            running = stack.enter_context(
+                local(state, policy, postgres=postgres, progress=status.update)
+            )
+        log_to(running.config.parent / "log" / "server.log")
+        _show(console, running)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
         console.print("stopping")
-    finally:
-        running.__exit__(None, None, None)
 
 
 def _show(console: Console, running: Running) -> None:

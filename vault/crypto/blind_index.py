@@ -55,9 +55,14 @@ def _document_number(value: str, _region: str | None) -> bytes | None:
     return "".join(c for c in text if c.isalnum()).encode() or None
 
 
+def _identifier(value: str, _region: str | None) -> bytes | None:
+    return unicodedata.normalize("NFC", value).strip().encode() or None
+
+
 _NORMALISERS: dict[str, Callable[[str, str | None], bytes | None]] = {
     "email": _email,
     "phone": _phone,
     "document_number": _document_number,
+    "identifier": _identifier,
 }
 INDEXABLE_TYPES = frozenset(_NORMALISERS)

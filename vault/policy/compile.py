@@ -49,6 +49,7 @@ def _build(written: Document) -> Edition:
         in_force=written.in_force,
         law=written.law,
         trust_domain=written.trust_domain,
+        region=written.region,
         languages=tuple(written.languages),
         owners={name: str(owner.id) for name, owner in written.owners.items()},
         recipients={name: recipient.title for name, recipient in written.recipients.items()},

@@ -24,6 +24,7 @@ from vault.policy.vocabulary import Basis, FieldType, Index, Operation
 RETENTION = re.compile(r"[1-9][0-9]{0,2} (day|week|month|year)s?")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_REGION = re.compile(r"[A-Z]{2}")
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _SPIFFE_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+"
 _SPIFFE = re.compile(rf"spiffe://{_TRUST_DOMAIN.pattern}{_SPIFFE_PATH}")
@@ -43,6 +44,7 @@ Name = Annotated[
 ]
 Language = Annotated[str, _spelled(_LANGUAGE, "a language code of two or three letters: ky")]
 Digest = Annotated[str, _spelled(_DIGEST, "a digest: 64 of 0-9 and a-f")]
+Region = Annotated[str, _spelled(_REGION, "a country code of two capital letters: KG")]
 TrustDomain = Annotated[str, _spelled(_TRUST_DOMAIN, "a SPIFFE trust domain: example.kg")]
 Spiffe = Annotated[str, _spelled(_SPIFFE, "a SPIFFE id: spiffe://example.kg/orders")]
 Duration = Annotated[
@@ -140,6 +142,7 @@ class Document(_Part):
     in_force: AwareDatetime
     law: Text
     trust_domain: TrustDomain
+    region: Region | None = None
     languages: Annotated[list[Language], Limits(min_length=1)]
     owners: dict[Name, Owner]
     compartments: dict[Name, Compartment]

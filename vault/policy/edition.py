@@ -144,6 +144,7 @@ class Edition:
     in_force: datetime  # never before posted (clause 1.1 g)
     law: Text  # what governs all that the edition leaves open (clause 5.1)
     trust_domain: str
+    region: str | None  # completes telephone numbers without a country code, for the index
     languages: tuple[str, ...]
     owners: Mapping[str, str]  # immutable ids by name
     recipients: Mapping[str, Text]

@@ -111,6 +111,9 @@ def _measured(line: _Line) -> Iterator[None]:
     except VaultError as e:
         line.reason = e.reason
         raise
+    except asyncio.CancelledError:
+        line.reason = "CANCELLED"  # the caller left
+        raise
     except TimeoutError:
         line.reason = Reason.DEADLINE_EXCEEDED
         raise VaultError(

@@ -34,7 +34,7 @@ async def find(
                 "A value to look for has 1 byte to 64 KiB.",
                 violations={"field.value": "has no usable length"},
             )
-        found = await _found(served, uses[0], value)
+        found = await _found(served, call, uses[0], value)
         visible = await _visible(served, call, purpose, uses, found)
         if not visible:
             raise VaultError(Reason.NOT_FOUND, "Nothing that you may find holds this value.")
@@ -48,8 +48,10 @@ async def find(
         return [Pseudonym(record.address.pseudonym) for record in visible]
 
 
-async def _found(served: ServedCompartment, use: FieldUse, value: str) -> Sequence[bytes]:
-    sought = await index_value(served, use.field, value)
+async def _found(
+    served: ServedCompartment, call: Call, use: FieldUse, value: str
+) -> Sequence[bytes]:
+    sought = await index_value(served, call.edition, use.field, value)
     # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
     sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
     found = await served.lookups.find(use.field.uid, blind_index.NORMALISATION, sought)

@@ -87,7 +87,7 @@ def _writing(served: ServedCompartment, call: Call, fields: Fields, clear: Seque
         values = {**record.values(), **given}
         for uid in removed:
             values.pop(uid, None)
-        rows = await index_rows(served, compartment, given.values())
+        rows = await index_rows(served, call.edition, given.values())
         return Edited(record.about, values, [*given, *removed], rows)
 
     return edit

@@ -52,7 +52,7 @@ async def register(
         sealed = seal_record(address, data_key, about, values.values())
         trail.met(OpenedRecord(address, data_key, sealed, about))
         wrapped = await served.wrap(address, data_key)
-        rows = await index_rows(served, compartment, values.values())
+        rows = await index_rows(served, call.edition, values.values())
         tombstone = await served.tombstone(address)
         asked = [kind, dict(fields), [[c.purpose, c.edition, c.language] for c in consents]]
         mark = await request_mark(served, call, "register", address, asked)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from vault.crypto import blind_index
 from vault.crypto.record import Value
 from vault.errors import Reason, VaultError
-from vault.policy import Compartment, Field, Index, check_value
+from vault.policy import Compartment, Edition, Field, Index, check_value
 from vault.service.compartment import ServedCompartment, now
 from vault.store.changes import IndexRow
 
@@ -64,14 +64,15 @@ def check_clear(compartment: Compartment, names: Iterable[str]) -> list[int]:
 
 
 async def index_rows(
-    served: ServedCompartment, compartment: Compartment, values: Iterable[Value]
+    served: ServedCompartment, edition: Edition, values: Iterable[Value]
 ) -> Sequence[IndexRow]:
     """Return the index rows of values in indexed fields; what isn't valid has none."""
     rows = []
+    compartment = edition.compartment(served.name)
     for value in values:
         field = compartment.by_uid[value.uid]
         if field.index is not None:
-            found = await index_value(served, field, value.value)
+            found = await index_value(served, edition, field, value.value)
             if found is not None:
                 unique = field.index is Index.UNIQUE
                 rows.append(
@@ -80,9 +81,11 @@ async def index_rows(
     return rows
 
 
-async def index_value(served: ServedCompartment, field: Field, value: str) -> bytes | None:
+async def index_value(
+    served: ServedCompartment, edition: Edition, field: Field, value: str
+) -> bytes | None:
     """Return what stands for a value in the index, or None if it isn't indexed."""
-    normalised = blind_index.normalise(field.type.value, value)
+    normalised = blind_index.normalise(field.type.value, value, edition.region)
     if normalised is None:
         return None
     key = await served.index_key(field.uid)

@@ -54,6 +54,11 @@ async def remember_request(connection: AsyncConnection, mark: RequestMark) -> bo
     )
 
 
+async def forget_requests(connection: AsyncConnection, before: int) -> None:
+    """Delete what is remembered of requests from before a day."""
+    await connection.execute(delete(t.idempotency).where(t.idempotency.c.day < before))
+
+
 async def insert_record(
     connection: AsyncConnection,
     pseudonym: bytes,
