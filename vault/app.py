@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from vault import config
@@ -16,10 +16,13 @@ from vault.names import from_base64url
 from vault.policy import Edition
 from vault.rpc.guard import Guard
 from vault.rpc.server import Server, Tls
+from vault.service.approve import Approvals
 from vault.service.compartment import ServedCompartment, WrongDatabaseError
-from vault.service.editions import ControlChainError, Editions
+from vault.service.editions import Editions
+from vault.service.history import History
 from vault.service.house import House
 from vault.service.issue import Broker
+from vault.service.ledger import ControlChainError
 from vault.service.limits import Limiter
 from vault.store import schema
 from vault.store.control import ControlChain
@@ -65,39 +68,46 @@ async def running(settings: config.Settings) -> AsyncIterator[int]:
 
 
 async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
-    editions = await _open_editions(settings, stack)
+    chain, editions = await _open_editions(settings, stack)
     _check_roles(settings, editions.state().current)
     keys = _capability_keys(settings)
     compartments = {}
     if "worker" in settings.server.roles:
         for name, section in settings.compartments.items():
             compartments[name] = await _open_compartment(
-                name, section, settings, editions.state().current, keys, stack
+                name, section, settings, editions, keys, stack
             )
+    poll = asyncio.create_task(_follow(editions, tuple(compartments.values())))
+    stack.push_async_callback(_cancel, poll)
     broker = _open_broker(settings, stack) if "broker" in settings.server.roles else None
-    house = House(editions, compartments, broker, Limiter(settings.server.find_per_second))
+    approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
+    house = House(
+        editions, compartments, broker, approvals, Limiter(settings.server.find_per_second)
+    )
     officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
     guard = Guard(editions.state, officers, settings.server.default_deadline)
     return Server(house, guard, worker=bool(compartments), development=settings.server.development)
 
 
-async def _open_editions(settings: config.Settings, stack: AsyncExitStack) -> Editions:
+async def _open_editions(
+    settings: config.Settings, stack: AsyncExitStack
+) -> tuple[ControlChain, Editions]:
     database = await _open_database(settings.control, Schema.CONTROL, stack)
-    editions = Editions(ControlChain(database), officer_keys(settings))
+    chain = ControlChain(database)
+    editions = Editions(chain, officer_keys(settings), settings.server.edition_stale_after)
     await editions.refresh()
-    poll = asyncio.create_task(_follow(editions))
-    stack.push_async_callback(_cancel, poll)
-    return editions
+    return chain, editions
 
 
 async def _open_compartment(
     name: str,
     section: config.Compartment,
     settings: config.Settings,
-    edition: Edition,
+    editions: Editions,
     capability_keys: Mapping[bytes, bytes],
     stack: AsyncExitStack,
 ) -> ServedCompartment:
+    edition = editions.state().current
     declared = edition.compartments.get(name)
     if declared is None:
         raise StartError(
@@ -108,14 +118,19 @@ async def _open_compartment(
     keyring = Keyring(
         transit,
         section.transit_key,
+        section.audit_transit_key,
         declared.uuid,
         soft=section.key_soft_ttl,
         hard=section.key_hard_ttl,
     )
-    served = ServedCompartment(name, declared.uuid, database, keyring, capability_keys)
+    served = ServedCompartment(
+        name, declared.uuid, database, keyring, capability_keys, History(editions)
+    )
     stack.push_async_callback(served.close)
     try:
-        await served.establish()
+        known = await served.establish()
+        await editions.check_seen(known.ledger_sequence, known.ledger_head)
+        await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
     except (WrongDatabaseError, WrongKeyServerError, VaultError) as e:
         raise StartError(f"compartment {name}: {e}") from None
     return served
@@ -192,11 +207,16 @@ def _public_key(text: str, what: str) -> bytes:
     return raw
 
 
-async def _follow(editions: Editions) -> None:
+async def _follow(editions: Editions, compartments: Sequence[ServedCompartment]) -> None:
+    """Keep to the control chain, and note in each database how far it was seen."""
     while True:
         await asyncio.sleep(_POLL)
         try:
+            before = editions.ledger
             await editions.refresh()
+            if editions.ledger.sequence > before.sequence:
+                for served in compartments:
+                    await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
         except (VaultError, ControlChainError) as e:
             log.error("control chain: %s", e)
 

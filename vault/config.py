@@ -56,6 +56,7 @@ class Server(_Section):
     default_deadline: Annotated[float, Field(gt=0, le=60)] = (
         5.0  # seconds, where the caller set none
     )
+    edition_stale_after: Annotated[float, Field(ge=5)] = 30.0  # seconds without a confirmation
     find_per_second: Annotated[float, Field(gt=0)] = 10.0  # for each service and compartment
 
 
@@ -98,6 +99,7 @@ class Compartment(_Section):
     database: Database
     login: Login
     transit_key: str
+    audit_transit_key: str
     key_soft_ttl: Annotated[float, Field(gt=0)] = 300.0  # seconds
     key_hard_ttl: Annotated[float, Field(gt=0)] = 3600.0  # seconds
 

@@ -22,7 +22,7 @@ from vault.dev import DevError
 from vault.errors import VaultError
 from vault.keys.errors import KeyServerError
 from vault.policy import EditionError
-from vault.service.editions import ControlChainError
+from vault.service.ledger import ControlChainError
 from vault.store.schema import SchemaError
 
 # What a person can act on: said in words, without a traceback.

@@ -35,7 +35,9 @@ def normalise(type_: str, value: str, region: str | None = None) -> bytes | None
 
 
 def _email(value: str, _region: str | None) -> bytes | None:
-    local, at, domain = unicodedata.normalize("NFKC", value).strip().casefold().rpartition("@")
+    folded = unicodedata.normalize("NFKC", value).strip().casefold()
+    # Once more: folding takes letters apart.
+    local, at, domain = unicodedata.normalize("NFKC", folded).rpartition("@")
     return f"{local}@{domain}".encode() if at and local and domain else None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vault.dev.layout import Layout
-from vault.keys.provision import BROKER, transit_key, worker
+from vault.keys.provision import BROKER, audit_transit_key, transit_key, worker
 from vault.names import to_base64url
 
 HEAD = "# Written by `piivault dev` at each start: what you change here is lost.\n"
@@ -35,7 +35,12 @@ def settings(
     public key and a SPIFFE id. Paths are relative to the state folder.
     """
     compartments = {
-        name: {"transit_key": transit_key(name), "database": database, "login": login(worker(name))}
+        name: {
+            "transit_key": transit_key(name),
+            "audit_transit_key": audit_transit_key(name),
+            "database": database,
+            "login": login(worker(name)),
+        }
         for name, database in databases.items()
         if name != "control"
     }

@@ -22,6 +22,7 @@ from vault.dev.errors import DevError
 from vault.dev.stack import CONTROL, Plan, Running, Stack
 from vault.policy import Edition, compile_edition
 from vault.service.editions import Editions
+from vault.service.ledger import EDITION, statement
 from vault.store import schema
 from vault.store.control import ControlChain
 from vault.store.engine import connect
@@ -118,7 +119,9 @@ async def _publish_first(running: Running, settings: config.Settings, text: str)
     try:
         editions = Editions(ControlChain(database), app.officer_keys(settings))
         await editions.refresh()
-        if editions.newest is None:
-            await editions.publish(text, "aida", officer_signs(running, "aida"))
+        if editions.ledger.newest is None:
+            body = text.encode()
+            signed = officer_signs(running, "aida")(statement(EDITION, body))
+            await editions.add(lambda ledger: ledger.next(EDITION, body, {"aida": signed}))
     finally:
         await database.close()

@@ -90,6 +90,7 @@ class Keyring:
         self,
         transit: Wrapping,
         transit_key: str,
+        audit_transit_key: str,
         compartment: bytes,
         *,
         soft: float = 300.0,
@@ -98,6 +99,7 @@ class Keyring:
     ) -> None:
         self._transit = transit
         self._transit_key = transit_key
+        self._audit_transit_key = audit_transit_key
         self._compartment = compartment
         self._soft, self._hard, self._clock = soft, hard, clock
         self._rows: Mapping[KeyName, WrappedKey] = {}
@@ -108,7 +110,7 @@ class Keyring:
         """Draw a key; only for one that the database is known not to have."""
         try:
             wrapped = await asyncio.to_thread(
-                self._transit.new_wrapped_key, self._transit_key, self._context(name)
+                self._transit.new_wrapped_key, self._wrapper(name), self._context(name)
             )
         except KeyServerError as e:
             raise _translate(e) from None
@@ -179,7 +181,7 @@ class Keyring:
             )
         try:
             key = await asyncio.to_thread(
-                self._transit.unwrap, self._transit_key, row.wrapped, self._context(name)
+                self._transit.unwrap, self._wrapper(name), row.wrapped, self._context(name)
             )
         except KeyServerUnavailable as e:
             raise _translate(e) from None  # away: what is cached goes on to its hard TTL
@@ -189,6 +191,10 @@ class Keyring:
         soft = self._soft * random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
         self._cache[name] = _Cached(key, self._clock(), soft)
         return key
+
+    def _wrapper(self, name: KeyName) -> str:
+        """Return the Transit key that wraps a key: the auditor can use that of the trail alone."""
+        return self._audit_transit_key if name.kind is KeyKind.AUDIT else self._transit_key
 
     def _context(self, name: KeyName) -> bytes:
         return join(

@@ -44,6 +44,15 @@ def transit_key(compartment: str) -> str:
     return f"piivault-{compartment}"
 
 
+def audit_transit_key(compartment: str) -> str:
+    """Name the Transit key that wraps a compartment's audit-data keys, and nothing else.
+
+    A key of its own, so that the auditor opens the trail and no data. No compartment's name has
+    a dot in it, so no two of these names clash.
+    """
+    return f"piivault-{compartment}.audit"
+
+
 def worker(compartment: str) -> str:
     """Name the AppRole and the policy of the worker of a compartment."""
     return f"piivault-worker-{compartment}"
@@ -51,7 +60,11 @@ def worker(compartment: str) -> str:
 
 def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, str]:
     """Write the key-server policy (HCL) of every process, by its name. Pure."""
-    written = {worker(c): worker_policy(transit_key(c), mount) for c in compartments}
+    compartments = tuple(compartments)
+    written = {
+        worker(c): worker_policy((transit_key(c), audit_transit_key(c)), mount)
+        for c in compartments
+    }
     written[BROKER] = _policy(
         {
             f"{mount}/hmac/{PSEUDONYM_KEY}": "update",
@@ -60,15 +73,16 @@ def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, s
         }
     )
     written[AUDITOR] = _policy(
-        {f"{mount}/sign/{AUDIT_KEY}": "update", f"{mount}/keys/{AUDIT_KEY}": "read"}
+        {f"{mount}/decrypt/{audit_transit_key(c)}": "update" for c in compartments}
+        | {f"{mount}/sign/{AUDIT_KEY}": "update", f"{mount}/keys/{AUDIT_KEY}": "read"}
     )
     return written
 
 
-def worker_policy(key: str, mount: str = "transit") -> str:
-    """Let a worker draw, wrap and unwrap under one key; nothing else."""
+def worker_policy(keys: Iterable[str], mount: str = "transit") -> str:
+    """Let a worker draw, wrap and unwrap under its keys; nothing else."""
     uses = ("datakey/wrapped", "encrypt", "decrypt")
-    return _policy({f"{mount}/{use}/{key}": "update" for use in uses})
+    return _policy({f"{mount}/{use}/{key}": "update" for key in keys for use in uses})
 
 
 def provision(
@@ -80,7 +94,9 @@ def provision(
     KeyServerError where something is in the way; nothing is overwritten then.
     """
     compartments = tuple(compartments)
-    wanted = {transit_key(c): "compartment" for c in compartments}
+    wanted = {
+        name: "compartment" for c in compartments for name in (transit_key(c), audit_transit_key(c))
+    }
     own = {PSEUDONYM_KEY: "hmac", CAPABILITY_KEY: "signing", AUDIT_KEY: "signing"}
     if taken := wanted.keys() & own.keys():
         raise KeyServerError(

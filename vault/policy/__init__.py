@@ -22,9 +22,11 @@ from vault.policy.edition import (
     Terms,
     Use,
 )
+from vault.policy.explain import Step, explain
 from vault.policy.faults import EditionError, Fault
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
+from vault.policy.succession import check_succession, needs_officers
 from vault.policy.values import check_value
 from vault.policy.vocabulary import (
     Basis,
@@ -45,10 +47,13 @@ __all__ = [
     "Basis", "FieldType", "Form", "Index", "Operation", "Retention", "SubjectKind", "Text",
     # Who may
     "decide", "describe", "Allowed", "Denied", "Description", "FieldDescription",
+    "explain", "Step",
     # What the subject was told, and agreed to
     "check_consent", "ConsentGiven", "terms", "notice", "notices", "verify_notice", "Notice",
     # Values
     "check_value", "mask",
+    # An edition after another
+    "check_succession", "needs_officers",
     # Who would hold what
     "reach", "conflicts", "Conflict", "Holder",
 ]  # fmt: skip

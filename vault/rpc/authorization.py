@@ -11,6 +11,8 @@ from vault.rpc.identity import Caller
 
 _SUBJECT_FACING = frozenset({Caller.SUBJECT_FACING})
 _INTERNAL = frozenset({Caller.INTERNAL})
+_OFFICERS = frozenset({Caller.OFFICER})
+_SERVICES_TOO = frozenset({Caller.OFFICER, Caller.INTERNAL, Caller.SUBJECT_FACING})
 
 ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.PseudonymService/Issue": _SUBJECT_FACING,
@@ -26,6 +28,10 @@ ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.RecordService/Put": _INTERNAL,
     "/piivault.v1.RecordService/Find": _INTERNAL,
     "/piivault.v1.RecordService/Describe": _INTERNAL,
+    "/piivault.v1.PolicyService/GetEdition": _SERVICES_TOO,
+    "/piivault.v1.PolicyService/Explain": _SERVICES_TOO,
+    "/piivault.v1.PolicyService/Approve": _OFFICERS,
+    "/piivault.v1.PolicyService/ListPending": _OFFICERS,
 }
 
 

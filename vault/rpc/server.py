@@ -11,9 +11,15 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from piivault.v1 import pseudonym_service_pb2, record_service_pb2, subject_service_pb2
+from piivault.v1 import (
+    policy_service_pb2,
+    pseudonym_service_pb2,
+    record_service_pb2,
+    subject_service_pb2,
+)
 
-from vault.rpc.guard import Guard
+from vault.rpc.guard import Admit, Guard
+from vault.rpc.policies import PolicyServicer
 from vault.rpc.pseudonyms import PseudonymServicer
 from vault.rpc.records import RecordServicer
 from vault.rpc.subjects import SubjectServicer
@@ -71,13 +77,17 @@ class Server:
     def __init__(self, house: House, guard: Guard, *, worker: bool, development: bool) -> None:
         self._grpc = grpc.aio.server(options=_OPTIONS)
         self._health = health.aio.HealthServicer()
+        self._guard = guard
         self._names: list[str] = []
         if worker:
-            self._add(guard, record_service_pb2, "RecordService", RecordServicer(house))
-            self._add(guard, subject_service_pb2, "SubjectService", SubjectServicer(house))
+            self._add(guard.call, record_service_pb2, "RecordService", RecordServicer(house))
+            self._add(guard.call, subject_service_pb2, "SubjectService", SubjectServicer(house))
         if house.broker is not None:
             servicer = PseudonymServicer(house.broker)
-            self._add(guard, pseudonym_service_pb2, "PseudonymService", servicer)
+            self._add(guard.call, pseudonym_service_pb2, "PseudonymService", servicer)
+        if house.approvals is not None:
+            policies = PolicyServicer(house.approvals)
+            self._add(guard.visit, policy_service_pb2, "PolicyService", policies)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if development:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -104,13 +114,14 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._grpc.stop(grace)
 
-    def _add(self, guard: Guard, module: Any, name: str, servicer: object) -> None:
+    def _add(self, admit: Admit[Any], module: Any, name: str, servicer: object) -> None:
         service: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
         handlers = {
-            method.name: guard.unary(
+            method.name: self._guard.unary(
                 f"/{service.full_name}/{method.name}",
                 message_factory.GetMessageClass(method.input_type),
                 getattr(servicer, method.name),
+                admit,
             )
             for method in _methods(service)
         }

@@ -10,7 +10,7 @@ from vault.audit.event import Event
 from vault.crypto.primitives import digest
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
-from vault.policy import FieldUse
+from vault.policy import Denied, FieldUse, Operation, decide
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.store.commit import Change
@@ -23,6 +23,7 @@ _FAILURES = frozenset(
         Reason.KEYS_UNAVAILABLE,
         Reason.STORAGE_UNAVAILABLE,
         Reason.AUDIT_UNAVAILABLE,
+        Reason.POLICY_UNAVAILABLE,
         Reason.DAMAGED,
         Reason.INTERNAL,
     }
@@ -32,10 +33,27 @@ _FAILURES = frozenset(
 class Attempt:
     """What is known of a request so far, and the event that it will leave."""
 
-    def __init__(self, served: ServedCompartment, event: Event) -> None:
+    def __init__(self, served: ServedCompartment, call: Call, event: Event) -> None:
         self._served = served
+        self._call = call
         self._event = event
         self._settled = False
+
+    async def admit(
+        self, operation: Operation, purpose: str, names: Sequence[str]
+    ) -> tuple[FieldUse, ...]:
+        """Return the fields in the forms that the caller's grant gives, or raise the denial.
+
+        Decided on the edition alone, before any data is looked at: so it tells nothing about
+        data. An owner's first touch of the compartment is durable when this returns.
+        """
+        call, served = self._call, self._served
+        decision = decide(call.edition, call.service, purpose, served.name, operation, names)
+        if isinstance(decision, Denied):
+            raise decision.error()
+        self.asks_for(decision.uses)
+        await served.history.touch(call, served.uuid)
+        return decision.uses
 
     def met(self, record: OpenedRecord) -> None:
         """Note whose record it is: by a token that only their record can find again."""
@@ -95,7 +113,7 @@ async def attempt(
         request_id=call.request_id,
         outcome=audit.ALLOWED,
     )
-    framed = Attempt(served, event)
+    framed = Attempt(served, call, event)
     try:
         yield framed
     except VaultError as e:

@@ -1,17 +1,31 @@
 """Who asks, and under which policy: fixed for the whole of one request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vault.policy import Allowed, Edition, FieldUse, Operation, Service, decide
+from vault.policy import Edition, Service
+from vault.service.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyState:
-    """The edition in force, and all editions by number: old consents are read by theirs."""
+    """The edition in force, and all else that the control chain says."""
 
     current: Edition
-    editions: Mapping[int, Edition]
+    ledger: Ledger
+
+    @property
+    def editions(self) -> Mapping[int, Edition]:
+        """All editions by number: old consents are read by theirs."""
+        return self.ledger.editions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Visit:
+    """One request about the policy itself, by an officer or (if `service` is set) a service."""
+
+    policy: PolicyState
+    service: Service | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,15 +41,3 @@ class Call:
     def edition(self) -> Edition:
         """The edition that this request is decided under."""
         return self.policy.current
-
-    def granted(
-        self, purpose: str, compartment: str, operation: Operation, fields: Sequence[str]
-    ) -> tuple[FieldUse, ...]:
-        """Return the fields in the forms that the caller's grant gives, or raise the denial.
-
-        Decided on the edition alone, before any data is looked at: so it tells nothing about data.
-        """
-        decision = decide(self.edition, self.service, purpose, compartment, operation, fields)
-        if isinstance(decision, Allowed):
-            return decision.uses
-        raise decision.error()

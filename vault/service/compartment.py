@@ -14,6 +14,7 @@ from vault.errors import Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
 from vault.names import Pseudonym
 from vault.sealed.v1 import sealed_pb2
+from vault.service.history import History
 from vault.store.commit import Committer
 from vault.store.engine import Database
 from vault.store.load import Loader, StoredRecord, WrappedDataKey
@@ -53,10 +54,12 @@ class ServedCompartment:
         database: Database,
         keyring: Keyring,
         capability_keys: Mapping[bytes, bytes],
+        history: History,
     ) -> None:
         self.name = name
         self.uuid = uuid
         self._capability_keys = capability_keys
+        self.history = history
         self.database = database
         self.keyring = keyring
         self.loader = Loader(database)
@@ -65,8 +68,10 @@ class ServedCompartment:
         chain = Chain(uuid, self._audit_key)
         self.committer: Committer[Event] = Committer(database, chain, lambda: self.epoch)
 
-    async def establish(self) -> None:
+    async def establish(self) -> Identity:
         """Make sure that database and key server belong together; draw first keys for a new one.
+
+        Returns what the database says of itself.
 
         Raises WrongDatabaseError, keyring.WrongKeyServerError, VaultError. Two processes that
         meet a new compartment together end with the keys of one of them.
@@ -82,6 +87,7 @@ class ServedCompartment:
         await self.keyring.check_canary(identity.canary)
         self.epoch = identity.epoch
         await self._take_keys()
+        return identity
 
     async def close(self) -> None:
         """Finish what waits, then let go of the database."""
@@ -179,7 +185,8 @@ class ServedCompartment:
         """Give a new database its identity and first keys."""
         kinds = (KeyKind.KEK, KeyKind.AUDIT, KeyKind.LOOKUP)
         keys = [await self.keyring.new_key(KeyName(kind)) for kind in kinds]
-        identity = Identity(self.uuid, FIRST_EPOCH, await self.keyring.new_canary())
+        canary = await self.keyring.new_canary()
+        identity = Identity(self.uuid, FIRST_EPOCH, 0, b"", b"", canary)
         await self.lookups.establish(identity, [_row(key) for key in keys])
 
     async def _take_keys(self) -> None:

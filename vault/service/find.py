@@ -26,8 +26,7 @@ async def find(
     """Return whose records hold a value of an indexed field. Raises VaultError."""
     async with attempt(served, call, Operation.FIND, purpose) as trail:
         limiter.take((call.service.name, served.name))
-        uses = call.granted(purpose, served.name, Operation.FIND, [name])
-        trail.asks_for(uses)
+        uses = await trail.admit(Operation.FIND, purpose, [name])
         if not value or len(value.encode()) > MOST_A_VALUE:
             raise VaultError(
                 Reason.INVALID_VALUE,

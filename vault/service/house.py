@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vault.errors import Reason, VaultError
+from vault.service.approve import Approvals
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
@@ -13,11 +14,12 @@ from vault.service.limits import Limiter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class House:
-    """The editions, the compartments of a worker, and the broker, as far as served here."""
+    """The editions, a worker's compartments, the broker, control's approvals: if served here."""
 
     editions: Editions
     compartments: Mapping[str, ServedCompartment]
     broker: Broker | None
+    approvals: Approvals | None
     find_limiter: Limiter
 
     def served(self, call: Call, name: str) -> ServedCompartment:

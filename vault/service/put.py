@@ -26,8 +26,7 @@ async def put(
 ) -> str:
     """Write values for a purpose; return the new etag. Raises VaultError."""
     async with attempt(served, call, Operation.PUT, purpose) as trail:
-        uses = call.granted(purpose, served.name, Operation.PUT, [*fields, *clear])
-        trail.asks_for(uses)
+        uses = await trail.admit(Operation.PUT, purpose, [*fields, *clear])
         address = served.address(pseudonym)
         write = _writing(served, call, fields, clear)
 

@@ -46,8 +46,7 @@ async def reveal(
 ) -> Revealed:
     """Return fields of one record for a purpose. Raises VaultError, and the trail has it all."""
     async with attempt(served, call, Operation.REVEAL, purpose) as trail:
-        uses = call.granted(purpose, served.name, Operation.REVEAL, names)
-        trail.asks_for(uses)
+        uses = await trail.admit(Operation.REVEAL, purpose, names)
         record = await served.open(served.address(pseudonym))
         trail.met(record)
         uses = consented(call, served, purpose, uses, record)
@@ -83,8 +82,8 @@ async def batch_reveal(
             f"A batch names 1 to {MOST_A_BATCH} pseudonyms. Split it.",
             violations={"pseudonyms": f"must be 1 to {MOST_A_BATCH}"},
         )
-    async with attempt(served, call, Operation.REVEAL, purpose):
-        call.granted(purpose, served.name, Operation.REVEAL, names)  # denied alike: one event
+    async with attempt(served, call, Operation.REVEAL, purpose) as trail:
+        await trail.admit(Operation.REVEAL, purpose, names)  # denied alike: one event
     items = (_outcome(served, call, purpose, pseudonym, names) for pseudonym in pseudonyms)
     return await asyncio.gather(*items)
 

@@ -1,16 +1,13 @@
 """The control database: one chain of entries that officers signed.
 
-    hash = SHA-256(label, sequence, previous hash, kind, body)
-
-An officer signs the hash, so a signature holds for one body at one place of one chain.
+What the entries mean, and whether they hold, is `service.ledger`'s.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import delete, insert, select
 
-from vault.errors import Reason, VaultError
 from vault.store import changes
 from vault.store import tables as t
 from vault.store.engine import Database
@@ -19,10 +16,20 @@ from vault.store.errors import storage_errors
 
 @dataclass(frozen=True, slots=True)
 class ChainRow:
-    """A row of `chain`, as stored; `service.publish` knows what it means and whether it holds."""
+    """A row of `chain`, as stored."""
 
     sequence: int
     previous: bytes
+    kind: str
+    body: bytes
+    signatures: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """A row of `approvals`, as stored."""
+
+    statement: bytes
     kind: str
     body: bytes
     signatures: bytes
@@ -34,18 +41,49 @@ class ControlChain:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def after(self, sequence: int) -> Sequence[ChainRow]:
-        """Return all entries after this one, in order."""
-        query = select(t.chain).where(t.chain.c.sequence > sequence).order_by(t.chain.c.sequence)
+    async def since(self, sequence: int) -> Sequence[ChainRow]:
+        """Return this entry and all after it, in order."""
+        query = select(t.chain).where(t.chain.c.sequence >= sequence).order_by(t.chain.c.sequence)
         with storage_errors():
             async with self._database.reads.connect() as connection:
                 return [ChainRow(*row) for row in (await connection.execute(query)).all()]
 
-    async def append(self, row: ChainRow) -> None:
-        """Add an entry at the end; raise VaultError(STALE_ETAG) if the end has moved on."""
+    async def pending(self) -> Sequence[PendingRow]:
+        """Return what waits for more officers."""
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                rows = (await connection.execute(select(t.approvals))).all()
+                return [PendingRow(*row) for row in rows]
+
+    async def keep_pending(self, row: PendingRow) -> None:
+        """Write what waits, in the place of an earlier state of it."""
         with storage_errors():
             async with self._database.writes.begin() as connection:
-                inserted = await changes.insert_if_absent(
+                await connection.execute(
+                    delete(t.approvals).where(t.approvals.c.statement == row.statement)
+                )
+                await connection.execute(
+                    insert(t.approvals).values(
+                        statement=row.statement,
+                        kind=row.kind,
+                        body=row.body,
+                        signatures=row.signatures,
+                    )
+                )
+
+    async def drop_pending(self, statement: bytes) -> None:
+        """Delete what waits no more."""
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                await connection.execute(
+                    delete(t.approvals).where(t.approvals.c.statement == statement)
+                )
+
+    async def append(self, row: ChainRow) -> bool:
+        """Add an entry at the end; return False if the end has moved on."""
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                return await changes.insert_if_absent(
                     connection,
                     t.chain,
                     sequence=row.sequence,
@@ -54,8 +92,3 @@ class ControlChain:
                     body=row.body,
                     signatures=row.signatures,
                 )
-        if not inserted:
-            raise VaultError(
-                Reason.STALE_ETAG,
-                "Somebody else added to the control chain. Look again, then sign.",
-            )

@@ -16,7 +16,10 @@ async def read_events(database: Database) -> AsyncIterator[StoredEvent]:
     query = select(
         t.audit.c.writer, t.audit.c.sequence, t.audit.c.previous, t.audit.c.token, t.audit.c.sealed
     ).order_by(t.audit.c.writer, t.audit.c.sequence)
+    # PostgreSQL streams inside a transaction only; this one is a snapshot besides.
+    options = {"isolation_level": "REPEATABLE READ"} if database.is_postgresql else {}
     with storage_errors():
         async with database.reads.connect() as connection:
+            await connection.execution_options(**options)
             async for row in await connection.stream(query):
                 yield tuple(row)

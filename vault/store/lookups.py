@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from vault.store import changes
 from vault.store import tables as t
@@ -15,10 +15,16 @@ MOST_FOUND = 100
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a compartment's database says of itself; `canary` is a Transit ciphertext."""
+    """What a compartment's database says of itself.
+
+    `canary` is a Transit ciphertext; the ledger's sequence and head are the last that a worker saw.
+    """
 
     uuid: bytes
     epoch: int
+    ledger_sequence: int
+    ledger_head: bytes
+    sweep_cursor: bytes
     canary: str
 
 
@@ -66,7 +72,7 @@ class Lookups:
         with storage_errors():
             async with self._database.reads.connect() as connection:
                 row = (await connection.execute(select(t.compartment))).first()
-                return Identity(row.uuid, row.epoch, row.canary) if row else None
+                return Identity(*row) if row else None
 
     async def keyring(self) -> Sequence[KeyRow]:
         """Return all wrapped keys."""
@@ -91,6 +97,9 @@ class Lookups:
                     t.compartment,
                     uuid=identity.uuid,
                     epoch=identity.epoch,
+                    ledger_sequence=identity.ledger_sequence,
+                    ledger_head=identity.ledger_head,
+                    sweep_cursor=identity.sweep_cursor,
                     canary=identity.canary,
                 )
                 if first:
@@ -105,6 +114,17 @@ class Lookups:
                         for k in keys
                     ]
                     await connection.execute(insert(t.keyring), rows)
+
+    async def saw_ledger(self, sequence: int, head: bytes) -> None:
+        """Note how much of the control chain was seen; never less than was noted before."""
+        statement = (
+            update(t.compartment)
+            .where(t.compartment.c.ledger_sequence < sequence)
+            .values(ledger_sequence=sequence, ledger_head=head)
+        )
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                await connection.execute(statement)
 
     async def add_key(self, key: KeyRow) -> None:
         """Write one more key, unless another process wrote that version first."""

@@ -28,12 +28,16 @@ def _text(name: str, *, key: bool = False) -> Column[str]:
     return Column(name, Text, primary_key=key, nullable=False)
 
 
-# One row: what this database is, and the epoch of its keys.
+# One row: what this database is, the epoch of its keys, and how much of the control chain its
+# workers have seen: they never go back behind it.
 compartment = _table(
     "compartment",
     COMPARTMENT,
     _bytes("uuid", key=True),
     _integer("epoch"),
+    _integer("ledger_sequence"),
+    _bytes("ledger_head"),
+    _bytes("sweep_cursor"),  # the pseudonym that the sweeper looked at last
     _text("canary"),  # a Transit ciphertext, opened at start: is this the key server that we know?
 )
 
@@ -120,6 +124,16 @@ chain = _table(
     _bytes("signatures"),
 )
 
+# Entries that wait for more officers; every signature is checked again when it counts.
+approvals = _table(
+    "approvals",
+    CONTROL,
+    _bytes("statement", key=True),
+    _text("kind"),
+    _bytes("body"),
+    _bytes("signatures"),
+)
+
 # What a worker's database role may do; `schema.grant` turns it into GRANTs. A worker can't read
 # the trail back, change it or cut it.
 WORKER_PRIVILEGES: dict[Table, str] = {
@@ -132,4 +146,7 @@ WORKER_PRIVILEGES: dict[Table, str] = {
     tombstones: "SELECT, INSERT, DELETE",
     idempotency: "SELECT, INSERT, DELETE",
 }
-CONTROL_PRIVILEGES: dict[Table, str] = {chain: "SELECT"}
+CONTROL_PRIVILEGES: dict[Table, str] = {
+    chain: "SELECT, INSERT",
+    approvals: "SELECT, INSERT, UPDATE, DELETE",
+}

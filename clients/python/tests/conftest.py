@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from piivault import TLS, AsyncClient, Client
+from piivault import TLS, AsyncClient, Client, new_root
 
-from .house import House, Sdk
+from .house import PATIENT, House, Sdk
 from .pki import Authority
 
 
@@ -32,3 +33,18 @@ def sdk(request: pytest.FixtureRequest) -> Iterator[Sdk]:
     sdk = Sdk(request.param)
     yield sdk
     sdk.close()
+
+
+@pytest.fixture
+def vault(sdk: Sdk, house: House, portal: TLS) -> Any:
+    return sdk.open(house.address, portal, timeout=PATIENT)
+
+
+@pytest.fixture
+def accounts(vault: Any) -> Any:
+    return vault.compartment("accounts", purpose="services")
+
+
+@pytest.fixture
+def person(vault: Any) -> Any:
+    return vault.subject(new_root())

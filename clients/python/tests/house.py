@@ -30,6 +30,7 @@ from piivault.v1.subject_service_pb2_grpc import add_SubjectServiceServicer_to_s
 Answer = Callable[[Any, grpc.ServicerContext], Message]
 
 PSEUDONYM = "psn_" + "A" * 43
+PATIENT = 20.0  # seconds; so that a busy machine fails no test
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Seen:
 class House:
     """The server: `answers[method]` are taken in turn, and the last one stays."""
 
-    def __init__(self, tls: TLS) -> None:
+    def __init__(self, tls: TLS, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.answers: dict[str, list[Answer]] = defaultdict(list)
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
@@ -57,7 +58,7 @@ class House:
         credentials = grpc.ssl_server_credentials(
             [(key, certificate)], Path(tls.ca).read_bytes(), require_client_auth=True
         )
-        port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        port = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
         self.address = f"127.0.0.1:{port}"
         self._server.start()
 
@@ -82,14 +83,14 @@ class House:
         return Servicer()
 
     def _serve(self, method: str, request: Any, context: grpc.ServicerContext) -> Message:
-        metadata = {key: value for key, value in context.invocation_metadata()}
+        metadata = dict(context.invocation_metadata())
         self.seen.append(
             Seen(
                 method,
                 request,
                 str(metadata["piivault-request-id"]),
                 context.peer(),
-                context.auth_context()["x509_pem_cert"][0],
+                bytes(context.auth_context()["x509_pem_cert"][0]),
             )
         )
         answers = self.answers[method]

@@ -1,5 +1,6 @@
 """A certificate authority for tests: real certificates, good ones and each kind of bad one."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -50,20 +51,18 @@ class Authority:
         password: bytes | None = None,
     ) -> TLS:
         """Issue a service's certificate; the common name is a SPIFFE id that must not count."""
-        names = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        names: Sequence[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
         return self._issue(file, names or [x509.DNSName("portal")], begins, ends, usage, password)
 
-    def server(self) -> TLS:
-        """Issue the certificate of a server on this machine."""
-        names = [x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")]
+    def server(self, address: str = "127.0.0.1") -> TLS:
+        """Issue the certificate of a server."""
+        names = [x509.IPAddress(IPv4Address(address))]
         return self._issue("server", names, -DAY, DAY, ExtendedKeyUsageOID.SERVER_AUTH, None)
 
     def _issue(
         self,
         file: str,
-        names: list[x509.UniformResourceIdentifier]
-        | list[x509.DNSName]
-        | list[x509.IPAddress | x509.DNSName],
+        names: Sequence[x509.GeneralName],
         begins: timedelta,
         ends: timedelta,
         usage: x509.ObjectIdentifier,

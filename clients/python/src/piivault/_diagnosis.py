@@ -18,10 +18,15 @@ def explain(address: str, tls: TLS, details: str) -> ConnectionFailed:
         return ConnectionFailed(f"The host of {address} can't be found: is the name right?")
     if "WRONG_VERSION_NUMBER" in details:
         return _refused(f"What listens at {address} doesn't speak TLS: is it the right port?")
-    if "handshake failed" in details or "Peer name" in details:
+    if "Hostname Verification" in details:
+        return _refused(
+            f"The certificate of the server at {address} is for another host name: connect by "
+            "the name that it was issued for."
+        )
+    if "handshake failed" in details:
         return _refused(
             f"The certificate of the server at {address} isn't from the CA in {fspath(tls.ca)}, "
-            "isn't valid now, or is for another host name."
+            "or isn't valid now."
         )
     if "failed to connect" in details:
         return _closed_at_once(address, tls)

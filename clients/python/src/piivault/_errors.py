@@ -50,6 +50,7 @@ BY_REASON: dict[str, type[PiivaultError]] = {
     "KEYS_UNAVAILABLE": errors.KeysUnavailable,
     "STORAGE_UNAVAILABLE": errors.StorageUnavailable,
     "AUDIT_UNAVAILABLE": errors.AuditUnavailable,
+    "POLICY_UNAVAILABLE": errors.PolicyUnavailable,
     "DAMAGED": errors.Damaged,
     "INTERNAL": errors.InternalError,
 }
@@ -145,8 +146,8 @@ def _without_reason(
             )
         case grpc.StatusCode.UNIMPLEMENTED:
             return errors.InternalError(
-                f"The server at {address} doesn't know this method: it plays another role, is older "
-                "than this SDK, or isn't piivault. Check the addresses.",
+                f"The server at {address} doesn't know this method: it plays another role, is "
+                "older than this SDK, or isn't piivault. Check the addresses.",
                 reason=code.name,
             )
         case _:

@@ -12,9 +12,9 @@ PIIVAULT_COMPARTMENT_<NAME>_ADDRESS  where one compartment's worker is, if elsew
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeVar
 
 from piivault._certificate import TLS
 from piivault.errors import ConfigurationError
@@ -25,6 +25,8 @@ LONGEST_TIMEOUT = 60.0
 _REQUIRED = ("PIIVAULT_ADDRESS", "PIIVAULT_CA", "PIIVAULT_CERTIFICATE", "PIIVAULT_PRIVATE_KEY")
 _COMPARTMENT = re.compile(r"PIIVAULT_COMPARTMENT_([A-Z0-9_]+)_ADDRESS")
 _HOST_AND_PORT = re.compile(r"[^/\s]+:[0-9]{1,5}")
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ class Settings:
         return cls(
             address=address,
             tls=TLS(ca=ca, certificate=certificate, private_key=private_key),
-            timeout=_number(environ, "PIIVAULT_TIMEOUT", DEFAULT_TIMEOUT),
-            connections=int(_number(environ, "PIIVAULT_CONNECTIONS", 1)),
+            timeout=_number(environ, "PIIVAULT_TIMEOUT", DEFAULT_TIMEOUT, float),
+            connections=_number(environ, "PIIVAULT_CONNECTIONS", 1, int),
             broker_address=environ.get("PIIVAULT_BROKER_ADDRESS"),
             compartment_addresses={match[1]: value for match, value in found if match},
         )
@@ -106,8 +108,14 @@ def _key(compartment: str) -> str:
     return compartment.upper().replace("-", "_")
 
 
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+def _number(
+    environ: Mapping[str, str], name: str, default: Number, kind: Callable[[str], Number]
+) -> Number:
+    text = environ.get(name)
+    if not text:
+        return default
     try:
-        return float(environ.get(name) or default)
+        return kind(text)
     except ValueError:
-        raise ConfigurationError(f"{name} must be a number.") from None
+        what = "a whole number" if kind is int else "a number of seconds"
+        raise ConfigurationError(f"{name} must be {what}.") from None

@@ -35,7 +35,8 @@
     ├── Unavailable *
     │   ├── KeysUnavailable *    the key server can't be asked
     │   ├── StorageUnavailable * the database can't be asked
-    │   └── AuditUnavailable *   the audit trail can't be written, so nothing is revealed
+    │   ├── AuditUnavailable *   the audit trail can't be written, so nothing is revealed
+    │   └── PolicyUnavailable *  no edition is in force, or none confirmed for too long
     ├── Damaged                  stored bytes don't authenticate: tell the security team
     └── InternalError            a fault of the server's; its log has the request id
 
@@ -247,6 +248,10 @@ class StorageUnavailable(Unavailable):
 
 class AuditUnavailable(Unavailable):
     """The audit trail can't be written, so nothing is revealed."""
+
+
+class PolicyUnavailable(Unavailable):
+    """No edition is in force, or it could not be confirmed for too long."""
 
 
 class Damaged(PiivaultError):

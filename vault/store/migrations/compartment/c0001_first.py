@@ -31,7 +31,15 @@ def _create(name: str, *columns: sa.Column[Any]) -> None:
 
 def upgrade() -> None:
     blob, big, text = sa.LargeBinary(), sa.BigInteger(), sa.Text()
-    _create("compartment", _key("uuid", blob), _integer("epoch"), _text("canary"))
+    _create(
+        "compartment",
+        _key("uuid", blob),
+        _integer("epoch"),
+        _integer("ledger_sequence"),
+        _bytes("ledger_head"),
+        _bytes("sweep_cursor"),
+        _text("canary"),
+    )
     _create("records", _key("pseudonym", blob), _bytes("row_version"), _bytes("sealed"))
     _create(
         "data_keys",

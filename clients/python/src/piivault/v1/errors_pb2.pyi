@@ -47,7 +47,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 30
     """PERMISSION_DENIED. This kind of caller may not call this method, or the method has no authorization row."""
     ERROR_REASON_NOT_GRANTED: _ErrorReason.ValueType  # 31
-    """PERMISSION_DENIED. No grant gives this service this operation for this purpose in this compartment."""
+    """PERMISSION_DENIED. No grant gives this service this operation for this purpose in this compartment, or the edition forbids it."""
     ERROR_REASON_FIELD_BEYOND_PURPOSE: _ErrorReason.ValueType  # 32
     """PERMISSION_DENIED. The purpose doesn't see this field."""
     ERROR_REASON_CAPABILITY_INVALID: _ErrorReason.ValueType  # 33
@@ -56,6 +56,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED. The capability's time is over: ask PseudonymService.Issue for a new one."""
     ERROR_REASON_CAPABILITY_BORROWED: _ErrorReason.ValueType  # 35
     """PERMISSION_DENIED. The capability was issued to another holder."""
+    ERROR_REASON_RECIPIENT_NOT_ALLOWED: _ErrorReason.ValueType  # 36
+    """PERMISSION_DENIED. The edition doesn't let the purpose's data go to this recipient, or the subject wasn't told of it."""
+    ERROR_REASON_SERVICE_BLOCKED: _ErrorReason.ValueType  # 37
+    """PERMISSION_DENIED. An officer blocked this service. Talk to the security team."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 40
     """NOT_FOUND. Nothing is registered under this pseudonym; for Find: nothing that the caller may find."""
     ERROR_REASON_ERASED: _ErrorReason.ValueType  # 41
@@ -86,6 +90,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE. The database can't be asked. Retry."""
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 72
     """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
+    ERROR_REASON_POLICY_UNAVAILABLE: _ErrorReason.ValueType  # 73
+    """UNAVAILABLE. No edition is in force, or it couldn't be confirmed for too long. Retry."""
     ERROR_REASON_DAMAGED: _ErrorReason.ValueType  # 80
     """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 81
@@ -126,7 +132,7 @@ ERROR_REASON_IDENTITY_UNKNOWN: ErrorReason.ValueType  # 21
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 30
 """PERMISSION_DENIED. This kind of caller may not call this method, or the method has no authorization row."""
 ERROR_REASON_NOT_GRANTED: ErrorReason.ValueType  # 31
-"""PERMISSION_DENIED. No grant gives this service this operation for this purpose in this compartment."""
+"""PERMISSION_DENIED. No grant gives this service this operation for this purpose in this compartment, or the edition forbids it."""
 ERROR_REASON_FIELD_BEYOND_PURPOSE: ErrorReason.ValueType  # 32
 """PERMISSION_DENIED. The purpose doesn't see this field."""
 ERROR_REASON_CAPABILITY_INVALID: ErrorReason.ValueType  # 33
@@ -135,6 +141,10 @@ ERROR_REASON_CAPABILITY_EXPIRED: ErrorReason.ValueType  # 34
 """PERMISSION_DENIED. The capability's time is over: ask PseudonymService.Issue for a new one."""
 ERROR_REASON_CAPABILITY_BORROWED: ErrorReason.ValueType  # 35
 """PERMISSION_DENIED. The capability was issued to another holder."""
+ERROR_REASON_RECIPIENT_NOT_ALLOWED: ErrorReason.ValueType  # 36
+"""PERMISSION_DENIED. The edition doesn't let the purpose's data go to this recipient, or the subject wasn't told of it."""
+ERROR_REASON_SERVICE_BLOCKED: ErrorReason.ValueType  # 37
+"""PERMISSION_DENIED. An officer blocked this service. Talk to the security team."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND. Nothing is registered under this pseudonym; for Find: nothing that the caller may find."""
 ERROR_REASON_ERASED: ErrorReason.ValueType  # 41
@@ -165,6 +175,8 @@ ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 71
 """UNAVAILABLE. The database can't be asked. Retry."""
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 72
 """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
+ERROR_REASON_POLICY_UNAVAILABLE: ErrorReason.ValueType  # 73
+"""UNAVAILABLE. No edition is in force, or it couldn't be confirmed for too long. Retry."""
 ERROR_REASON_DAMAGED: ErrorReason.ValueType  # 80
 """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 81

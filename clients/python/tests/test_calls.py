@@ -1,0 +1,125 @@
+"""Request ids, retries, deadlines and capabilities, on both clients and a real connection."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from piivault import TLS, errors
+from piivault.v1 import record_service_pb2 as record_pb
+from piivault.v1 import subject_service_pb2 as subject_pb
+
+from .house import PSEUDONYM, House, Sdk, bare, etag, issued, record, refusal
+
+UNAVAILABLE = bare(grpc.StatusCode.UNAVAILABLE)
+CANCELLED = bare(grpc.StatusCode.CANCELLED)
+EXPIRED = refusal(grpc.StatusCode.PERMISSION_DENIED, "CAPABILITY_EXPIRED")
+REQUEST_ID = "0b0e1a2c-3d4e-4f50-8a6b-7c8d9e0f1a2b"
+
+
+def test_every_call_has_a_request_id_of_its_own(sdk: Sdk, house: House, person: Any) -> None:
+    """The broker's too: what it logs must not meet what the worker logs."""
+    house.answer("Issue", issued())
+    house.answer("Put", etag(subject_pb.SubjectServicePutResponse))
+    sdk.do(person.put("accounts", {"city": "Ош"}))
+    sdk.do(person.put("accounts", {"city": "Ош"}))
+    ids = [seen.request_id for seen in house.seen]
+    assert len(set(ids)) == len(ids) == 3
+    assert ids == [str(uuid.UUID(id_)) for id_ in ids]
+
+
+@pytest.mark.parametrize("failure", [UNAVAILABLE, CANCELLED], ids=["unavailable", "cancelled"])
+def test_a_write_is_retried_under_the_same_request_id(
+    sdk: Sdk, house: House, accounts: Any, failure: Any
+) -> None:
+    done = etag(record_pb.RecordServicePutResponse)
+    house.answer("Put", failure, failure, lambda request, context: done)
+    assert sdk.do(accounts.put(PSEUDONYM, {"city": "Ош"})) == "e2"
+    assert len(house.seen) == 3
+    assert len({seen.request_id for seen in house.seen}) == 1
+
+
+def test_a_caller_may_repeat_a_write_under_its_request_id(
+    sdk: Sdk, house: House, accounts: Any, person: Any
+) -> None:
+    house.answer("Issue", issued())
+    house.answer("Put", etag(record_pb.RecordServicePutResponse))
+    house.answer("Erase", subject_pb.EraseResponse())
+    sdk.do(accounts.put(PSEUDONYM, {"city": "Ош"}, request_id=REQUEST_ID))
+    sdk.do(person.erase("accounts", request_id=REQUEST_ID))
+    assert house.calls("Put")[0].request_id == house.calls("Erase")[0].request_id == REQUEST_ID
+
+
+def test_retries_end_after_four_attempts(sdk: Sdk, house: House, accounts: Any) -> None:
+    house.answer("Reveal", refusal(grpc.StatusCode.UNAVAILABLE, "KEYS_UNAVAILABLE"))
+    with pytest.raises(errors.KeysUnavailable):
+        sdk.do(accounts.reveal(PSEUDONYM, ["phone"]))
+    assert len(house.seen) == 4
+
+
+def test_a_refusal_is_not_retried(sdk: Sdk, house: House, accounts: Any) -> None:
+    house.answer("Reveal", refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"))
+    with pytest.raises(errors.RateLimited):
+        sdk.do(accounts.reveal(PSEUDONYM, ["phone"]))
+    assert len(house.seen) == 1
+
+
+def test_the_deadline_is_the_client_s_or_the_method_s(sdk: Sdk, house: House, portal: TLS) -> None:
+    """The server sees how long the caller will wait."""
+    waits: list[float] = []
+
+    def note(request: Any, context: grpc.ServicerContext) -> Message:
+        waits.append(context.time_remaining())
+        return record(phone="+996555123456")
+
+    house.answer("Reveal", note)
+    accounts = sdk.open(house.address, portal, timeout=30).compartment("accounts", purpose="x")
+    sdk.do(accounts.reveal(PSEUDONYM, ["phone"]))
+    sdk.do(accounts.reveal(PSEUDONYM, ["phone"], timeout=50))
+    assert 25 < waits[0] < 35 < 45 < waits[1] < 55  # gRPC rounds on the wire
+
+
+def test_a_capability_is_asked_once_and_kept(sdk: Sdk, house: House, person: Any) -> None:
+    house.answer("Issue", issued())
+    house.answer("View", subject_pb.ViewResponse())
+    assert sdk.do(person.pseudonym("accounts")) == PSEUDONYM
+    sdk.do(person.view("accounts"))
+    sdk.do(person.view("accounts"))
+    assert len(house.calls("Issue")) == 1
+    sdk.do(person.view("orders"))
+    assert [seen.request.compartment for seen in house.calls("Issue")] == ["accounts", "orders"]
+
+
+def test_a_capability_is_renewed_shortly_before_it_ends(
+    sdk: Sdk, house: House, person: Any
+) -> None:
+    short = issued("cap_1", timedelta(seconds=5))
+    house.answer("Issue", lambda request, context: short, lambda request, context: issued("cap_2"))
+    house.answer("View", subject_pb.ViewResponse())
+    sdk.do(person.view("accounts"))
+    sdk.do(person.view("accounts"))
+    assert [seen.request.capability for seen in house.calls("View")] == ["cap_1", "cap_2"]
+
+
+def test_an_expired_capability_is_renewed_once_under_the_same_request_id(
+    sdk: Sdk, house: House, person: Any
+) -> None:
+    house.answer(
+        "Issue", lambda request, context: issued("cap_1"), lambda request, context: issued("cap_2")
+    )
+    done = etag(subject_pb.SubjectServicePutResponse)
+    house.answer("Put", EXPIRED, lambda request, context: done)
+    assert sdk.do(person.put("accounts", {"city": "Ош"})) == "e2"
+    puts = house.calls("Put")
+    assert [seen.request.capability for seen in puts] == ["cap_1", "cap_2"]
+    assert puts[0].request_id == puts[1].request_id
+
+
+def test_a_capability_that_stays_expired_is_an_error(sdk: Sdk, house: House, person: Any) -> None:
+    house.answer("Issue", issued())
+    house.answer("View", EXPIRED)
+    with pytest.raises(errors.CapabilityExpired):
+        sdk.do(person.view("accounts"))
+    assert len(house.calls("View")) == 2

@@ -1,0 +1,59 @@
+"""The two clients are one: same classes, methods, signatures and words, `await` apart."""
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from piivault import aio, client
+
+PAIRS = [
+    (client.Client, aio.AsyncClient),
+    (client.Subject, aio.AsyncSubject),
+    (client.CompartmentClient, aio.AsyncCompartmentClient),
+]
+WAITS_FOR_NOTHING = {"from_env", "subject", "compartment", "__init__", "__repr__"}
+
+
+def methods(of: type[Any]) -> dict[str, Any]:
+    """All methods that a caller may use, by the name that they have in the sync client."""
+    return {
+        name.replace("__a", "__") if name in ("__aenter__", "__aexit__") else name: method
+        for name, method in vars(of).items()
+        if callable(getattr(of, name)) and (not name.startswith("_") or name.startswith("__"))
+    }
+
+
+def signature(of: Any) -> str:
+    """The signature as text, without what must differ."""
+    return str(inspect.signature(inspect.unwrap(getattr(of, "__func__", of)))).replace("Async", "")
+
+
+@pytest.mark.parametrize(("sync", "async_"), PAIRS, ids=lambda pair: pair.__name__)
+def test_both_clients_have_the_same_methods(sync: type[Any], async_: type[Any]) -> None:
+    assert methods(sync).keys() == methods(async_).keys()
+
+
+@pytest.mark.parametrize(("sync", "async_"), PAIRS, ids=lambda pair: pair.__name__)
+def test_both_clients_have_the_same_signatures_and_words(
+    sync: type[Any], async_: type[Any]
+) -> None:
+    for name, method in methods(sync).items():
+        twin = methods(async_)[name]
+        assert signature(method) == signature(twin), name
+        assert method.__doc__ == twin.__doc__, name
+
+
+@pytest.mark.parametrize(("sync", "async_"), PAIRS, ids=lambda pair: pair.__name__)
+def test_what_sends_is_awaited(sync: type[Any], async_: type[Any]) -> None:
+    for name, method in methods(async_).items():
+        awaited = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+        assert awaited != (name in WAITS_FOR_NOTHING), name
+        assert not inspect.iscoroutinefunction(methods(sync)[name])
+
+
+def test_both_clients_iterate_lazily() -> None:
+    sync = inspect.signature(client.CompartmentClient.reveal_many).return_annotation
+    async_ = inspect.signature(aio.AsyncCompartmentClient.reveal_many).return_annotation
+    assert sync.__origin__ is Iterator
+    assert async_.__origin__ is AsyncIterator

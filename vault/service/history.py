@@ -1,0 +1,53 @@
+"""The wall of history: what an owner's services once touched, they have seen for ever.
+
+The first operation of an owner in a compartment is written into the control chain before it is
+served. Publishing an edition appends to the same chain, and of two who append at once one looks
+again: so no edition is judged without the touch, and no touch served under an edition that no
+longer is. Later operations look into memory and pay nothing.
+"""
+
+from vault.errors import Reason, VaultError
+from vault.service.call import Call
+from vault.service.editions import Editions
+from vault.service.ledger import TOUCH, Entry, Ledger, touch_body
+
+
+class History:
+    """Notes first touches."""
+
+    def __init__(self, editions: Editions) -> None:
+        self._editions = editions
+
+    async def touch(self, call: Call, compartment: bytes) -> None:
+        """Return once the trail of history holds this touch.
+
+        Raises VaultError(NOT_GRANTED) if the owner touched what must not be joined with it, or
+        VaultError(POLICY_UNAVAILABLE) if the policy changed meanwhile: the caller retries.
+        """
+        owner = call.service.owner_id
+        if compartment in self._editions.ledger.touched.get(owner, ()):
+            return
+
+        def propose(ledger: Ledger) -> Entry | None:
+            touched = ledger.touched.get(owner, frozenset())
+            if compartment in touched:
+                return None
+            if ledger.newest is not call.policy.ledger.newest:
+                raise VaultError(Reason.POLICY_UNAVAILABLE, "The policy changed just now. Retry.")
+            _check(call, touched, compartment)
+            return ledger.next(TOUCH, touch_body(owner, compartment), {})
+
+        await self._editions.add(propose)
+
+
+def _check(call: Call, touched: frozenset[bytes], compartment: bytes) -> None:
+    uuids = {c.uuid: c.name for c in call.edition.compartments.values()}
+    here = uuids[compartment]
+    for before in touched:
+        other = uuids.get(before)
+        if other is None or frozenset((here, other)) not in call.edition.joinable:
+            raise VaultError(
+                Reason.NOT_GRANTED,
+                f"The owner {call.service.owner} touched {other or 'a compartment of the past'} "
+                f"before, which isn't joinable with {here}: what was once seen stays seen.",
+            )

@@ -1,0 +1,249 @@
+"""What the control chain says, as a state machine without I/O.
+
+    hash      = SHA-256(label, sequence, previous hash, kind, body, signatures)
+    statement = SHA-256(label, kind, body)
+
+Each entry holds the hash of the one before. Officers sign the statement, not the place; a statement
+takes effect once, so that a signature can't be replayed. Whoever edits the control database can cut
+its end off, no more, and a process refuses to go back behind what it saw.
+
+    kind      body                             who signs             effect
+    edition   the YAML document                1 officer, or 2 (*)   the policy changes
+    block     {"service", "reason", "nonce"}   1 officer             a service is refused at once
+    unblock   {"block": statement, "reason"}   2 officers            it is served again
+    touch     {"owner", "compartment"}         nobody                history (`service.history`)
+
+(*) two where it declares a new joinable pair.
+
+An entry that doesn't hold is part of the chain and of no effect: it is reported, and can't stop the
+entries behind it. A touch needs no signature, since a forged one only forbids.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from vault.crypto.primitives import digest, is_signed
+from vault.names import from_base64url, to_base64url
+from vault.policy import (
+    Edition,
+    EditionError,
+    Service,
+    check_succession,
+    compile_edition,
+    needs_officers,
+)
+
+log = logging.getLogger("piivault.policy")
+
+EDITION, BLOCK, UNBLOCK, TOUCH = "edition", "block", "unblock", "touch"
+SIGNED = (EDITION, BLOCK, UNBLOCK)
+_START = bytes(32)
+
+
+class ControlChainError(Exception):
+    """The control chain doesn't hold, or an entry can't be added to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry, as stored; `signatures` is what `sign_off` wrote."""
+
+    sequence: int
+    previous: bytes
+    kind: str
+    body: bytes
+    signatures: bytes
+
+    @property
+    def hash(self) -> bytes:
+        """What the next entry holds."""
+        place = self.sequence.to_bytes(8, "big")
+        parts = (place, self.previous, self.kind.encode(), self.body, self.signatures)
+        return digest(b"piivault/v1/control", *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A blocked service: under its name then, and under its identity then."""
+
+    service: str
+    spiffe: str
+    reason: str
+
+
+def statement(kind: str, body: bytes) -> bytes:
+    """Return the 32 bytes that an officer signs."""
+    return digest(b"piivault/v1/control-statement", kind.encode(), body)
+
+
+def sign_off(signatures: Mapping[str, bytes]) -> bytes:
+    """Write officers' signatures (64 bytes each, by name) as an entry keeps them."""
+    return _canonical({name: to_base64url(raw) for name, raw in signatures.items()})
+
+
+def signatures_in(stored: bytes) -> dict[str, bytes]:
+    """Read what `sign_off` wrote; anything else is no signature."""
+    try:
+        return {name: from_base64url(text) for name, text in json.loads(stored).items()}
+    except (ValueError, AttributeError, TypeError):
+        return {}
+
+
+def block_body(service: str, reason: str, nonce: str) -> bytes:
+    """Write the body of a block; the nonce lets the same service be blocked again later."""
+    return _canonical({"service": service, "reason": reason, "nonce": nonce})
+
+
+def unblock_body(block: bytes, reason: str) -> bytes:
+    """Write the body that lifts a block, named by its statement."""
+    return _canonical({"block": block.hex(), "reason": reason})
+
+
+def touch_body(owner_id: str, compartment: bytes) -> bytes:
+    """Write the body of a touch."""
+    return _canonical({"owner": owner_id, "compartment": compartment.hex()})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ledger:
+    """All that the chain has said so far. `officers` are public keys by name."""
+
+    officers: Mapping[str, bytes]
+    sequence: int = 0
+    head: bytes = _START
+    editions: Mapping[int, Edition] = field(default_factory=dict)
+    documents: Mapping[int, str] = field(default_factory=dict)
+    blocks: Mapping[bytes, Block] = field(default_factory=dict)  # by statement
+    touched: Mapping[str, frozenset[bytes]] = field(default_factory=dict)  # uuids by owner id
+    applied: frozenset[bytes] = frozenset()  # statements that took effect
+
+    @property
+    def newest(self) -> Edition | None:
+        """The edition published last, in force or not."""
+        return self.editions[max(self.editions)] if self.editions else None
+
+    def in_force(self, moment: datetime) -> Edition | None:
+        """Return the newest edition whose time has come."""
+        due = (e for e in self.editions.values() if e.in_force <= moment)
+        return max(due, key=lambda e: e.number, default=None)
+
+    def is_blocked(self, service: Service) -> bool:
+        """Tell whether officers blocked a service, by its name or its identity."""
+        return any(
+            b.service == service.name or b.spiffe == service.spiffe for b in self.blocks.values()
+        )
+
+    def check(self, kind: str, body: bytes) -> None:
+        """Raise ControlChainError or EditionError for what couldn't take effect, signed or not."""
+        if statement(kind, body) not in self.applied:
+            self._effect(kind)(body)
+
+    def next(self, kind: str, body: bytes, signatures: Mapping[str, bytes]) -> Entry:
+        """Return the entry that would follow. What `follow` would pass over is refused here."""
+        entry = Entry(self.sequence + 1, self.head, kind, body, sign_off(signatures))
+        self._take(entry)
+        return entry
+
+    def follow(self, entries: Sequence[Entry]) -> "Ledger":
+        """Return the ledger after more entries; raise ControlChainError if they don't follow."""
+        ledger = self
+        for entry in entries:
+            if entry.sequence != ledger.sequence + 1 or entry.previous != ledger.head:
+                raise ControlChainError(
+                    f"Entry {entry.sequence} of the control chain doesn't follow from the one "
+                    "before it: the control database was altered. Compare it with its backups."
+                )
+            try:
+                after = ledger._take(entry)
+            except (ControlChainError, EditionError) as e:
+                log.error("entry %d of the control chain has no effect: %s", entry.sequence, e)
+                after = ledger
+            ledger = replace(after, sequence=entry.sequence, head=entry.hash)
+        return ledger
+
+    def needed(self, kind: str, body: bytes) -> int:
+        """Return how many officers must sign an entry. Raises ControlChainError, EditionError."""
+        if kind == EDITION:
+            return needs_officers(self.newest, _compile(body))
+        if kind not in SIGNED:
+            raise ControlChainError(f"Officers sign {', '.join(SIGNED)}; nothing else.")
+        return 2 if kind == UNBLOCK else 1
+
+    def signers(self, kind: str, body: bytes, signatures: Mapping[str, bytes]) -> frozenset[str]:
+        """Return the officers whose signatures under an entry hold."""
+        signed = statement(kind, body)
+        return frozenset(
+            name
+            for name, signature in signatures.items()
+            if name in self.officers and is_signed(self.officers[name], signature, signed)
+        )
+
+    def _take(self, entry: Entry) -> "Ledger":
+        if entry.kind == TOUCH:
+            return self._touch(entry.body)
+        signed = statement(entry.kind, entry.body)
+        if signed in self.applied:
+            raise ControlChainError("It took effect before: a signature counts once.")
+        needed = self.needed(entry.kind, entry.body)
+        if len(self.signers(entry.kind, entry.body, signatures_in(entry.signatures))) < needed:
+            raise ControlChainError(
+                f"It needs the signatures of {needed} officers whose keys are in the configuration."
+            )
+        after = self._effect(entry.kind)(entry.body)
+        return replace(after, applied=self.applied | {signed})
+
+    def _effect(self, kind: str) -> Callable[[bytes], "Ledger"]:
+        return {EDITION: self._publish, BLOCK: self._block, UNBLOCK: self._unblock}[kind]
+
+    def _publish(self, body: bytes) -> "Ledger":
+        edition = _compile(body)
+        check_succession(self.editions, edition, self.touched)
+        return replace(
+            self,
+            editions={**self.editions, edition.number: edition},
+            documents={**self.documents, edition.number: body.decode()},
+        )
+
+    def _block(self, body: bytes) -> "Ledger":
+        said = _read(body, "service", "reason", "nonce")
+        service = self.newest.services.get(said["service"]) if self.newest else None
+        if service is None:
+            raise ControlChainError("There is no such service in the newest edition.")
+        block = Block(service.name, service.spiffe, said["reason"])
+        return replace(self, blocks={**self.blocks, statement(BLOCK, body): block})
+
+    def _unblock(self, body: bytes) -> "Ledger":
+        lifted = bytes.fromhex(_read(body, "block", "reason")["block"])
+        if lifted not in self.blocks:
+            raise ControlChainError("There is no such block, or it was lifted before.")
+        return replace(self, blocks={k: b for k, b in self.blocks.items() if k != lifted})
+
+    def _touch(self, body: bytes) -> "Ledger":
+        said = _read(body, "owner", "compartment")
+        owner, uuid = said["owner"], bytes.fromhex(said["compartment"])
+        touched = self.touched.get(owner, frozenset()) | {uuid}
+        return replace(self, touched={**self.touched, owner: touched})
+
+
+def _compile(body: bytes) -> Edition:
+    try:
+        return compile_edition(body.decode())
+    except UnicodeDecodeError:
+        raise ControlChainError("An edition is UTF-8 text.") from None
+
+
+def _read(body: bytes, *keys: str) -> dict[str, str]:
+    try:
+        said = json.loads(body)
+        if set(said) == set(keys) and all(isinstance(said[key], str) for key in keys):
+            return dict(said)
+    except (ValueError, TypeError):
+        pass
+    raise ControlChainError(f"Its body must be a JSON object of the strings {', '.join(keys)}.")
+
+
+def _canonical(tree: Mapping[str, str]) -> bytes:
+    return json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
