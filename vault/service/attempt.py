@@ -52,21 +52,25 @@ class Attempt:
         if isinstance(decision, Denied):
             raise decision.error()
         self.asks_for(decision.uses)
+        served.limits.take(call.service, operation)
         await served.history.touch(call, served.uuid)
         return decision.uses
 
     def met(self, record: OpenedRecord) -> None:
         """Note whose record it is: by a token that only their record can find again."""
-        found = audit.token(record.about.audit_salt, self._event.at)
-        self._event = replace(self._event, token=found)
+        self._event = self._event.of_subject(record.about.audit_salt)
 
     def asks_for(self, uses: Sequence[FieldUse]) -> None:
         """Note the fields, in the forms given."""
         pairs = tuple((use.field.uid, use.form.value) for use in uses)
         self._event = replace(self._event, uses=pairs)
 
-    async def allow(self) -> None:
-        """Return once the trail durably says that this was allowed; only then decrypt values."""
+    async def allow(self, recipient: str = "") -> None:
+        """Return once the trail durably says that this was allowed; only then decrypt values.
+
+        With a recipient, the event is the receipt of a disclosure.
+        """
+        self._event = replace(self._event, recipient=recipient)
         await self._served.committer.record(self._event)
         self._settled = True
 

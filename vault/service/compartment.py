@@ -15,6 +15,7 @@ from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
 from vault.names import Pseudonym
 from vault.sealed.v1 import sealed_pb2
 from vault.service.history import History
+from vault.service.limits import Limits
 from vault.store.commit import Committer
 from vault.store.engine import Database
 from vault.store.load import Loader, StoredRecord, WrappedDataKey
@@ -55,11 +56,13 @@ class ServedCompartment:
         keyring: Keyring,
         capability_keys: Mapping[bytes, bytes],
         history: History,
+        limits: Limits,
     ) -> None:
         self.name = name
         self.uuid = uuid
         self._capability_keys = capability_keys
         self.history = history
+        self.limits = limits
         self.database = database
         self.keyring = keyring
         self.loader = Loader(database)

@@ -4,38 +4,61 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from vault.errors import Reason, VaultError
-from vault.policy import ConsentGiven, Denied, FieldUse, check_consent
+from vault.policy import (
+    ConsentGiven,
+    Covered,
+    Denied,
+    FieldUse,
+    check_consent,
+    check_recipient,
+)
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
 
 
-def consented(
+def covered(
     call: Call,
     served: ServedCompartment,
     purpose: str,
     uses: tuple[FieldUse, ...],
     record: OpenedRecord,
-) -> tuple[FieldUse, ...]:
-    """Return the uses that the record allows for a purpose, or raise the denial.
+    recipient: str = "",
+) -> Covered:
+    """Return what the subject's word covers of these uses, or raise the denial.
 
-    Raises VaultError(RESTRICTED, CONSENT_REQUIRED, RETENTION_EXPIRED).
+    Raises VaultError(RESTRICTED, CONSENT_REQUIRED, RETENTION_EXPIRED, RECIPIENT_NOT_ALLOWED).
     """
     if record.about.restricted:
         raise VaultError(Reason.RESTRICTED, "The subject restricted the processing of this record.")
-    decision = check_consent(
-        call.policy.editions,
-        call.edition,
-        purpose,
-        served.name,
-        uses,
-        given(record.about),
-        moment(record.about.registered_at),
-        datetime.now(UTC),
-    )
+    policy = (call.policy.editions, call.edition, purpose, served.name)
+    consents, registered = given(record.about), moment(record.about.registered_at)
+    now = datetime.now(UTC)
+    decision = check_consent(*policy, uses, consents, registered, now)
     if isinstance(decision, Denied):
         raise decision.error()
+    if recipient:
+        denied = check_recipient(*policy, consents, registered, now, recipient)
+        if denied is not None:
+            raise denied.error()
     return decision
+
+
+def wholly_covered(
+    call: Call,
+    served: ServedCompartment,
+    purpose: str,
+    uses: tuple[FieldUse, ...],
+    record: OpenedRecord,
+) -> None:
+    """Raise VaultError unless the subject's word covers all of these uses."""
+    if withheld := covered(call, served, purpose, uses, record).withheld:
+        raise VaultError(
+            Reason.CONSENT_REQUIRED,
+            f"The purpose {purpose} isn't covered by consent for "
+            f"{', '.join(f.name for f in withheld)}. Ask the subject, with the notice of "
+            f"edition {call.edition.number}.",
+        )
 
 
 def given(about: sealed_pb2.Record) -> Sequence[ConsentGiven]:

@@ -4,6 +4,7 @@ from vault.errors import Reason, VaultError
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
+from vault.service.rewrite import request_mark
 from vault.store import changes
 from vault.store.commit import Transaction
 
@@ -11,12 +12,13 @@ from vault.store.commit import Transaction
 async def erase(served: ServedCompartment, call: Call, capability: str) -> None:
     """Delete all that is held of a subject here, leaving a keyed tombstone. Raises VaultError.
 
-    Erasing once more changes nothing and succeeds. It needs no key but the tombstone's: a
+    Erasing once more changes nothing and succeeds. It needs no key but the look-up key: a
     record whose bytes are damaged can be erased too.
     """
     async with attempt(served, call, "erase") as trail:
         address = served.bearer(capability, call.service.spiffe)
         tombstone = await served.tombstone(address)
+        mark = await request_mark(served, call, "erase", address, None)
         try:
             record = await served.open_if_any(address)
         except VaultError as e:
@@ -27,6 +29,8 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> None:
             trail.met(record)
 
         async def change(transaction: Transaction) -> None:
+            if mark and not await changes.remember_request(transaction, mark):
+                return  # a repetition: what was registered since stays
             erased = await changes.erase_record(transaction, address.pseudonym, tombstone)
             if not erased and not await changes.has_tombstone(transaction, tombstone):
                 raise VaultError(

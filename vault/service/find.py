@@ -15,17 +15,15 @@ from vault.policy import FieldUse, Operation
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
-from vault.service.consents import consented
-from vault.service.limits import Limiter
+from vault.service.consents import wholly_covered
 from vault.service.values import MOST_A_VALUE, index_value
 
 
 async def find(
-    served: ServedCompartment, call: Call, limiter: Limiter, purpose: str, name: str, value: str
+    served: ServedCompartment, call: Call, purpose: str, name: str, value: str
 ) -> list[Pseudonym]:
     """Return whose records hold a value of an indexed field. Raises VaultError."""
     async with attempt(served, call, Operation.FIND, purpose) as trail:
-        limiter.take((call.service.name, served.name))
         uses = await trail.admit(Operation.FIND, purpose, [name])
         if not value or len(value.encode()) > MOST_A_VALUE:
             raise VaultError(
@@ -80,7 +78,7 @@ def _covers(
     record: OpenedRecord,
 ) -> bool:
     try:
-        consented(call, served, purpose, uses, record)
+        wholly_covered(call, served, purpose, uses, record)
     except VaultError:
         return False
     return True

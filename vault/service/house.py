@@ -9,7 +9,6 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.issue import Broker
-from vault.service.limits import Limiter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +19,6 @@ class House:
     compartments: Mapping[str, ServedCompartment]
     broker: Broker | None
     approvals: Approvals | None
-    find_limiter: Limiter
 
     def served(self, call: Call, name: str) -> ServedCompartment:
         """Return a compartment; raise VaultError(UNKNOWN_COMPARTMENT) if it isn't served here."""

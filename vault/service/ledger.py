@@ -88,7 +88,7 @@ def signatures_in(stored: bytes) -> dict[str, bytes]:
     """Read what `sign_off` wrote; anything else is no signature."""
     try:
         return {name: from_base64url(text) for name, text in json.loads(stored).items()}
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return {}
 
 
@@ -216,14 +216,14 @@ class Ledger:
         return replace(self, blocks={**self.blocks, statement(BLOCK, body): block})
 
     def _unblock(self, body: bytes) -> "Ledger":
-        lifted = bytes.fromhex(_read(body, "block", "reason")["block"])
+        lifted = _hex(_read(body, "block", "reason")["block"])
         if lifted not in self.blocks:
             raise ControlChainError("There is no such block, or it was lifted before.")
         return replace(self, blocks={k: b for k, b in self.blocks.items() if k != lifted})
 
     def _touch(self, body: bytes) -> "Ledger":
         said = _read(body, "owner", "compartment")
-        owner, uuid = said["owner"], bytes.fromhex(said["compartment"])
+        owner, uuid = said["owner"], _hex(said["compartment"])
         touched = self.touched.get(owner, frozenset()) | {uuid}
         return replace(self, touched={**self.touched, owner: touched})
 
@@ -240,9 +240,16 @@ def _read(body: bytes, *keys: str) -> dict[str, str]:
         said = json.loads(body)
         if set(said) == set(keys) and all(isinstance(said[key], str) for key in keys):
             return dict(said)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         pass
     raise ControlChainError(f"Its body must be a JSON object of the strings {', '.join(keys)}.")
+
+
+def _hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ControlChainError("It names something that isn't written in hexadecimal.") from None
 
 
 def _canonical(tree: Mapping[str, str]) -> bytes:

@@ -1,31 +1,85 @@
-"""Rate limits: a token bucket a key, in memory."""
+"""Rate limits and quotas, as the edition states them for each service and operation.
+
+Kept in memory, for each process and compartment: N workers allow N times as much, and a restart
+begins anew. They bound what a stolen certificate can read before somebody notices, and what
+Find can be asked; they are no accounting. That is the trail's work.
+"""
 
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 from vault.errors import Reason, VaultError
+from vault.policy.edition import Limit, Service
+from vault.policy.vocabulary import Operation
+
+_DAY = 24 * 3600
 
 
-class Limiter:
-    """Allows `per_second` on average and twice that at once, for each key."""
+@dataclass(slots=True)
+class _Spent:
+    tokens: float
+    at: float
+    day: int
+    today: int = 0
 
-    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = per_second
-        self._burst = max(1.0, 2 * per_second)
+
+class Limits:
+    """Counts what each service does in one compartment.
+
+    Find has a default (`find_per_second`): it would tell who is registered to whoever may try
+    often enough. Twice the rate may come at once.
+    """
+
+    def __init__(self, find_per_second: float, clock: Callable[[], float] = time.time) -> None:
+        self._find = Limit(per_second=find_per_second, per_day=None)
         self._clock = clock
-        self._buckets: dict[Hashable, tuple[float, float]] = {}  # tokens, when
+        self._spent: dict[Hashable, _Spent] = {}
 
-    def take(self, key: Hashable) -> None:
-        """Take one; raise VaultError(RATE_LIMITED) saying when there is one again."""
+    def take(self, service: Service, operation: Operation) -> None:
+        """Count one; raise VaultError(RATE_LIMITED) saying when there is one again."""
+        limit = service.limits.get(operation)
+        if limit is None and operation is Operation.FIND:
+            limit = self._find
+        if limit is None:
+            return
         now = self._clock()
-        tokens, then = self._buckets.get(key, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - then) * self._rate)
-        if tokens < 1:
-            wait = (1 - tokens) / self._rate
-            self._buckets[key] = (tokens, now)
+        spent = self._spent.setdefault((service.name, operation), _fresh(limit, now))
+        wait = max(_until_token(spent, limit, now), _until_tomorrow(spent, limit, now))
+        if wait > 0:
             raise VaultError(
                 Reason.RATE_LIMITED,
-                f"Too often: come back in {wait:.1f} s.",
+                f"The service {service.name} may {operation} no more often for now: "
+                f"come back in {wait:.1f} s.",
                 retry_after=wait,
             )
-        self._buckets[key] = (tokens - 1, now)
+        spent.tokens -= 1
+        spent.today += 1
+
+
+def _fresh(limit: Limit, now: float) -> _Spent:
+    return _Spent(_burst(limit), now, int(now) // _DAY)
+
+
+def _burst(limit: Limit) -> float:
+    return max(1.0, 2 * limit.per_second) if limit.per_second else 1.0
+
+
+def _until_token(spent: _Spent, limit: Limit, now: float) -> float:
+    """Refill the bucket; return the seconds until it holds a token."""
+    if limit.per_second is None:
+        spent.tokens = 1.0
+        return 0.0
+    refilled = spent.tokens + max(0.0, now - spent.at) * limit.per_second
+    spent.tokens, spent.at = min(_burst(limit), refilled), now
+    return max(0.0, (1 - spent.tokens) / limit.per_second)
+
+
+def _until_tomorrow(spent: _Spent, limit: Limit, now: float) -> float:
+    """Begin a new day's count at midnight, UTC; return the seconds until then if it is spent."""
+    today = int(now) // _DAY
+    if today != spent.day:
+        spent.day, spent.today = today, 0
+    if limit.per_day is None or spent.today < limit.per_day:
+        return 0.0
+    return float((today + 1) * _DAY - now)

@@ -8,7 +8,7 @@ from vault.policy import Operation
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
-from vault.service.consents import consented
+from vault.service.consents import wholly_covered
 from vault.service.rewrite import Edit, Edited, request_mark, rewrite
 from vault.service.values import check_clear, checked, index_rows
 
@@ -31,7 +31,7 @@ async def put(
         write = _writing(served, call, fields, clear)
 
         async def edit(record: OpenedRecord) -> Edited:
-            consented(call, served, purpose, uses, record)
+            wholly_covered(call, served, purpose, uses, record)
             return await write(record)
 
         return await _carry_out(served, call, trail, address, edit, fields, clear, etag)

@@ -17,7 +17,7 @@ from vault.policy import FieldUse, Form, Operation, mask
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
-from vault.service.consents import consented
+from vault.service.consents import covered
 
 MOST_A_BATCH = 200
 
@@ -39,32 +39,42 @@ class Revealed:
     fields: tuple[RevealedValue, ...]
     etag: str
     edition: int
+    withheld: tuple[str, ...]  # what the purpose sees now, and the subject wasn't told of
 
 
 async def reveal(
-    served: ServedCompartment, call: Call, purpose: str, pseudonym: str, names: Sequence[str]
+    served: ServedCompartment,
+    call: Call,
+    purpose: str,
+    pseudonym: str,
+    names: Sequence[str],
+    recipient: str = "",
 ) -> Revealed:
-    """Return fields of one record for a purpose. Raises VaultError, and the trail has it all."""
+    """Return fields of one record for a purpose. Raises VaultError, and the trail has it all.
+
+    `recipient` is the third party that the caller says it discloses to.
+    """
     async with attempt(served, call, Operation.REVEAL, purpose) as trail:
         uses = await trail.admit(Operation.REVEAL, purpose, names)
         record = await served.open(served.address(pseudonym))
         trail.met(record)
-        uses = consented(call, served, purpose, uses, record)
-        trail.asks_for(uses)
-        await trail.allow()
+        allowed = covered(call, served, purpose, uses, record, recipient)
+        trail.asks_for(allowed.uses)
+        await trail.allow(recipient)
         # From here on the trail says that these values were given: a fault below leaves an
         # event without an answer, never an answer without an event.
         try:
-            values = record.values(use.field.uid for use in uses if use.form is not Form.PRESENT)
+            values = record.values(u.field.uid for u in allowed.uses if u.form is not Form.PRESENT)
         except DamagedError:
             raise VaultError(
                 Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
             ) from None
         held = {item.uid for item in record.about.fields}
         return Revealed(
-            tuple(_shown(use, values, held) for use in uses),
+            tuple(_shown(use, values, held) for use in allowed.uses),
             to_base64url(record.row.row_version),
             call.edition.number,
+            tuple(field.name for field in allowed.withheld),
         )
 
 
@@ -74,6 +84,7 @@ async def batch_reveal(
     purpose: str,
     pseudonyms: Sequence[str],
     names: Sequence[str],
+    recipient: str = "",
 ) -> list[Revealed | VaultError]:
     """Reveal the same fields of up to 200 records; each succeeds or fails by itself."""
     if not 1 <= len(pseudonyms) <= MOST_A_BATCH:
@@ -84,17 +95,14 @@ async def batch_reveal(
         )
     async with attempt(served, call, Operation.REVEAL, purpose) as trail:
         await trail.admit(Operation.REVEAL, purpose, names)  # denied alike: one event
-    items = (_outcome(served, call, purpose, pseudonym, names) for pseudonym in pseudonyms)
-    return await asyncio.gather(*items)
 
+    async def outcome(pseudonym: str) -> Revealed | VaultError:
+        try:
+            return await reveal(served, call, purpose, pseudonym, names, recipient)
+        except VaultError as e:
+            return e
 
-async def _outcome(
-    served: ServedCompartment, call: Call, purpose: str, pseudonym: str, names: Sequence[str]
-) -> Revealed | VaultError:
-    try:
-        return await reveal(served, call, purpose, pseudonym, names)
-    except VaultError as e:
-        return e
+    return await asyncio.gather(*map(outcome, pseudonyms))
 
 
 def _shown(use: FieldUse, values: Mapping[int, Value], held: set[int]) -> RevealedValue:

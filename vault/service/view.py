@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vault.crypto.primitives import DamagedError
 from vault.errors import Reason, VaultError
-from vault.policy import ConsentGiven, FieldUse, Form
+from vault.policy import ConsentGiven, FieldUse, Form, ask_again
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
@@ -21,6 +21,7 @@ class Viewed:
     kind: int
     fields: tuple[RevealedValue, ...]
     consents: Sequence[ConsentGiven]
+    ask_again: frozenset[str]  # purposes that now go beyond what was agreed to
     etag: str
 
 
@@ -51,6 +52,11 @@ async def view(
             )
             for f in fields
         )
+        consents = given(record.about)
         return Viewed(
-            record.about.subject_kind, tuple(shown), given(record.about), etag_of(record.row)
+            record.about.subject_kind,
+            tuple(shown),
+            consents,
+            ask_again(call.policy.editions, call.edition, served.name, consents),
+            etag_of(record.row),
         )

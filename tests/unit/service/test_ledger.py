@@ -1,0 +1,224 @@
+"""The control chain as a state machine: what takes effect, what is passed over, what is refused."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from vault.policy import EditionError, compile_edition
+from vault.service.ledger import (
+    BLOCK,
+    EDITION,
+    TOUCH,
+    UNBLOCK,
+    ControlChainError,
+    Entry,
+    Ledger,
+    block_body,
+    statement,
+    touch_body,
+    unblock_body,
+)
+
+POLICY = Path("examples/osh/policy.yaml").read_text(encoding="utf-8")
+KEYS = {name: Ed25519PrivateKey.generate() for name in ("aida", "bakyt")}
+OFFICERS = {name: key.public_key().public_bytes_raw() for name, key in KEYS.items()}
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def signed(kind: str, body: bytes, *officers: str) -> Mapping[str, bytes]:
+    """Sign as these officers."""
+    return {name: KEYS[name].sign(statement(kind, body)) for name in officers}
+
+
+def after(ledger: Ledger, kind: str, body: bytes, *officers: str) -> Ledger:
+    """Add an entry and follow it."""
+    return ledger.follow([ledger.next(kind, body, signed(kind, body, *officers))])
+
+
+def successor(text: str, **changes: str) -> str:
+    """Write the next edition: the number and predecessor follow, and `changes` replace text."""
+    edition = compile_edition(text)
+    text = text.replace(f"edition: {edition.number}\n", f"edition: {edition.number + 1}\n")
+    before = (
+        f"predecessor: {edition.predecessor.hex()}" if edition.predecessor else "predecessor: null"
+    )
+    text = text.replace(before, f"predecessor: {edition.digest.hex()}")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture
+def first() -> Ledger:
+    """A chain with one edition."""
+    return after(Ledger(OFFICERS), EDITION, POLICY.encode(), "aida")
+
+
+def test_an_edition_takes_effect_once_an_officer_signed_it(first: Ledger) -> None:
+    """The newest edition is in force from its moment."""
+    edition = first.in_force(NOW)
+    assert edition is not None
+    assert edition.number == 1
+    assert first.in_force(datetime(2020, 1, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    "signatures",
+    [
+        {},
+        {"mallory": b"x" * 64},
+        {"aida": b"x" * 64},
+        {"aida": KEYS["bakyt"].sign(statement(EDITION, POLICY.encode()))},
+        {"aida": KEYS["aida"].sign(statement(BLOCK, POLICY.encode()))},
+        {"aida": KEYS["aida"].sign(statement(EDITION, POLICY.encode() + b" "))},
+    ],
+    ids=["none", "nobody's", "no signature", "another's", "for another kind", "for another body"],
+)
+def test_an_edition_that_no_officer_signed_is_refused_and_passed_over(
+    signatures: Mapping[str, bytes],
+) -> None:
+    """Nobody can add it; and if somebody writes it into the database, it has no effect."""
+    start = Ledger(OFFICERS)
+    with pytest.raises(ControlChainError, match="signatures of 1 officers"):
+        start.next(EDITION, POLICY.encode(), signatures)
+    forged = Entry(1, start.head, EDITION, POLICY.encode(), b"{}")
+    ledger = start.follow([forged])
+    assert ledger.newest is None
+    assert after(ledger, EDITION, POLICY.encode(), "aida").newest is not None
+
+
+def test_a_new_joinable_pair_takes_two_officers(first: Ledger) -> None:
+    """One officer alone can't make two compartments joinable."""
+    pair = (
+        "joinable:\n  - between: [accounts, web]\n"
+        "    reason: {ky: себеп, ru: причина, en: a reason}"
+    )
+    body = successor(POLICY, **{"joinable:": pair}).encode()
+    assert first.needed(EDITION, body) == 2
+    with pytest.raises(ControlChainError, match="2 officers"):
+        first.next(EDITION, body, signed(EDITION, body, "aida"))
+    assert after(first, EDITION, body, "aida", "bakyt").editions.keys() == {1, 2}
+
+
+def test_an_edition_must_follow_from_the_last_one(first: Ledger) -> None:
+    """Neither a number left out nor another predecessor."""
+    second = after(first, EDITION, successor(POLICY).encode(), "aida")
+    for body in (
+        successor(POLICY).encode(),
+        POLICY.encode(),
+        successor(POLICY).replace("edition: 2", "edition: 4").encode(),
+    ):
+        with pytest.raises((ControlChainError, EditionError)):
+            second.next(EDITION, body, signed(EDITION, body, "aida"))
+
+
+def test_a_block_refuses_a_service_by_name_and_by_identity(first: Ledger) -> None:
+    """Renaming it, or giving its name another certificate, doesn't lift the block."""
+    blocked = after(first, BLOCK, block_body("orders", "stolen", "1"), "aida")
+    orders = first.editions[1].services["orders"]
+    assert blocked.is_blocked(orders)
+    assert blocked.is_blocked(replace(orders, name="orders2"))
+    assert blocked.is_blocked(replace(orders, spiffe="spiffe://oshto.kg/new"))
+    assert not blocked.is_blocked(first.editions[1].services["support"])
+
+
+def test_lifting_a_block_takes_two_officers_and_counts_once(first: Ledger) -> None:
+    """The signatures that lifted one block don't lift the next one of the same service."""
+    block = block_body("orders", "stolen", "1")
+    blocked = after(first, BLOCK, block, "aida")
+    lifting = unblock_body(statement(BLOCK, block), "new certificate")
+    with pytest.raises(ControlChainError, match="2 officers"):
+        blocked.next(UNBLOCK, lifting, signed(UNBLOCK, lifting, "aida"))
+    lifted = after(blocked, UNBLOCK, lifting, "aida", "bakyt")
+    assert not lifted.is_blocked(first.editions[1].services["orders"])
+    again = after(lifted, BLOCK, block_body("orders", "stolen", "2"), "aida")
+    for kind, body in ((UNBLOCK, lifting), (BLOCK, block)):
+        with pytest.raises(ControlChainError, match="once"):
+            again.next(kind, body, signed(kind, body, "aida", "bakyt"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (BLOCK, b"{}"),
+        (BLOCK, b"not json"),
+        (BLOCK, b'{"service": "nobody", "reason": "r", "nonce": "1"}'),
+        (BLOCK, b'{"service": ["orders"], "reason": "r", "nonce": "1"}'),
+        (UNBLOCK, b'{"block": "zz", "reason": "r"}'),
+        (UNBLOCK, json.dumps({"block": "00" * 32, "reason": "r"}).encode()),
+        (TOUCH, b'{"owner": "o", "compartment": "zz"}'),
+        (TOUCH, b"[" * 100_000),
+        (EDITION, b"\xff\xfe"),
+        ("reset", b"{}"),
+    ],
+    ids=[
+        "empty",
+        "no JSON",
+        "no such service",
+        "wrong type",
+        "no hexadecimal",
+        "no such block",
+        "a touch in no hexadecimal",
+        "a touch that is nested deep",
+        "no UTF-8",
+        "no such kind",
+    ],
+)
+def test_an_entry_that_makes_no_sense_is_refused(first: Ledger, kind: str, body: bytes) -> None:
+    """Whoever signed it; in the database it has no effect and stops nothing."""
+    with pytest.raises((ControlChainError, EditionError)):
+        first.next(kind, body, signed(kind, body, "aida", "bakyt"))
+    stored = Entry(first.sequence + 1, first.head, kind, body, b"{}")
+    ledger = first.follow([stored])
+    assert ledger.sequence == first.sequence + 1
+    assert after(ledger, BLOCK, block_body("orders", "r", "1"), "aida").blocks
+
+
+def test_a_touch_needs_no_signature(first: Ledger) -> None:
+    """History is what an owner's services touched."""
+    owner, uuid = first.editions[1].owners["press_office"], bytes(16)
+    touched = after(first, TOUCH, touch_body(owner, uuid))
+    assert touched.touched == {owner: frozenset({uuid})}
+
+
+def entries(count: int) -> list[Entry]:
+    """Make a chain with one edition and touches."""
+    ledger, made = Ledger(OFFICERS), []
+    body = POLICY.encode()
+    for number in range(count):
+        kind = TOUCH if number else EDITION
+        text = touch_body("owner", bytes([number] * 16)) if number else body
+        made.append(ledger.next(kind, text, {} if number else signed(EDITION, body, "aida")))
+        ledger = ledger.follow(made[-1:])
+    return made
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        lambda e: [e[0], *e[2:]],
+        lambda e: [e[0], e[2], e[1], *e[3:]],
+        lambda e: [e[0], replace(e[1], body=touch_body("other", bytes(16))), *e[2:]],
+        lambda e: [replace(e[0], signatures=b"{}"), *e[1:]],
+        lambda e: [*e, replace(e[-1], sequence=e[-1].sequence + 1)],
+        lambda e: e[1:],
+    ],
+    ids=[
+        "one taken out",
+        "two swapped",
+        "one changed",
+        "a signature taken off",
+        "one twice",
+        "its beginning cut off",
+    ],
+)
+def test_an_altered_chain_is_refused(altered: Callable[[list[Entry]], list[Entry]]) -> None:
+    """Whatever was done to it before its end."""
+    with pytest.raises(ControlChainError, match="altered"):
+        Ledger(OFFICERS).follow(altered(entries(5)))

@@ -1,0 +1,152 @@
+"""The sweeper: what no purpose may use any more is erased (clause 2.4 c; retention per purpose).
+
+Expired data is denied at once, whenever the sweeper comes; it only sees to it that data is gone.
+It looks at a page of records at a time in the order of their keys, with a cap a run, by the
+database's clock; it notes where it stopped, so that it goes on there after a crash; and it changes
+records by compare-and-swap like everybody else, so that it blocks no reader.
+"""
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from vault.audit import event as audit
+from vault.audit.event import Event
+from vault.crypto.primitives import digest
+from vault.crypto.record import Address, SealedRecord, seal_record
+from vault.errors import Reason, VaultError
+from vault.policy import due
+from vault.service.call import PolicyState
+from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.consents import given, moment
+from vault.store import changes
+from vault.store.commit import Transaction
+
+log = logging.getLogger("piivault.sweep")
+
+SERVICE = "piivault"  # whose doing it is, in the trail
+_PAGE = 100
+_DAY = 24 * 3600
+_REMEMBERED = 2  # days that request ids are remembered
+
+
+@dataclass(slots=True)
+class Swept:
+    """What one run did."""
+
+    looked_at: int = 0
+    erased: int = 0
+    trimmed: int = 0
+    damaged: int = 0
+
+
+async def sweep(
+    served: ServedCompartment, state: Callable[[], PolicyState], most: int = 10_000
+) -> Swept:
+    """Look at up to `most` records, from where the last run stopped. Raises VaultError."""
+    swept = Swept()
+    identity = await served.lookups.identity()
+    cursor = identity.sweep_cursor if identity else b""
+    while swept.looked_at < most:
+        now = await served.lookups.now()
+        page = await served.lookups.page(cursor, min(_PAGE, most - swept.looked_at))
+        for pseudonym in page:
+            await _look_at(served, state(), Address(served.uuid, pseudonym), now, swept)
+        swept.looked_at += len(page)
+        cursor = page[-1] if page else b""  # at the end: the next run begins anew
+        await served.lookups.swept(cursor, int(now.timestamp()) // _DAY - _REMEMBERED)
+        if not page:
+            break
+    if swept.erased or swept.trimmed or swept.damaged:
+        log.info(
+            "%s: of %d records %d erased, %d trimmed, %d damaged",
+            *(served.name, swept.looked_at, swept.erased, swept.trimmed, swept.damaged),
+        )
+    return swept
+
+
+async def _look_at(
+    served: ServedCompartment, policy: PolicyState, address: Address, now: datetime, swept: Swept
+) -> None:
+    try:
+        record = await served.open_if_any(address)
+    except VaultError as e:
+        if e.reason is not Reason.DAMAGED:
+            raise
+        swept.damaged += 1
+        return
+    if record is None:
+        return
+    expired = overdue(served, policy, record, now)
+    if not expired:
+        return
+    everything = len(expired) == len(record.about.fields)
+    try:
+        await _remove(served, policy, record, expired, everything=everything)
+    except VaultError as e:
+        if e.reason is not Reason.STALE_ETAG:  # changed meanwhile: the next run looks again
+            raise
+        return
+    swept.erased += everything
+    swept.trimmed += not everything
+
+
+def overdue(
+    served: ServedCompartment, policy: PolicyState, record: OpenedRecord, now: datetime
+) -> frozenset[int]:
+    """Return the uids of the fields that no purpose may use any more."""
+    moments = due(
+        policy.editions,
+        policy.current,
+        served.name,
+        given(record.about),
+        moment(record.about.registered_at),
+        [item.uid for item in record.about.fields],
+    )
+    return frozenset(uid for uid, end in moments.items() if end is not None and end <= now)
+
+
+async def _remove(
+    served: ServedCompartment,
+    policy: PolicyState,
+    record: OpenedRecord,
+    expired: Collection[int],
+    *,
+    everything: bool,
+) -> None:
+    pseudonym, version = record.address.pseudonym, record.row.row_version
+    kept = [value for uid, value in record.values().items() if uid not in expired]
+    sealed = seal_record(record.address, record.data_key, record.about, kept)
+    tombstone = await served.tombstone(record.address)
+
+    async def change(transaction: Transaction) -> None:
+        await changes.replace_record(
+            transaction, pseudonym, version, sealed.row_version, sealed.sealed
+        )
+        await changes.replace_index_rows(transaction, pseudonym, expired, ())
+        if everything:
+            await changes.erase_record(transaction, pseudonym, tombstone)
+
+    def describe(outcome: VaultError | None) -> Event:
+        event = _event(policy, record, expired, None if everything else sealed)
+        return event if outcome is None else event.refused(audit.FAILED, outcome.reason)
+
+    await served.committer.change(change, describe)
+
+
+def _event(
+    policy: PolicyState, record: OpenedRecord, expired: Collection[int], sealed: SealedRecord | None
+) -> Event:
+    event = Event(
+        edition=policy.current.number,
+        service=SERVICE,
+        owner="",
+        purpose="",
+        operation="expire",
+        request_id="",
+        outcome=audit.ALLOWED,
+        uses=tuple((uid, 0) for uid in sorted(expired)),
+        row_digest=digest(sealed.row_version, sealed.sealed) if sealed else b"",
+    )
+    return event.of_subject(record.about.audit_salt)
