@@ -50,6 +50,8 @@ def main() -> None:
                 stale += [f"{package}/{n}" for n in [*differ, *missing, *sorted(old - names)]]
                 continue
             kept.mkdir(parents=True, exist_ok=True)
+            init = f'"""Generated from protos/{package}: `make proto`."""\n'
+            (kept / "__init__.py").write_text(init)
             for name in old - names:
                 (kept / name).unlink()
             for file in fresh.iterdir():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 import resource
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +24,8 @@ from vault.service.history import History
 from vault.service.house import House
 from vault.service.issue import Broker
 from vault.service.ledger import ControlChainError
-from vault.service.limits import Limiter
+from vault.service.limits import Limits
+from vault.service.sweep import sweep
 from vault.store import schema
 from vault.store.control import ControlChain
 from vault.store.engine import Database, connect
@@ -81,9 +83,7 @@ async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
     stack.push_async_callback(_cancel, poll)
     broker = _open_broker(settings, stack) if "broker" in settings.server.roles else None
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
-    house = House(
-        editions, compartments, broker, approvals, Limiter(settings.server.find_per_second)
-    )
+    house = House(editions, compartments, broker, approvals)
     officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
     guard = Guard(editions.state, officers, settings.server.default_deadline)
     return Server(house, guard, worker=bool(compartments), development=settings.server.development)
@@ -124,9 +124,17 @@ async def _open_compartment(
         hard=section.key_hard_ttl,
     )
     served = ServedCompartment(
-        name, declared.uuid, database, keyring, capability_keys, History(editions)
+        name,
+        declared.uuid,
+        database,
+        keyring,
+        capability_keys,
+        History(editions),
+        Limits(settings.server.find_per_second),
     )
     stack.push_async_callback(served.close)
+    sweeper = asyncio.create_task(_sweep(served, editions, section.sweep_interval))
+    stack.push_async_callback(_cancel, sweeper)
     try:
         known = await served.establish()
         await editions.check_seen(known.ledger_sequence, known.ledger_head)
@@ -219,6 +227,16 @@ async def _follow(editions: Editions, compartments: Sequence[ServedCompartment])
                     await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
         except (VaultError, ControlChainError) as e:
             log.error("control chain: %s", e)
+
+
+async def _sweep(served: ServedCompartment, editions: Editions, interval: float) -> None:
+    """Erase what fell due, again and again."""
+    while True:
+        await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 -- spreads load
+        try:
+            await sweep(served, editions.state)
+        except VaultError as e:
+            log.error("sweeping %s: %s", served.name, e)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

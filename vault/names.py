@@ -5,7 +5,6 @@ True
 """
 
 import base64
-import binascii
 import re
 import secrets
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ def from_base64url(text: str) -> bytes:
     """Decode the one canonical spelling of some bytes; raise ValueError for any other."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, UnicodeEncodeError):
+    except ValueError:
         raise ValueError("not base64url") from None
     if to_base64url(raw) != text:  # stray bits at the end: two spellings of one thing
         raise ValueError("not canonical base64url")

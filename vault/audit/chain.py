@@ -11,10 +11,12 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from google.protobuf.message import DecodeError
+
 from vault.audit.event import Event
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, Kind, key_id, seal, unseal
-from vault.crypto.primitives import digest
+from vault.crypto.primitives import DamagedError, digest
 from vault.sealed.v1 import sealed_pb2
 
 WRITER_BYTES = 16
@@ -75,14 +77,18 @@ def seal_event(key: bytes, version: int, compartment: bytes, link: Link, event: 
 def open_event(key: bytes, compartment: bytes, link: Link) -> sealed_pb2.AuditEvent:
     """Open a stored event; raise DamagedError if it isn't the one written at its place."""
     padded = unseal(key, Kind.AUDIT, _place(compartment, link), link.sealed)
-    return sealed_pb2.AuditEvent.FromString(padding.unpad(padded))
+    try:
+        return sealed_pb2.AuditEvent.FromString(padding.unpad(padded))
+    except (ValueError, DecodeError):
+        raise DamagedError("authentic, but no event: written by a newer release?") from None
 
 
 def verify(compartment: bytes, links: Iterable[Link]) -> Iterator[Break]:
     """Check chains, given their links sorted by writer and sequence; yield each break.
 
-    Finds what was changed, put in, taken out or moved within what is there. A tail that was
-    cut off, or a whole writer, takes a shipped checkpoint to notice.
+    Finds what was changed, put in, taken out or moved within what is there. What no later hash
+    covers takes a shipped checkpoint to notice: a tail that was cut off or written anew (a hash
+    needs no key), or a whole writer.
     """
     expected: tuple[bytes, int, bytes] | None = None
     for link in links:

@@ -34,6 +34,10 @@ class Event:
     token: bytes = field(default_factory=lambda: os.urandom(TOKEN_BYTES), repr=False)
     at: int = field(default_factory=lambda: time.time_ns() // 1000)  # microseconds since 1970
 
+    def of_subject(self, salt: bytes) -> Self:
+        """Return the event findable by whoever holds the salt of its subject's record."""
+        return replace(self, token=token(salt, self.at))
+
     def refused(self, outcome: sealed_pb2.Outcome.ValueType, reason: str) -> Self:
         """Return the event for the same request with another outcome; nothing changed."""
         return replace(self, outcome=outcome, reason=reason, row_digest=b"")

@@ -1,15 +1,19 @@
 """The command `piivault`.
 
-piivault dev              run everything on this machine
-piivault serve            run one process of a deployment
-piivault config check     read the configuration, say what is wrong
-piivault db upgrade       bring the databases to this release's schema
-piivault policy check     read an edition, say what is wrong
+    piivault dev              run everything on this machine
+    piivault serve            run one process of a deployment
+    piivault config check     read the configuration, say what is wrong
+    piivault db upgrade       bring the databases to this release's schema
+    piivault policy           check, show, diff, sign, publish, approve, explain, graph editions
+    piivault service          block a service now; let it go on
+
+Each says more with --help. A module a command; what they share is in `options` and `signing`.
 """
 
 import sys
 
 import click
+from piivault.errors import PiivaultError
 
 from vault.app import StartError
 from vault.cli.config import config
@@ -17,6 +21,7 @@ from vault.cli.db import db
 from vault.cli.dev import dev
 from vault.cli.policy import policy
 from vault.cli.serve import serve
+from vault.cli.service import service
 from vault.config import ConfigError
 from vault.dev import DevError
 from vault.errors import VaultError
@@ -32,6 +37,7 @@ _SAID = (
     DevError,
     EditionError,
     KeyServerError,
+    PiivaultError,
     SchemaError,
     StartError,
 )
@@ -43,7 +49,7 @@ def cli() -> None:
     """Keep personal data in compartments that can't be joined."""
 
 
-for command in (dev, serve, config, db, policy):
+for command in (dev, serve, config, db, policy, service):
     cli.add_command(command)
 
 

@@ -1,25 +1,173 @@
-"""`piivault policy`."""
+"""`piivault policy`: look at editions, and publish them."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import click
+from piivault.officers import OfficersClient
+from rich.console import Console
+from rich.table import Table
 
-from vault.policy import compile_edition
+from vault.cli.signing import report, signer
+from vault.policy import Edition, Operation, compile_edition, diff, edition_schema, graph
+from vault.service.ledger import EDITION, statement
+
+_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
 @click.group()
 def policy() -> None:
-    """Look at editions of the policy."""
+    """Look at editions of the policy, and publish them."""
 
 
 @policy.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_FILE
 def check(file: Path) -> None:
     """Read an edition and say what is wrong with it, all faults at once."""
-    edition = compile_edition(file.read_text(encoding="utf-8"))
+    edition = _read(file)
     click.echo(
         f"{file} can be published: edition {edition.number}, "
         f"{len(edition.compartments)} compartments, {len(edition.purposes)} purposes, "
         f"{len(edition.services)} services. Nobody would hold what must not be joined."
     )
     click.echo(f"digest {edition.digest.hex()}")
+
+
+@policy.command()
+@click.argument("number", type=int, default=0)
+def show(number: int) -> None:
+    """Print an edition as it was published; the one in force if no number is given."""
+    with OfficersClient.from_env() as control:
+        found = control.edition(number)
+    click.echo(found.document, nl=False)
+    click.echo(f"# digest {found.digest.hex()}", err=True)
+    for blocked in found.blocked:
+        click.echo(f"# blocked: {blocked.service} ({blocked.reason})", err=True)
+
+
+@policy.command(name="diff")
+@_FILE
+@click.option("--against", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def diff_(file: Path, against: Path | None) -> None:
+    """Say in plain sentences what an edition changes, for whom, and whose consent it outgrows.
+
+    Compares with the newest published edition, or with another file.
+    """
+    _print_changes(_read(against) if against else _newest(), _read(file))
+
+
+@policy.command()
+@_FILE
+def sign(file: Path) -> None:
+    """Sign an edition and print the signature, to be handed in with `publish --signature`."""
+    officer = signer()
+    _read(file)
+    signature = officer.sign(statement(EDITION, file.read_bytes()))
+    click.echo(f"{officer.officer}:{signature.hex()}")
+
+
+@policy.command()
+@_FILE
+@click.option("--signature", "given", multiple=True, help="OFFICER:HEX, as `sign` printed it.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def publish(file: Path, given: tuple[str, ...], yes: bool) -> None:
+    """Publish an edition: sign it, or hand in signatures.
+
+    One officer is enough, but for a new joinable pair: that takes two.
+    """
+    edition, body = _read(file), file.read_bytes()
+    with OfficersClient.from_env() as control:
+        newest = control.edition(control.edition().newest)
+        _print_changes(compile_edition(newest.document), edition)
+        if not yes:
+            click.confirm(f"Publish edition {edition.number}?", abort=True)
+        for text in given:
+            officer, _, signature = text.partition(":")
+            done = control.approve(EDITION, body, officer, bytes.fromhex(signature))
+        if not given:
+            done = signer().approve(control, EDITION, body)
+    report(done, f"edition {edition.number}")
+
+
+@policy.command()
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def approve(yes: bool) -> None:
+    """Go through what waits for more officers, and approve it."""
+    officer = signer()
+    with OfficersClient.from_env() as control:
+        waiting = [e for e in control.pending() if officer.officer not in e.approved_by]
+        for entry in waiting:
+            what = f"{entry.kind} {hashlib.sha256(entry.body).hexdigest()[:12]}"
+            click.echo(entry.body.decode(errors="replace"))
+            if yes or click.confirm(f"Approve this {entry.kind}?"):
+                report(officer.approve(control, entry.kind, entry.body), what)
+    if not waiting:
+        click.echo("Nothing waits for you.")
+
+
+@policy.command()
+@click.argument("service")
+@click.argument("purpose")
+@click.argument("compartment")
+@click.argument("fields", nargs=-1, required=True)
+@click.option(
+    "--operation",
+    type=click.Choice([o.value for o in Operation]),
+    default="reveal",
+    show_default=True,
+)
+@click.option(
+    "--edition", type=int, default=0, help="Under which edition; the one in force by default."
+)
+def explain(
+    service: str,
+    purpose: str,
+    compartment: str,
+    fields: tuple[str, ...],
+    operation: str,
+    edition: int,
+) -> None:
+    """Say rule by rule why a service may or may not do something to fields."""
+    with OfficersClient.from_env() as control:
+        rules = control.explain(service, purpose, compartment, operation, fields, edition)
+    table = Table()
+    for column in ("rule", "passes", "why"):
+        table.add_column(column, overflow="fold")
+    for rule in rules:
+        table.add_row(rule.rule, "yes" if rule.holds else "no", rule.sentence)
+    Console().print(table)
+    click.echo("allowed" if all(rule.holds for rule in rules) else "denied")
+
+
+@policy.command(name="graph")
+@_FILE
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True)
+def graph_(file: Path, output: Path) -> None:
+    """Draw an edition as an SVG: compartments, walls, purposes, services."""
+    output.write_text(graph(_read(file)), encoding="utf-8")
+    click.echo(f"drawn: {output}")
+
+
+@policy.command()
+def schema() -> None:
+    """Print the JSON Schema of editions, for editors."""
+    click.echo(json.dumps(edition_schema(), indent=2, ensure_ascii=False))
+
+
+def _read(file: Path) -> Edition:
+    return compile_edition(file.read_text(encoding="utf-8"))
+
+
+def _newest() -> Edition:
+    with OfficersClient.from_env() as control:
+        return compile_edition(control.edition(control.edition().newest).document)
+
+
+def _print_changes(before: Edition, after: Edition) -> None:
+    changes = diff(before, after)
+    click.echo(f"Edition {after.number} against edition {before.number}:")
+    for change in changes:
+        click.echo(f"  - {change.sentence}")
+    if not changes:
+        click.echo("  nothing changes for anybody.")

@@ -36,9 +36,23 @@ _START_SECONDS = 30
 def local(
     state: Path, policy: Path, *, postgres: bool = False, progress: Progress = lambda step: None
 ) -> Iterator[Running]:
-    """Start the stack, its schema, its first edition and the server; stop all of it at the end.
+    """Start the stack and the server; stop all of it at the end.
 
     Raises DevError, EditionError, StartError.
+    """
+    with prepared(state, policy, postgres=postgres, progress=progress) as running:
+        progress("starting the gRPC server")
+        with serving(config.load(running.config, {})):
+            yield running
+
+
+@contextmanager
+def prepared(
+    state: Path, policy: Path, *, postgres: bool = False, progress: Progress = lambda step: None
+) -> Iterator[Running]:
+    """Start all but the gRPC server: the stack, its schema, its first edition.
+
+    Raises DevError, EditionError.
     """
     text = policy.read_text(encoding="utf-8")
     edition = compile_edition(text)
@@ -46,9 +60,7 @@ def local(
         settings = config.load(running.config, {})
         progress("bringing the databases up to date")
         asyncio.run(_prepare(running, settings, text))
-        progress("starting the gRPC server")
-        with serving(settings):
-            yield running
+        yield running
 
 
 def plan_of(edition: Edition) -> Plan:

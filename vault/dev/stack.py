@@ -1,7 +1,9 @@
 """Start and stop everything in one state folder, in order.
 
-with Stack(Path(".piivault"), plan, postgres=True) as running:
-print(running.config, running.grpc_address)
+    with Stack(Path(".piivault"), plan, postgres=True) as running:
+        print(running.config, running.grpc_address)
+
+The gRPC server isn't part of it: `dev.local` adds that.
 """
 
 from collections.abc import Callable, Mapping
@@ -209,6 +211,7 @@ class Stack:
             }
             if name not in self._plan.services:
                 officer = name.removeprefix("officer-")
+                variables["PIIVAULT_OFFICER"] = officer
                 variables["PIIVAULT_SIGNING_KEY"] = path("officers", f"{officer}.pem")
             environments[name] = configuration.write_env(self._layout, name, variables)
         return environments

@@ -165,11 +165,13 @@ class Keyring:
         return await asyncio.shield(fetch)
 
     def evict(self) -> None:
-        """Forget all keys in clear."""
+        """Forget all keys in clear. One that is on its way reaches who waits for it, no more."""
         self._cache.clear()
+        self._fetches.clear()
 
     def _fetched(self, name: KeyName, fetch: "asyncio.Task[bytes]") -> None:
-        del self._fetches[name]
+        if self._fetches.get(name) is fetch:
+            del self._fetches[name]
         if not fetch.cancelled():
             fetch.exception()  # heard, even if nobody waits: a refresh in the background
 
@@ -188,8 +190,10 @@ class Keyring:
         except KeyServerError as e:
             self._cache.pop(name, None)  # refused: fail closed at once
             raise _translate(e) from None
-        soft = self._soft * random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
-        self._cache[name] = _Cached(key, self._clock(), soft)
+        if self._fetches.get(name) is asyncio.current_task():  # else evicted meanwhile
+            spread = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
+            soft = min(self._soft * spread, self._hard)
+            self._cache[name] = _Cached(key, self._clock(), soft)
         return key
 
     def _wrapper(self, name: KeyName) -> str:

@@ -5,18 +5,25 @@
     decide(edition, orders, "services", "accounts", Operation.REVEAL, ["phone"])
 
 An edition is written as `document` says, read by `parse`, held against `rules` and `clique`,
-and compiled into `edition`. `decide` and `consent` answer requests; `notice` tells subjects.
+against the editions before it in `succession`, and compiled into `edition`. `decide` and
+`consent` answer requests; `notice` tells subjects; `due` tells the sweeper. For people there are
+`explain`, `diff` and `graph`, and for their editors `schema`.
 """
 
 from vault.policy.clique import Conflict, Holder, conflicts, reach
-from vault.policy.compile import compile_edition
-from vault.policy.consent import ConsentGiven, check_consent, terms
+from vault.policy.compile import compile_edition, compile_successor
+from vault.policy.consent import Covered, ask_again, check_consent, check_recipient, terms
 from vault.policy.decide import Allowed, Denied, Description, FieldDescription, decide, describe
+from vault.policy.diff import Change, Concerns, diff
+from vault.policy.due import due
 from vault.policy.edition import (
     Compartment,
     Edition,
     Field,
     FieldUse,
+    Forbid,
+    Grant,
+    Limit,
     Purpose,
     Service,
     Terms,
@@ -24,9 +31,12 @@ from vault.policy.edition import (
 )
 from vault.policy.explain import Step, explain
 from vault.policy.faults import EditionError, Fault
+from vault.policy.graph import graph
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
+from vault.policy.schema import edition_schema
 from vault.policy.succession import check_succession, needs_officers
+from vault.policy.told import ConsentGiven
 from vault.policy.values import check_value
 from vault.policy.vocabulary import (
     Basis,
@@ -41,19 +51,23 @@ from vault.policy.vocabulary import (
 
 __all__ = [
     # An edition, and how it is made
-    "compile_edition", "EditionError", "Fault",
-    "Edition", "Compartment", "Field", "Purpose", "Use", "FieldUse", "Service", "Terms",
+    "compile_edition", "EditionError", "Fault", "edition_schema",
+    "Edition", "Compartment", "Field", "Purpose", "Use", "FieldUse", "Terms",
+    "Service", "Limit", "Grant", "Forbid",
+    # An edition after another
+    "compile_successor", "check_succession", "needs_officers", "diff", "Change", "Concerns",
     # Its words
     "Basis", "FieldType", "Form", "Index", "Operation", "Retention", "SubjectKind", "Text",
     # Who may
     "decide", "describe", "Allowed", "Denied", "Description", "FieldDescription",
-    "explain", "Step",
+    "explain", "Step", "graph",
     # What the subject was told, and agreed to
-    "check_consent", "ConsentGiven", "terms", "notice", "notices", "verify_notice", "Notice",
+    "check_consent", "check_recipient", "ask_again", "Covered", "ConsentGiven", "terms",
+    "notice", "notices", "verify_notice", "Notice",
+    # What is to be erased
+    "due",
     # Values
     "check_value", "mask",
-    # An edition after another
-    "check_succession", "needs_officers",
     # Who would hold what
     "reach", "conflicts", "Conflict", "Holder",
 ]  # fmt: skip

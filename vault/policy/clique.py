@@ -1,5 +1,7 @@
 """Whether anybody would hold compartments that must not be joined (clause 2.4 d).
 
+Hold now, by an edition's grants, or together with what they touched under earlier ones.
+
 "Joinable" is declared, symmetric and never transitive: that A goes with B, and B with C,
 says nothing of A with C. Whoever reaches several compartments must therefore be allowed each
 pair of them: what they reach must be a clique. Nothing here computes a closure.
@@ -64,3 +66,25 @@ def conflicts(
         for first, second in combinations(sorted(compartments), 2):
             if frozenset((first, second)) not in joinable:
                 yield Conflict(holder, first, second)
+
+
+Reached = tuple[str, bytes]
+"""An owner's id, and the uuid of a compartment that its services reach."""
+
+
+def rejoined(
+    held: Collection[Reached],
+    granted: Iterable[Reached],
+    touched: Mapping[str, Collection[bytes]],
+    joinable: Collection[frozenset[bytes]],
+) -> Iterator[tuple[str, bytes, bytes]]:
+    """Yield (owner, granted, touched) where a grant would join what history keeps apart.
+
+    What an owner is granted and didn't hold under the last edition must be joinable with each
+    compartment that it ever touched (uuids by the owner's id): what was seen isn't forgotten.
+    """
+    for owner, compartment in granted:
+        if (owner, compartment) not in held:
+            for other in sorted(touched.get(owner, ())):
+                if other != compartment and frozenset((compartment, other)) not in joinable:
+                    yield owner, compartment, other

@@ -1,25 +1,26 @@
 """From the text of an edition to what decisions are made by."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from vault.policy import document
+from vault.policy import document, rules, succession
 from vault.policy.document import Document
 from vault.policy.edition import (
     Compartment,
     Edition,
     Field,
     FieldUse,
+    Forbid,
+    Grant,
     GrantKey,
+    Limit,
     Purpose,
     Service,
     Terms,
     Use,
     canonical_digest,
 )
-from vault.policy.faults import EditionError
 from vault.policy.parse import parse
-from vault.policy.rules import refusals
-from vault.policy.vocabulary import Form, Operation, Retention, SubjectKind
+from vault.policy.vocabulary import Form, Retention, SubjectKind
 
 
 def compile_edition(yaml_text: str) -> Edition:
@@ -29,16 +30,31 @@ def compile_edition(yaml_text: str) -> Edition:
     each part can be read.
     """
     written, lines = parse(yaml_text)
-    faults = [lines.fault(path, sentence) for path, sentence in refusals(written)]
-    if faults:
-        raise EditionError(faults)
+    lines.refuse(rules.refusals(written))
     return _build(written)
+
+
+def compile_successor(
+    yaml_text: str, before: Mapping[int, Edition], touched: Mapping[str, frozenset[bytes]]
+) -> Edition:
+    """Compile an edition that is to follow others: `check_succession`, with lines.
+
+    Raises EditionError with all that is wrong with it: what it owes the editions before it is
+    checked once it holds by itself.
+    """
+    written, lines = parse(yaml_text)
+    lines.refuse(rules.refusals(written))
+    edition = _build(written)
+    lines.refuse(succession.refusals(before, edition, touched))
+    return edition
 
 
 def _build(written: Document) -> Edition:
     compartments = {name: _compartment(name, its) for name, its in written.compartments.items()}
     purposes = {name: _purpose(name, its, compartments) for name, its in written.purposes.items()}
     services = {name: _service(name, its, written) for name, its in written.services.items()}
+    grants = tuple(_grant(grant) for grant in written.grants)
+    forbids = tuple(_forbid(forbid) for forbid in written.forbid)
     joinable = {frozenset(pair.between): pair.reason for pair in written.joinable}
     return Edition(
         number=written.edition,
@@ -57,13 +73,16 @@ def _build(written: Document) -> Edition:
         purposes=purposes,
         services=services,
         joinable=joinable,
-        granted=dict(_granted(written, purposes)),
+        grants=grants,
+        forbids=forbids,
+        granted=dict(_granted(grants, forbids, services, purposes)),
         terms={
             (purpose.name, used): _terms(purpose, compartments[used], compartments, joinable.keys())
             for purpose in purposes.values()
             for used in purpose.uses
         },
         by_spiffe={service.spiffe: service for service in services.values()},
+        by_uuid={compartment.uuid: compartment for compartment in compartments.values()},
     )
 
 
@@ -103,26 +122,53 @@ def _use(written: document.Use, compartment: Compartment) -> Use:
 
 
 def _service(name: str, written: document.Service, edition: Document) -> Service:
-    owner_id = str(edition.owners[written.owner].id)
-    return Service(name, written.owner, owner_id, written.spiffe, written.subject_facing)
+    return Service(
+        name=name,
+        owner=written.owner,
+        owner_id=str(edition.owners[written.owner].id),
+        spiffe=written.spiffe,
+        subject_facing=written.subject_facing,
+        limits={op: Limit(its.per_second, its.per_day) for op, its in written.limits.items()},
+    )
+
+
+def _grant(written: document.Grant) -> Grant:
+    operations = tuple(written.operations)
+    return Grant(written.service, written.purpose, written.compartment, operations)
+
+
+def _forbid(written: document.Forbid) -> Forbid:
+    return Forbid(
+        service=written.service,
+        owner=written.owner,
+        purpose=written.purpose,
+        compartment=written.compartment,
+        fields=frozenset(written.fields) if written.fields else None,
+        operations=frozenset(written.operations) if written.operations else None,
+        reason=written.reason,
+    )
 
 
 def _granted(
-    written: Document, purposes: dict[str, Purpose]
+    grants: tuple[Grant, ...],
+    forbids: tuple[Forbid, ...],
+    services: dict[str, Service],
+    purposes: dict[str, Purpose],
 ) -> Iterator[tuple[GrantKey, dict[str, FieldUse]]]:
-    for grant in written.grants:
-        use = purposes[grant.purpose].uses[grant.compartment]
+    for grant in grants:
+        service, purpose, compartment = services[grant.service], grant.purpose, grant.compartment
+        use = purposes[purpose].uses[compartment]
         for operation in grant.operations:
-            fields = {name: its for name, its in use.fields.items() if _may_touch(operation, its)}
-            yield (grant.service, grant.purpose, grant.compartment, operation), fields
-
-
-def _may_touch(operation: Operation, use: FieldUse) -> bool:
-    if operation is Operation.PUT:
-        return use.form is Form.PLAIN  # nobody writes what they may not see
-    if operation is Operation.FIND:
-        return use.field.index is not None
-    return True
+            fields = {
+                name: its
+                for name, its in use.fields.items()
+                if its.serves(operation)
+                and not any(
+                    f.covers(service, purpose, compartment, operation, name) for f in forbids
+                )
+            }
+            if fields:
+                yield (grant.service, purpose, compartment, operation), fields
 
 
 def _terms(

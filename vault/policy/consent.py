@@ -11,28 +11,16 @@ from datetime import datetime
 
 from vault.errors import Reason
 from vault.policy.decide import Denied
-from vault.policy.edition import Edition, FieldUse, Terms
-from vault.policy.vocabulary import Basis
+from vault.policy.edition import Edition, Field, FieldUse, Terms, some
+from vault.policy.told import ConsentGiven, Told, ask, latest, what_was_told, widenings
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentGiven:
-    """A subject's agreement to one purpose, as the record keeps it. Moments are aware."""
+class Covered:
+    """What the subject's word covers, never nothing; `withheld` is what they weren't told of."""
 
-    purpose: str
-    edition: int
-    language: str
-    notice_digest: bytes
-    given_at: datetime
-    withdrawn_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """The terms that bind, and since when."""
-
-    terms: Terms
-    since: datetime
+    uses: tuple[FieldUse, ...]
+    withheld: tuple[Field, ...] = ()
 
 
 def terms(edition: Edition, purpose: str, compartment: str) -> Terms | None:
@@ -49,25 +37,25 @@ def check_consent(
     consents: Sequence[ConsentGiven],
     registered_at: datetime,
     now: datetime,
-) -> tuple[FieldUse, ...] | Denied:
-    """Return the uses that the subject's word covers, narrowed where needed, or why not.
+) -> Covered | Denied:
+    """Return the uses that the subject's word covers, narrowed where needed, or why none.
 
     `uses` are what `decide` allowed under the current edition; `consents` may be of any
-    purposes. A field that the subject wasn't told of denies the whole.
+    purposes. Fields that the subject wasn't told of are withheld; if none is left, it is a
+    denial. What the purpose may now join, or on what basis, can't be taken back by showing
+    less: there the whole is denied.
     """
-    present = terms(current, purpose, compartment)
-    if present is None:
-        return _ask(purpose, current, f"edition {current.number} no longer has it in {compartment}")
-    told = _told(editions, current, purpose, compartment, consents, registered_at, now)
-    if isinstance(told, Denied):
-        return told
-    if now >= min(told.terms.retention.end(told.since), present.retention.end(told.since)):
+    bound = _bound(editions, current, purpose, compartment, consents, registered_at, now)
+    if isinstance(bound, Denied):
+        return bound
+    told, present = bound
+    if now >= told.end(present):
         sentence = f"What was collected for the purpose {purpose} was kept as long as was declared."
         return Denied(Reason.RETENTION_EXPIRED, f"{sentence} The subject can agree anew.")
     return _within(told.terms, present, current, uses)
 
 
-def _told(
+def check_recipient(
     editions: Mapping[int, Edition],
     current: Edition,
     purpose: str,
@@ -75,54 +63,94 @@ def _told(
     consents: Sequence[ConsentGiven],
     registered_at: datetime,
     now: datetime,
-) -> _Told | Denied:
-    given = _latest(consents, purpose)
-    if given is not None and given.withdrawn_at is not None:
-        return _ask(purpose, current, "the subject withdrew their consent")
-    if given is not None:
-        edition, since = editions.get(given.edition), given.given_at
-    elif current.purposes[purpose].basis is Basis.CONSENT:
-        return _ask(purpose, current, "the subject hasn't consented")
-    else:
-        edition, since = _in_force(editions, registered_at), registered_at
-    if edition is None or edition.in_force > now:
-        return _ask(purpose, current, "what the subject was told isn't an edition in force")
-    past = terms(edition, purpose, compartment)
-    if past is None:
-        return _ask(purpose, current, f"edition {edition.number} told the subject nothing of it")
-    return _Told(past, since)
+    recipient: str,
+) -> Denied | None:
+    """Say why what a purpose sees may not go to this third party, None if it may (clause 1.2).
+
+    The recipient must be in the current edition, and in what the subject was told. That it goes
+    there and nowhere else is the caller's statement.
+    """
+    present = terms(current, purpose, compartment)
+    if present is not None and recipient not in present.recipients:
+        # What the caller named isn't repeated: it may be a value in the wrong place.
+        sentence = f"Edition {current.number} doesn't let data of the purpose {purpose} go there"
+        return _not_to(f"{sentence}: it may go to {some(sorted(present.recipients))}.")
+    bound = _bound(editions, current, purpose, compartment, consents, registered_at, now)
+    if isinstance(bound, Denied):
+        return bound
+    if recipient not in bound[0].terms.recipients:
+        sentence = f"The subject wasn't told that data of the purpose {purpose} may go to"
+        return _not_to(
+            f"{sentence} {recipient}: ask them, with the notice of edition {current.number}."
+        )
+    return None
 
 
-def _latest(consents: Sequence[ConsentGiven], purpose: str) -> ConsentGiven | None:
-    ours = [consent for consent in consents if consent.purpose == purpose]
-    return max(ours, key=lambda its: (its.given_at, its.withdrawn_at is not None), default=None)
+def ask_again(
+    editions: Mapping[int, Edition],
+    current: Edition,
+    compartment: str,
+    consents: Sequence[ConsentGiven],
+) -> frozenset[str]:
+    """Return the purposes that would now do more than the subject consented to.
+
+    Nobody is asked again for what they withdrew, or for what the edition no longer does.
+    """
+    purposes = {consent.purpose for consent in consents}
+    return frozenset(
+        purpose
+        for purpose in purposes
+        if (present := terms(current, purpose, compartment))
+        and (given := latest(consents, purpose))
+        and given.withdrawn_at is None
+        and _wider(editions.get(given.edition), present, current, given)
+    )
 
 
-def _in_force(editions: Mapping[int, Edition], moment: datetime) -> Edition | None:
-    past = [edition for edition in editions.values() if edition.in_force <= moment]
-    return max(past, key=lambda edition: edition.number, default=None)
+def _wider(told: Edition | None, present: Terms, current: Edition, given: ConsentGiven) -> bool:
+    past = told.terms_of(given.purpose, present.compartment) if told else None
+    return past is None or any(widenings(past, present, current, given.given_at))
+
+
+def _bound(
+    editions: Mapping[int, Edition],
+    current: Edition,
+    purpose: str,
+    compartment: str,
+    consents: Sequence[ConsentGiven],
+    registered_at: datetime,
+    now: datetime,
+) -> tuple[Told, Terms] | Denied:
+    """Return what the subject was told, and what they would be told now."""
+    present = terms(current, purpose, compartment)
+    if present is None:
+        return ask(purpose, current, f"edition {current.number} no longer has it in {compartment}")
+    told = what_was_told(editions, current, present, consents, registered_at, now)
+    return told if isinstance(told, Denied) else (told, present)
 
 
 def _within(
     told: Terms, present: Terms, current: Edition, uses: tuple[FieldUse, ...]
-) -> tuple[FieldUse, ...] | Denied:
+) -> Covered | Denied:
     """Keep to what both the past and the present terms allow."""
     if present.basis is not told.basis:
-        return _ask(
+        return ask(
             told.purpose, current, "its lawful basis isn't the one that the subject was told"
         )
     if not present.joins <= told.joins:
         why = "it may now join compartments that the subject wasn't told of"
-        return _ask(told.purpose, current, why)
-    untold = [use.field.name for use in uses if use.field.uid not in told.fields]
-    if untold:
-        return _ask(told.purpose, current, f"the subject wasn't told of {', '.join(untold)}")
-    return tuple(FieldUse(use.field, use.form.narrower(told.fields[use.field.uid])) for use in uses)
-
-
-def _ask(purpose: str, current: Edition, why: str) -> Denied:
-    sentence = (
-        f"The purpose {purpose} isn't covered by consent: {why}. "
-        f"Ask the subject, with the notice of edition {current.number}."
+        return ask(told.purpose, current, why)
+    covered = tuple(
+        FieldUse(use.field, use.form.narrower(told.fields[use.field.uid]))
+        for use in uses
+        if use.field.uid in told.fields
     )
-    return Denied(Reason.CONSENT_REQUIRED, sentence)
+    withheld = tuple(use.field for use in uses if use.field.uid not in told.fields)
+    if not covered:
+        untold = ", ".join(field.name for field in withheld)
+        return ask(told.purpose, current, f"the subject wasn't told of {untold}")
+    return Covered(covered, withheld)
+
+
+def _not_to(sentence: str) -> Denied:
+    return Denied(Reason.RECIPIENT_NOT_ALLOWED, sentence)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vault.errors import Reason, VaultError
 from vault.policy.edition import Compartment, Edition, Field, FieldUse, Service, some
-from vault.policy.vocabulary import Form, Operation
+from vault.policy.vocabulary import Form, Operation, english
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Description:
     """All that a service may do in a compartment for a purpose."""
 
     operations: tuple[Operation, ...]
-    fields: tuple[FieldDescription, ...]  # those that the purpose sees, in the order of the edition
+    fields: tuple[FieldDescription, ...]  # those that it may touch, in the order of the edition
 
 
 def decide(
@@ -60,7 +60,8 @@ def decide(
 ) -> Allowed | Denied:
     """Decide whether a service may do something to fields of a compartment for a purpose.
 
-    Allows only what a grant and its purpose declare: all fields or none (clauses 2.4 b and c).
+    Allows only what a grant and its purpose declare and nothing forbids: all fields or none
+    (clauses 2.4 b and c).
     """
     granted = edition.granted.get((service.name, purpose, compartment, operation))
     if granted is not None and fields and len(set(fields)) == len(fields):
@@ -89,6 +90,7 @@ def describe(
         tuple(
             FieldDescription(use.field, use.form, use.field.name in findable)
             for use in edition.purposes[purpose].uses[compartment].fields.values()
+            if any(use.field.name in fields for fields in granted.values())
         ),
     )
 
@@ -118,11 +120,33 @@ def _denial(
             its.field(name)
     except VaultError as error:
         return Denied(error.reason, error.message)
+    for name in fields:
+        if forbid := forbidden(edition, service, purpose, compartment, operation, name):
+            return Denied(Reason.NOT_GRANTED, forbid)
     granted = edition.granted.get((service.name, purpose, compartment, operation))
     if granted is None:
         return _not_granted(service, purpose, compartment, operation)
     beyond = next(name for name in fields if name not in granted)
     return _beyond(edition, purpose, its, operation, beyond)
+
+
+def forbidden(
+    edition: Edition,
+    service: Service,
+    purpose: str,
+    compartment: str,
+    operation: Operation,
+    field: str,
+) -> str | None:
+    """Say that the edition forbids this, and why; None if it doesn't."""
+    for forbid in edition.forbids:
+        if forbid.covers(service, purpose, compartment, operation, field):
+            return (
+                f"Edition {edition.number} forbids {service.name} to {operation} {field} of "
+                f"{compartment} for the purpose {purpose}: {english(forbid.reason).rstrip('.')}. "
+                f"No grant changes this."
+            )
+    return None
 
 
 def _unknown(edition: Edition, purpose: str, compartment: str) -> Denied | None:

@@ -66,6 +66,14 @@ class FieldUse:
     field: Field
     form: Form
 
+    def serves(self, operation: Operation) -> bool:
+        """Tell whether an operation can do anything with the field in this form."""
+        if operation is Operation.PUT:
+            return self.form is Form.PLAIN  # nobody writes what they may not see
+        if operation is Operation.FIND:
+            return self.field.index is not None
+        return True
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Use:
@@ -88,6 +96,14 @@ class Purpose:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How often a service may do something; None where the edition sets no limit."""
+
+    per_second: float | None = None
+    per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A caller, known by the SPIFFE id in its certificate."""
 
@@ -96,6 +112,43 @@ class Service:
     owner_id: str
     spiffe: str
     subject_facing: bool
+    limits: Mapping[Operation, Limit] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a service may do, as the edition writes it: before anything is forbidden."""
+
+    service: str
+    purpose: str
+    compartment: str
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forbid:
+    """What stays denied whatever is granted; None matches everything."""
+
+    service: str | None
+    owner: str | None
+    purpose: str | None
+    compartment: str | None
+    fields: frozenset[str] | None
+    operations: frozenset[Operation] | None
+    reason: Text
+
+    def covers(
+        self, service: Service, purpose: str, compartment: str, operation: Operation, field: str
+    ) -> bool:
+        """Tell whether this is forbidden."""
+        return (
+            self.service in (None, service.name)
+            and self.owner in (None, service.owner)
+            and self.purpose in (None, purpose)
+            and self.compartment in (None, compartment)
+            and (self.operations is None or operation in self.operations)
+            and (self.fields is None or field in self.fields)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +205,25 @@ class Edition:
     purposes: Mapping[str, Purpose]
     services: Mapping[str, Service]
     joinable: Mapping[frozenset[str], Text]  # pairs of compartments, each with its reason
-    granted: Mapping[GrantKey, Mapping[str, FieldUse]]  # the fields that each operation may touch
+    grants: tuple[Grant, ...]
+    forbids: tuple[Forbid, ...]
+    # What the two come to: the fields that each operation may touch. Never empty.
+    granted: Mapping[GrantKey, Mapping[str, FieldUse]]
     terms: Mapping[tuple[str, str], Terms]  # by purpose and compartment
     by_spiffe: Mapping[str, Service]
+    by_uuid: Mapping[bytes, Compartment]
 
     def service_of(self, spiffe_id: str) -> Service | None:
         """Return the service that this SPIFFE id is, None if it is nobody's."""
         return self.by_spiffe.get(spiffe_id)
+
+    def terms_of(self, purpose: str, uuid: bytes) -> Terms | None:
+        """Return what subjects are told of a purpose in the compartment of this uuid, if anything.
+
+        By uuid, since a compartment may have had another name in an earlier edition.
+        """
+        compartment = self.by_uuid.get(uuid)
+        return self.terms.get((purpose, compartment.name)) if compartment else None
 
     def compartment(self, name: str) -> Compartment:
         """Return a compartment; raise VaultError(UNKNOWN_COMPARTMENT) if there is none."""

@@ -4,15 +4,13 @@ A refusal is a path and a sentence that says what to change. Rules don't stop at
 fault, and a reference that leads nowhere is one rule's concern alone: the others skip it.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 
 from vault.policy import clique
-from vault.policy.document import Document, Grant, Text, Use
-from vault.policy.faults import Path
+from vault.policy.document import Document, Forbid, Grant, Service, Text, Use
+from vault.policy.faults import Path, Refusals
 from vault.policy.vocabulary import Operation
 from vault.policy.wording import WORDINGS
-
-Refusals = Iterator[tuple[Path, str]]
 
 
 def refusals(edition: Document) -> Refusals:
@@ -62,6 +60,8 @@ def _all_texts(edition: Document) -> Iterator[tuple[Path, Text]]:
         yield ("purposes", name, "description"), purpose.description
     for name, recipient in edition.recipients.items():
         yield ("recipients", name, "title"), recipient.title
+    for i, forbid in enumerate(edition.forbid):
+        yield ("forbid", i, "reason"), forbid.reason
 
 
 def _identities(edition: Document) -> Refusals:
@@ -140,6 +140,16 @@ def _services(edition: Document) -> Refusals:
                 f"knows who they are, so give {name} an owner of its own"
             )
             yield (*at, "owner"), sentence
+        yield from _limits(service, at)
+
+
+def _limits(service: Service, at: Path) -> Refusals:
+    if service.subject_facing and service.limits:
+        yield (*at, "limits"), "are for operations that nobody subject-facing has: remove them"
+    for operation, limit in service.limits.items():
+        if limit.per_second is None and limit.per_day is None:
+            sentence = "says no limit: add per_second or per_day, or remove it"
+            yield (*at, "limits", operation.value), sentence
 
 
 def _grants(edition: Document) -> Refusals:
@@ -192,7 +202,48 @@ def _grant_operates(edition: Document, grant: Grant, use: Use, at: Path) -> Refu
             yield (*at, "operations", i), f"find needs an indexed field {within}: there is none"
 
 
+def _forbids(edition: Document) -> Refusals:
+    for i, forbid in enumerate(edition.forbid):
+        at = ("forbid", i)
+        named: dict[str, tuple[str | None, Collection[str]]] = {
+            "service": (forbid.service, edition.services),
+            "owner": (forbid.owner, edition.owners),
+            "purpose": (forbid.purpose, edition.purposes),
+            "compartment": (forbid.compartment, edition.compartments),
+        }
+        if not any(name for name, _ in named.values()):
+            yield at, "forbids everything: name a service, an owner, a purpose or a compartment"
+        for key, (name, known) in named.items():
+            if name is not None and name not in known:
+                yield (*at, key), _nowhere(key, name)
+        service = edition.services.get(forbid.service or "")
+        if service and service.subject_facing:
+            sentence = f"{forbid.service} is subject-facing and has no grants: remove it"
+            yield (*at, "service"), sentence
+        if service and forbid.owner not in (None, service.owner):
+            sentence = f"isn't the owner of {forbid.service}, so nothing is forbidden: remove one"
+            yield (*at, "owner"), sentence
+        yield from _forbids_fields(edition, forbid, at)
+        for path in _repeated(
+            ((*at, "operations", j), o) for j, o in enumerate(forbid.operations or ())
+        ):
+            yield path, "stands twice: remove one"
+
+
+def _forbids_fields(edition: Document, forbid: Forbid, at: Path) -> Refusals:
+    if forbid.fields and forbid.compartment is None:
+        yield (*at, "fields"), "are fields of some compartment: name it, too"
+    compartment = edition.compartments.get(forbid.compartment or "")
+    for i, field in enumerate(forbid.fields or ()):
+        if compartment and field not in compartment.fields:
+            where = f" in the compartment {forbid.compartment}"
+            yield (*at, "fields", i), _nowhere("field", field, where)
+        elif field in (forbid.fields or ())[:i]:
+            yield (*at, "fields", i), "stands twice: remove one"
+
+
 def _cliques(edition: Document) -> Refusals:
+    """Count grants as written: what is forbidden today may be allowed again tomorrow."""
     services = edition.services.items()
     owner_of = {name: its.owner for name, its in services if not its.subject_facing}
     granted = ((grant.service, grant.compartment) for grant in edition.grants)
@@ -234,5 +285,6 @@ _RULES = (
     _purposes,
     _services,
     _grants,
+    _forbids,
     _cliques,
 )

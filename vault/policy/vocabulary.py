@@ -11,6 +11,11 @@ Text = Mapping[str, str]
 """One text for people, by language: {"ky": …, "ru": …, "en": …}."""
 
 
+def english(text: Text) -> str:
+    """Return a text in English, or in its first language where it has no English."""
+    return text.get("en") or next(iter(text.values()))
+
+
 class Form(IntEnum):
     """In what form a purpose sees a field; numbered as piivault.v1.Form (clause 2.4 c).
 

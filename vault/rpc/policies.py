@@ -28,7 +28,10 @@ class PolicyServicer:
             number=edition.number,
             newest=max(ledger.editions),
             in_force=in_force,
-            blocked=sorted({block.service for block in ledger.blocks.values()}),
+            blocked=[
+                pb.BlockedService(service=b.service, reason=b.reason, statement=signed)
+                for signed, b in ledger.blocks.items()
+            ],
         )
 
     async def Approve(self, visit: Visit, request: pb.ApproveRequest) -> pb.ApproveResponse:

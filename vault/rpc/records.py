@@ -23,7 +23,12 @@ class RecordServicer:
         """Return fields of one record."""
         served = self._house.served(call, request.compartment)
         revealed = await reveal(
-            served, call, request.purpose, request.pseudonym, list(request.fields)
+            served,
+            call,
+            request.purpose,
+            request.pseudonym,
+            list(request.fields),
+            request.recipient,
         )
         return _revealed(revealed)
 
@@ -33,7 +38,12 @@ class RecordServicer:
         """Return the same fields of several records."""
         served = self._house.served(call, request.compartment)
         outcomes = await batch_reveal(
-            served, call, request.purpose, list(request.pseudonyms), list(request.fields)
+            served,
+            call,
+            request.purpose,
+            list(request.pseudonyms),
+            list(request.fields),
+            request.recipient,
         )
         return pb.BatchRevealResponse(
             results=[
@@ -70,14 +80,8 @@ class RecordServicer:
                 "The request names no field to look in.",
                 violations={"field": "is required"},
             )
-        found = await find(
-            served,
-            call,
-            self._house.find_limiter,
-            request.purpose,
-            request.field.name,
-            request.field.value,
-        )
+        field = request.field
+        found = await find(served, call, request.purpose, field.name, field.value)
         return pb.FindResponse(pseudonyms=map(str, found))
 
     async def Describe(self, call: Call, request: pb.DescribeRequest) -> pb.DescribeResponse:
@@ -102,5 +106,8 @@ class RecordServicer:
 
 def _revealed(revealed: Revealed) -> pb.RevealResponse:
     return pb.RevealResponse(
-        fields=wire.fields_out(revealed.fields), etag=revealed.etag, edition=revealed.edition
+        fields=wire.fields_out(revealed.fields),
+        etag=revealed.etag,
+        edition=revealed.edition,
+        withheld=revealed.withheld,
     )

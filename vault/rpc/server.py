@@ -27,7 +27,7 @@ from vault.service.house import House
 
 log = logging.getLogger("piivault.rpc")
 
-_OPTIONS = (
+OPTIONS = (
     ("grpc.so_reuseport", 0),  # else a second server on the port binds silently
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -75,7 +75,7 @@ class Server:
     """Starts, tells its health, and drains."""
 
     def __init__(self, house: House, guard: Guard, *, worker: bool, development: bool) -> None:
-        self._grpc = grpc.aio.server(options=_OPTIONS)
+        self._grpc = grpc.aio.server(options=OPTIONS)
         self._health = health.aio.HealthServicer()
         self._guard = guard
         self._names: list[str] = []

@@ -81,7 +81,10 @@ class SubjectServicer:
         return pb.ViewResponse(
             kind=types_pb2.SubjectKind.ValueType(viewed.kind),
             fields=wire.fields_out(viewed.fields),
-            consents=[wire.consent_out(c) for c in viewed.consents],
+            consents=[
+                wire.consent_out(c, ask_again=c.purpose in viewed.ask_again)
+                for c in viewed.consents
+            ],
             etag=viewed.etag,
         )
 

@@ -41,7 +41,7 @@ def fields_out(values: Iterable[RevealedValue]) -> list[types_pb2.RevealedField]
     ]
 
 
-def consent_out(consent: ConsentGiven) -> types_pb2.ConsentState:
+def consent_out(consent: ConsentGiven, *, ask_again: bool) -> types_pb2.ConsentState:
     """Write a consent as the record keeps it."""
     return types_pb2.ConsentState(
         purpose=consent.purpose,
@@ -49,6 +49,7 @@ def consent_out(consent: ConsentGiven) -> types_pb2.ConsentState:
         language=consent.language,
         given_at=timestamp(consent.given_at),
         withdrawn_at=timestamp(consent.withdrawn_at) if consent.withdrawn_at else None,
+        ask_again=ask_again,
     )
 
 

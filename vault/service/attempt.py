@@ -50,6 +50,7 @@ class Attempt:
         call, served = self._call, self._served
         decision = decide(call.edition, call.service, purpose, served.name, operation, names)
         if isinstance(decision, Denied):
+            self._asked_in_vain(names)
             raise decision.error()
         self.asks_for(decision.uses)
         served.limits.take(call.service, operation)
@@ -59,6 +60,12 @@ class Attempt:
     def met(self, record: OpenedRecord) -> None:
         """Note whose record it is: by a token that only their record can find again."""
         self._event = self._event.of_subject(record.about.audit_salt)
+
+    def _asked_in_vain(self, names: Sequence[str]) -> None:
+        """Note the fields that a denial was about, as far as the edition knows them."""
+        fields = self._call.edition.compartments[self._served.name].fields
+        known = tuple((fields[name].uid, 0) for name in names if name in fields)
+        self._event = replace(self._event, uses=known)
 
     def asks_for(self, uses: Sequence[FieldUse]) -> None:
         """Note the fields, in the forms given."""

@@ -31,8 +31,8 @@ from vault.policy import (
     Edition,
     EditionError,
     Service,
-    check_succession,
     compile_edition,
+    compile_successor,
     needs_officers,
 )
 
@@ -167,7 +167,7 @@ class Ledger:
     def needed(self, kind: str, body: bytes) -> int:
         """Return how many officers must sign an entry. Raises ControlChainError, EditionError."""
         if kind == EDITION:
-            return needs_officers(self.newest, _compile(body))
+            return needs_officers(self.newest, compile_edition(_utf8(body)))
         if kind not in SIGNED:
             raise ControlChainError(f"Officers sign {', '.join(SIGNED)}; nothing else.")
         return 2 if kind == UNBLOCK else 1
@@ -199,8 +199,7 @@ class Ledger:
         return {EDITION: self._publish, BLOCK: self._block, UNBLOCK: self._unblock}[kind]
 
     def _publish(self, body: bytes) -> "Ledger":
-        edition = _compile(body)
-        check_succession(self.editions, edition, self.touched)
+        edition = compile_successor(_utf8(body), self.editions, self.touched)
         return replace(
             self,
             editions={**self.editions, edition.number: edition},
@@ -228,9 +227,9 @@ class Ledger:
         return replace(self, touched={**self.touched, owner: touched})
 
 
-def _compile(body: bytes) -> Edition:
+def _utf8(body: bytes) -> str:
     try:
-        return compile_edition(body.decode())
+        return body.decode()
     except UnicodeDecodeError:
         raise ControlChainError("An edition is UTF-8 text.") from None
 

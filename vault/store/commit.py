@@ -85,13 +85,16 @@ class Committer(Generic[E]):
         return result
 
     async def close(self) -> None:
-        """Finish what waits, then stop."""
+        """Finish what waits, then stop; what comes later is refused as unavailable."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
             await self._task
 
     async def _submit(self, job: _Job[E]) -> Any:
+        if self._closing:
+            stopping = VaultError(Reason.STORAGE_UNAVAILABLE, "This process is stopping. Retry.")
+            raise _failure(job, stopping)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         self._waiting.append(job)
@@ -114,7 +117,7 @@ class Committer(Generic[E]):
         except Exception as e:  # whatever it is, whoever waits must hear of it
             self._trail.abandon()
             for job in batch:
-                _answer(job, _unwritten(e) if job.change is None else e)
+                _answer(job, _failure(job, e))
         else:
             self._trail.settle()
             for job in batch:
@@ -160,8 +163,10 @@ def _answer(job: _Job[E], outcome: object) -> None:
         job.done.set_result(outcome)
 
 
-def _unwritten(error: Exception) -> Exception:
-    if isinstance(error, VaultError) and error.reason is Reason.KEYS_UNAVAILABLE:
+def _failure(job: _Job[Any], error: Exception) -> Exception:
+    """Return what the caller of a job that wasn't written hears: for a read, of the trail."""
+    keys = isinstance(error, VaultError) and error.reason is Reason.KEYS_UNAVAILABLE
+    if keys or job.change is not None:
         return error
     return VaultError(
         Reason.AUDIT_UNAVAILABLE, "The audit trail can't be written, so nothing is revealed. Retry."

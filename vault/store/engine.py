@@ -1,5 +1,6 @@
 """Engines, one a database: no error prints a parameter, and no SQL names two databases."""
 
+import logging
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _POOL = 8  # connections a compartment: reads are coalesced, writes have one committer
+
+# Its debug lines print the parameters of every statement.
+logging.getLogger("aiosqlite").setLevel(logging.WARNING)
 
 
 class _Walled(sqlite3.Connection):

@@ -47,13 +47,15 @@ _LOAD = select(
 
 
 class Loader:
-    """Reads records by pseudonym for one compartment."""
+    """Reads records by pseudonym for one compartment, one SELECT at a time.
+
+    While one is under way, others gather for the next.
+    """
 
     def __init__(self, database: Database) -> None:
         self._engine = database.reads
         self._waiting: dict[bytes, asyncio.Future[StoredRecord | None]] = {}
-        self._scheduled = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[None] | None = None
 
     async def load(self, pseudonym: bytes) -> StoredRecord | None:
         """Return the record, or None. Raises VaultError(STORAGE_UNAVAILABLE)."""
@@ -61,36 +63,33 @@ class Loader:
         if future is None:
             future = asyncio.get_running_loop().create_future()
             self._waiting[pseudonym] = future
-            if not self._scheduled:
-                self._scheduled = True
-                task = asyncio.create_task(self._send())
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read())
         # One waiter that gives up must not take the answer from the others.
         return await asyncio.shield(future)
 
-    async def _send(self) -> None:
+    async def _read(self) -> None:
         await asyncio.sleep(0)  # let everyone who is ready in this turn of the loop come aboard
-        batch, self._waiting, self._scheduled = self._waiting, {}, False
-        keys = list(batch)
-        for start in range(0, len(keys), MOST_A_SELECT):
-            await self._select(batch, keys[start : start + MOST_A_SELECT])
+        try:
+            while self._waiting:
+                keys = list(self._waiting)[:MOST_A_SELECT]
+                await self._select({key: self._waiting.pop(key) for key in keys})
+        finally:
+            self._reading = None
 
-    async def _select(
-        self, batch: Mapping[bytes, "asyncio.Future[StoredRecord | None]"], keys: Sequence[bytes]
-    ) -> None:
+    async def _select(self, batch: Mapping[bytes, "asyncio.Future[StoredRecord | None]"]) -> None:
         try:
             with storage_errors():
                 async with self._engine.connect() as connection:
-                    query = _LOAD.where(t.records.c.pseudonym.in_(keys))
+                    query = _LOAD.where(t.records.c.pseudonym.in_(list(batch)))
                     found = _gather((await connection.execute(query)).all())
         except Exception as e:  # whatever it is, whoever waits must hear of it
-            for key in keys:
-                batch[key].set_exception(e)
-                batch[key].exception()  # heard, even if every waiter has gone
+            for future in batch.values():
+                future.set_exception(e)
+                future.exception()  # heard, even if every waiter has gone
             return
-        for key in keys:
-            batch[key].set_result(found.get(key))
+        for key, future in batch.items():
+            future.set_result(found.get(key))
 
 
 def _gather(

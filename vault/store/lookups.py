@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import func, insert, select, update
 
@@ -125,6 +126,32 @@ class Lookups:
         with storage_errors():
             async with self._database.writes.begin() as connection:
                 await connection.execute(statement)
+
+    async def now(self) -> datetime:
+        """Return the database's time: what falls due does so by one clock."""
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                found: datetime = (await connection.execute(select(func.now()))).scalar_one()
+        return found if found.tzinfo else found.replace(tzinfo=UTC)  # SQLite says UTC without it
+
+    async def page(self, after: bytes, most: int) -> Sequence[bytes]:
+        """Return the next pseudonyms in the order of the key."""
+        query = (
+            select(t.records.c.pseudonym)
+            .where(t.records.c.pseudonym > after)
+            .order_by(t.records.c.pseudonym)
+            .limit(most)
+        )
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                return list((await connection.execute(query)).scalars())
+
+    async def swept(self, cursor: bytes, forget_before: int) -> None:
+        """Note how far the sweeper came, and forget requests from before a day."""
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                await connection.execute(update(t.compartment).values(sweep_cursor=cursor))
+                await changes.forget_requests(connection, forget_before)
 
     async def add_key(self, key: KeyRow) -> None:
         """Write one more key, unless another process wrote that version first."""

@@ -1,1 +1,1 @@
-"""What lies inside the seals: messages generated from protos/vault/sealed/."""
+"""Generated from protos/vault/sealed/v1: `make proto`."""

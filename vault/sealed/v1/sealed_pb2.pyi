@@ -252,7 +252,7 @@ class FieldUse(_message.Message):
     uid: _builtins.int
     """The field's uid in its compartment."""
     form: _builtins.int
-    """piivault.v1.Form."""
+    """piivault.v1.Form; zero where none was given."""
     def __init__(
         self,
         *,

@@ -35,6 +35,8 @@ BY_REASON: dict[str, type[PiivaultError]] = {
     "CAPABILITY_INVALID": errors.CapabilityError,
     "CAPABILITY_EXPIRED": errors.CapabilityExpired,
     "CAPABILITY_BORROWED": errors.CapabilityError,
+    "RECIPIENT_NOT_ALLOWED": errors.RecipientNotAllowed,
+    "SERVICE_BLOCKED": errors.ServiceBlocked,
     "NOT_FOUND": errors.NotFound,
     "ERASED": errors.Erased,
     "ALREADY_REGISTERED": errors.AlreadyRegistered,

@@ -25,7 +25,7 @@ _SERVICE = "/piivault.v1.RecordService"
 
 
 def reveal(
-    scope: Scope, pseudonym: str, fields: Iterable[str]
+    scope: Scope, pseudonym: str, fields: Iterable[str], recipient: str | None
 ) -> Call[pb.RevealResponse, Revealed]:
     """Ask for fields of one record."""
     return Call(
@@ -36,6 +36,7 @@ def reveal(
             purpose=scope.purpose,
             pseudonym=text(pseudonym, "pseudonym"),
             fields=texts(fields, "fields"),
+            recipient=text(recipient or "", "recipient"),
         ),
         pb.RevealResponse,
         _revealed,
@@ -55,7 +56,7 @@ def batches(pseudonyms: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def batch_reveal(
-    scope: Scope, pseudonyms: Sequence[str], fields: Iterable[str]
+    scope: Scope, pseudonyms: Sequence[str], fields: Iterable[str], recipient: str | None
 ) -> Call[pb.BatchRevealResponse, list[RevealedItem]]:
     """Ask for fields of several records; the results stand in the order asked."""
     request_id = request_id_or_new()
@@ -76,6 +77,7 @@ def batch_reveal(
             purpose=scope.purpose,
             pseudonyms=pseudonyms,
             fields=texts(fields, "fields"),
+            recipient=text(recipient or "", "recipient"),
         ),
         pb.BatchRevealResponse,
         read,
@@ -150,6 +152,7 @@ def _revealed(got: pb.RevealResponse) -> Revealed:
         forms={field.name: form_of(field.form) for field in got.fields},
         etag=got.etag,
         edition=got.edition,
+        withheld=frozenset(got.withheld),
     )
 
 

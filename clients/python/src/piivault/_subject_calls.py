@@ -236,4 +236,5 @@ def _consent_state(state: types_pb2.ConsentState) -> ConsentState:
         language=state.language,
         given_at=state.given_at.ToDatetime(UTC),
         withdrawn_at=state.withdrawn_at.ToDatetime(UTC) if withdrawn else None,
+        ask_again=state.ask_again,
     )

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NoReturn, Self
 
-from piivault.errors import PiivaultError
+from piivault.errors import ConsentRequired, PiivaultError
 
 SubjectKind = Literal["person", "enterprise"]
 
@@ -130,6 +130,7 @@ class ConsentState:
     language: str
     given_at: datetime
     withdrawn_at: datetime | None
+    ask_again: bool = False  # whether the edition in force goes beyond what was agreed to
 
     @property
     def stands(self) -> bool:
@@ -163,7 +164,8 @@ class Revealed(Mapping[str, Secret]):
     """Fields of one record: a mapping of the values that it holds and the purpose shows.
 
     `forms` and `present()` speak of every field asked for, `etag` is the record's version,
-    `edition` the edition that the read was decided under.
+    `edition` the edition that the read was decided under. `withheld` are fields that the purpose
+    sees now and the subject wasn't told of: asking for one raises ConsentRequired.
     """
 
     values_held: Mapping[str, Secret]
@@ -171,6 +173,7 @@ class Revealed(Mapping[str, Secret]):
     forms: Mapping[str, Form]
     etag: str
     edition: int
+    withheld: frozenset[str] = frozenset()
 
     def present(self, name: str) -> bool:
         """Tell whether the record holds a value, also where the purpose doesn't show it."""
@@ -195,6 +198,10 @@ class Revealed(Mapping[str, Secret]):
         return f"Revealed({', '.join(self.forms)})"
 
     def _asked(self, name: str) -> None:
+        if name in self.withheld:
+            raise ConsentRequired(
+                f"The subject wasn't told that this purpose sees {name}: the portal must ask again."
+            )
         if name not in self.forms:
             raise KeyError(f"{name} wasn't asked for")
 

@@ -234,16 +234,27 @@ class AsyncCompartmentClient:
         self._scope = scope
 
     async def reveal(
-        self, pseudonym: str, fields: Iterable[str], *, timeout: float | None = None
+        self,
+        pseudonym: str,
+        fields: Iterable[str],
+        *,
+        recipient: str | None = None,
+        timeout: float | None = None,
     ) -> Revealed:
-        """Return fields of one record, each in the form that the purpose gives it."""
-        return await self._run(_record_calls.reveal(self._scope, pseudonym, fields), timeout)
+        """Return fields of one record, each in the form that the purpose gives it.
+
+        `recipient` is the third party that they are disclosed to, by its name in the edition.
+        """
+        return await self._run(
+            _record_calls.reveal(self._scope, pseudonym, fields, recipient), timeout
+        )
 
     async def reveal_many(
         self,
         pseudonyms: Iterable[str],
         fields: Iterable[str],
         *,
+        recipient: str | None = None,
         batch_size: int = _record_calls.LARGEST_BATCH,
         timeout: float | None = None,
     ) -> AsyncIterator[RevealedItem]:
@@ -253,7 +264,7 @@ class AsyncCompartmentClient:
         """
         names = texts(fields, "fields")
         for batch in _record_calls.batches(pseudonyms, batch_size):
-            call = _record_calls.batch_reveal(self._scope, batch, names)
+            call = _record_calls.batch_reveal(self._scope, batch, names, recipient)
             for item in await self._run(call, timeout):
                 yield item
 

@@ -225,16 +225,25 @@ class CompartmentClient:
         self._scope = scope
 
     def reveal(
-        self, pseudonym: str, fields: Iterable[str], *, timeout: float | None = None
+        self,
+        pseudonym: str,
+        fields: Iterable[str],
+        *,
+        recipient: str | None = None,
+        timeout: float | None = None,
     ) -> Revealed:
-        """Return fields of one record, each in the form that the purpose gives it."""
-        return self._run(_record_calls.reveal(self._scope, pseudonym, fields), timeout)
+        """Return fields of one record, each in the form that the purpose gives it.
+
+        `recipient` is the third party that they are disclosed to, by its name in the edition.
+        """
+        return self._run(_record_calls.reveal(self._scope, pseudonym, fields, recipient), timeout)
 
     def reveal_many(
         self,
         pseudonyms: Iterable[str],
         fields: Iterable[str],
         *,
+        recipient: str | None = None,
         batch_size: int = _record_calls.LARGEST_BATCH,
         timeout: float | None = None,
     ) -> Iterator[RevealedItem]:
@@ -244,7 +253,9 @@ class CompartmentClient:
         """
         names = texts(fields, "fields")
         for batch in _record_calls.batches(pseudonyms, batch_size):
-            yield from self._run(_record_calls.batch_reveal(self._scope, batch, names), timeout)
+            yield from self._run(
+                _record_calls.batch_reveal(self._scope, batch, names, recipient), timeout
+            )
 
     def put(
         self,

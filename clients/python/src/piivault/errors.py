@@ -7,6 +7,8 @@
     ├── PermissionDenied         this caller may never call this method
     │   ├── NotGranted           no grant for this operation, purpose and compartment
     │   ├── FieldBeyondPurpose   the purpose doesn't see this field
+    │   ├── RecipientNotAllowed  the edition or the subject knows nothing of this recipient
+    │   ├── ServiceBlocked       an officer blocked this service: talk to the security team
     │   └── CapabilityError      the capability is malformed, forged or another holder's
     │       └── CapabilityExpired
     ├── InvalidRequest           the request itself is wrong; `violations` says where
@@ -117,6 +119,14 @@ class NotGranted(PermissionDenied):
 
 class FieldBeyondPurpose(PermissionDenied):
     """The purpose doesn't see this field."""
+
+
+class RecipientNotAllowed(PermissionDenied):
+    """The edition doesn't list the recipient for this purpose, or the subject wasn't told of it."""
+
+
+class ServiceBlocked(PermissionDenied):
+    """An officer blocked this service, by its name or its certificate's identity."""
 
 
 class CapabilityError(PermissionDenied):

@@ -1,0 +1,1 @@
+"""Generated from protos/piivault/v1: `make proto`."""

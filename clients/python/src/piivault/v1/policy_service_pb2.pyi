@@ -66,8 +66,8 @@ class GetEditionResponse(_message.Message):
         """The moment from which it is in force."""
 
     @_builtins.property
-    def blocked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of services that officers blocked."""
+    def blocked(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedService]:
+        """Services that officers blocked."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class GetEditionResponse(_message.Message):
         number: _builtins.int = ...,
         newest: _builtins.int = ...,
         in_force: _timestamp_pb2.Timestamp | None = ...,
-        blocked: _abc.Iterable[_builtins.str] | None = ...,
+        blocked: _abc.Iterable[Global___BlockedService] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["in_force", b"in_force"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -86,6 +86,36 @@ class GetEditionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetEditionResponse: _TypeAlias = GetEditionResponse  # noqa: Y015
+
+@_typing.final
+class BlockedService(_message.Message):
+    """A service that is refused everywhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """Its name when it was blocked."""
+    reason: _builtins.str
+    """Why, in an officer's words."""
+    statement: _builtins.bytes
+    """The statement of the block: what an unblock names."""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        statement: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "service", b"service", "statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedService: _TypeAlias = BlockedService  # noqa: Y015
 
 @_typing.final
 class ApproveRequest(_message.Message):

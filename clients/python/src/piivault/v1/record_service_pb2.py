@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from piivault.v1 import types_pb2 as piivault_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n piivault/v1/record_service.proto\x12\x0bpiivault.v1\x1a\x17piivault/v1/types.proto\"]\n\rRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\"[\n\x0eRevealResponse\x12*\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x1a.piivault.v1.RevealedField\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x03 \x01(\r\"c\n\x12\x42\x61tchRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\npseudonyms\x18\x03 \x03(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\"F\n\x13\x42\x61tchRevealResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.piivault.v1.BatchRevealResult\"v\n\x11\x42\x61tchRevealResult\x12-\n\x06record\x18\x01 \x01(\x0b\x32\x1b.piivault.v1.RevealResponseH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.piivault.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\x9d\x01\n\x17RecordServicePutRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\'\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x17.piivault.v1.FieldValue\x12\r\n\x05\x63lear\x18\x05 \x03(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\"(\n\x18RecordServicePutResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"[\n\x0b\x46indRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12&\n\x05\x66ield\x18\x03 \x01(\x0b\x32\x17.piivault.v1.FieldValue\"\'\n\x0c\x46indResponse\x12\x17\n\npseudonyms\x18\x01 \x03(\tB\x03\x80\x01\x01\"7\n\x0f\x44\x65scribeRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"f\n\x10\x44\x65scribeResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\r\x12\x12\n\noperations\x18\x02 \x03(\t\x12-\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x1d.piivault.v1.FieldDescription\"t\n\x10\x46ieldDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1f\n\x04\x66orm\x18\x03 \x01(\x0e\x32\x11.piivault.v1.Form\x12\x11\n\tvoluntary\x18\x04 \x01(\x08\x12\x10\n\x08\x66indable\x18\x05 \x01(\x08\x32\xfe\x02\n\rRecordService\x12\x41\n\x06Reveal\x12\x1a.piivault.v1.RevealRequest\x1a\x1b.piivault.v1.RevealResponse\x12P\n\x0b\x42\x61tchReveal\x12\x1f.piivault.v1.BatchRevealRequest\x1a .piivault.v1.BatchRevealResponse\x12R\n\x03Put\x12$.piivault.v1.RecordServicePutRequest\x1a%.piivault.v1.RecordServicePutResponse\x12;\n\x04\x46ind\x12\x18.piivault.v1.FindRequest\x1a\x19.piivault.v1.FindResponse\x12G\n\x08\x44\x65scribe\x12\x1c.piivault.v1.DescribeRequest\x1a\x1d.piivault.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n piivault/v1/record_service.proto\x12\x0bpiivault.v1\x1a\x17piivault/v1/types.proto\"p\n\rRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\"m\n\x0eRevealResponse\x12*\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x1a.piivault.v1.RevealedField\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x03 \x01(\r\x12\x10\n\x08withheld\x18\x04 \x03(\t\"v\n\x12\x42\x61tchRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\npseudonyms\x18\x03 \x03(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\"F\n\x13\x42\x61tchRevealResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.piivault.v1.BatchRevealResult\"v\n\x11\x42\x61tchRevealResult\x12-\n\x06record\x18\x01 \x01(\x0b\x32\x1b.piivault.v1.RevealResponseH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.piivault.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\x9d\x01\n\x17RecordServicePutRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\'\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x17.piivault.v1.FieldValue\x12\r\n\x05\x63lear\x18\x05 \x03(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\"(\n\x18RecordServicePutResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"[\n\x0b\x46indRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12&\n\x05\x66ield\x18\x03 \x01(\x0b\x32\x17.piivault.v1.FieldValue\"\'\n\x0c\x46indResponse\x12\x17\n\npseudonyms\x18\x01 \x03(\tB\x03\x80\x01\x01\"7\n\x0f\x44\x65scribeRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"f\n\x10\x44\x65scribeResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\r\x12\x12\n\noperations\x18\x02 \x03(\t\x12-\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x1d.piivault.v1.FieldDescription\"t\n\x10\x46ieldDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1f\n\x04\x66orm\x18\x03 \x01(\x0e\x32\x11.piivault.v1.Form\x12\x11\n\tvoluntary\x18\x04 \x01(\x08\x12\x10\n\x08\x66indable\x18\x05 \x01(\x08\x32\xfe\x02\n\rRecordService\x12\x41\n\x06Reveal\x12\x1a.piivault.v1.RevealRequest\x1a\x1b.piivault.v1.RevealResponse\x12P\n\x0b\x42\x61tchReveal\x12\x1f.piivault.v1.BatchRevealRequest\x1a .piivault.v1.BatchRevealResponse\x12R\n\x03Put\x12$.piivault.v1.RecordServicePutRequest\x1a%.piivault.v1.RecordServicePutResponse\x12;\n\x04\x46ind\x12\x18.piivault.v1.FindRequest\x1a\x19.piivault.v1.FindResponse\x12G\n\x08\x44\x65scribe\x12\x1c.piivault.v1.DescribeRequest\x1a\x1d.piivault.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,29 +41,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDRESPONSE'].fields_by_name['pseudonyms']._loaded_options = None
   _globals['_FINDRESPONSE'].fields_by_name['pseudonyms']._serialized_options = b'\200\001\001'
   _globals['_REVEALREQUEST']._serialized_start=74
-  _globals['_REVEALREQUEST']._serialized_end=167
-  _globals['_REVEALRESPONSE']._serialized_start=169
-  _globals['_REVEALRESPONSE']._serialized_end=260
-  _globals['_BATCHREVEALREQUEST']._serialized_start=262
-  _globals['_BATCHREVEALREQUEST']._serialized_end=361
-  _globals['_BATCHREVEALRESPONSE']._serialized_start=363
-  _globals['_BATCHREVEALRESPONSE']._serialized_end=433
-  _globals['_BATCHREVEALRESULT']._serialized_start=435
-  _globals['_BATCHREVEALRESULT']._serialized_end=553
-  _globals['_RECORDSERVICEPUTREQUEST']._serialized_start=556
-  _globals['_RECORDSERVICEPUTREQUEST']._serialized_end=713
-  _globals['_RECORDSERVICEPUTRESPONSE']._serialized_start=715
-  _globals['_RECORDSERVICEPUTRESPONSE']._serialized_end=755
-  _globals['_FINDREQUEST']._serialized_start=757
-  _globals['_FINDREQUEST']._serialized_end=848
-  _globals['_FINDRESPONSE']._serialized_start=850
-  _globals['_FINDRESPONSE']._serialized_end=889
-  _globals['_DESCRIBEREQUEST']._serialized_start=891
-  _globals['_DESCRIBEREQUEST']._serialized_end=946
-  _globals['_DESCRIBERESPONSE']._serialized_start=948
-  _globals['_DESCRIBERESPONSE']._serialized_end=1050
-  _globals['_FIELDDESCRIPTION']._serialized_start=1052
-  _globals['_FIELDDESCRIPTION']._serialized_end=1168
-  _globals['_RECORDSERVICE']._serialized_start=1171
-  _globals['_RECORDSERVICE']._serialized_end=1553
+  _globals['_REVEALREQUEST']._serialized_end=186
+  _globals['_REVEALRESPONSE']._serialized_start=188
+  _globals['_REVEALRESPONSE']._serialized_end=297
+  _globals['_BATCHREVEALREQUEST']._serialized_start=299
+  _globals['_BATCHREVEALREQUEST']._serialized_end=417
+  _globals['_BATCHREVEALRESPONSE']._serialized_start=419
+  _globals['_BATCHREVEALRESPONSE']._serialized_end=489
+  _globals['_BATCHREVEALRESULT']._serialized_start=491
+  _globals['_BATCHREVEALRESULT']._serialized_end=609
+  _globals['_RECORDSERVICEPUTREQUEST']._serialized_start=612
+  _globals['_RECORDSERVICEPUTREQUEST']._serialized_end=769
+  _globals['_RECORDSERVICEPUTRESPONSE']._serialized_start=771
+  _globals['_RECORDSERVICEPUTRESPONSE']._serialized_end=811
+  _globals['_FINDREQUEST']._serialized_start=813
+  _globals['_FINDREQUEST']._serialized_end=904
+  _globals['_FINDRESPONSE']._serialized_start=906
+  _globals['_FINDRESPONSE']._serialized_end=945
+  _globals['_DESCRIBEREQUEST']._serialized_start=947
+  _globals['_DESCRIBEREQUEST']._serialized_end=1002
+  _globals['_DESCRIBERESPONSE']._serialized_start=1004
+  _globals['_DESCRIBERESPONSE']._serialized_end=1106
+  _globals['_FIELDDESCRIPTION']._serialized_start=1108
+  _globals['_FIELDDESCRIPTION']._serialized_end=1224
+  _globals['_RECORDSERVICE']._serialized_start=1227
+  _globals['_RECORDSERVICE']._serialized_end=1609
 # @@protoc_insertion_point(module_scope)

@@ -29,12 +29,17 @@ class RevealRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     PSEUDONYM_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
     compartment: _builtins.str
     """The compartment's name in the edition."""
     purpose: _builtins.str
     """Why: a purpose that the edition grants to the caller."""
     pseudonym: _builtins.str
     """Whose."""
+    recipient: _builtins.str
+    """The third party that the caller discloses to, by its name in the edition; empty if none.
+    It is the caller's statement: piivault checks that it is declared, and keeps it in the trail.
+    """
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What, at least one. Each must be within the purpose; there is no "all"."""
@@ -46,10 +51,11 @@ class RevealRequest(_message.Message):
         purpose: _builtins.str = ...,
         pseudonym: _builtins.str = ...,
         fields: _abc.Iterable[_builtins.str] | None = ...,
+        recipient: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "fields", b"fields", "pseudonym", b"pseudonym", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "fields", b"fields", "pseudonym", b"pseudonym", "purpose", b"purpose", "recipient", b"recipient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -64,6 +70,7 @@ class RevealResponse(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     EDITION_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """The record's version."""
     edition: _builtins.int
@@ -72,16 +79,21 @@ class RevealResponse(_message.Message):
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.RevealedField]:
         """In the order asked."""
 
+    @_builtins.property
+    def withheld(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that the purpose sees now, but that the subject wasn't told of: ask for consent again."""
+
     def __init__(
         self,
         *,
         fields: _abc.Iterable[_types_pb2.RevealedField] | None = ...,
         etag: _builtins.str = ...,
         edition: _builtins.int = ...,
+        withheld: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edition", b"edition", "etag", b"etag", "fields", b"fields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edition", b"edition", "etag", b"etag", "fields", b"fields", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -97,10 +109,13 @@ class BatchRevealRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     PSEUDONYMS_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
     compartment: _builtins.str
     """The compartment's name in the edition."""
     purpose: _builtins.str
     """Why: a purpose that the edition grants to the caller."""
+    recipient: _builtins.str
+    """As in RevealRequest."""
     @_builtins.property
     def pseudonyms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whose, 1 to 200."""
@@ -116,10 +131,11 @@ class BatchRevealRequest(_message.Message):
         purpose: _builtins.str = ...,
         pseudonyms: _abc.Iterable[_builtins.str] | None = ...,
         fields: _abc.Iterable[_builtins.str] | None = ...,
+        recipient: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "fields", b"fields", "pseudonyms", b"pseudonyms", "purpose", b"purpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "fields", b"fields", "pseudonyms", b"pseudonyms", "purpose", b"purpose", "recipient", b"recipient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -178,12 +178,15 @@ class ConsentState(_message.Message):
     LANGUAGE_FIELD_NUMBER: _builtins.int
     GIVEN_AT_FIELD_NUMBER: _builtins.int
     WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    ASK_AGAIN_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose's name."""
     edition: _builtins.int
     """The edition whose notice was accepted."""
     language: _builtins.str
     """The language of the notice."""
+    ask_again: _builtins.bool
+    """Whether the edition in force goes beyond what was agreed to: show the notice again."""
     @_builtins.property
     def given_at(self) -> _timestamp_pb2.Timestamp:
         """When it was given."""
@@ -200,10 +203,11 @@ class ConsentState(_message.Message):
         language: _builtins.str = ...,
         given_at: _timestamp_pb2.Timestamp | None = ...,
         withdrawn_at: _timestamp_pb2.Timestamp | None = ...,
+        ask_again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["given_at", b"given_at", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edition", b"edition", "given_at", b"given_at", "language", b"language", "purpose", b"purpose", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again", b"ask_again", "edition", b"edition", "given_at", b"given_at", "language", b"language", "purpose", b"purpose", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

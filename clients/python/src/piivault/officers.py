@@ -1,0 +1,136 @@
+"""What officers' tools are built on: the policy, approvals, and why something is allowed.
+
+    with OfficersClient.from_env() as control:
+        print(control.edition().document)
+
+Officers sign with a key of their own; a signature is handed in, never a key.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from google.protobuf.message import Message
+
+from piivault._call import Call, request_id_or_new
+from piivault._settings import Settings
+from piivault._transport import Transport
+from piivault.v1 import policy_service_pb2 as pb
+
+Response = TypeVar("Response", bound=Message)
+
+_TIMEOUT = 30.0  # seconds: an edition takes longer to check than a record to read
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedEdition:
+    """An edition as it was published; `newest` is the number of the last one."""
+
+    number: int
+    document: str
+    digest: bytes
+    newest: int
+    blocked: tuple["BlockedService", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedService:
+    """A service that officers blocked; `statement` names the block."""
+
+    service: str
+    reason: str
+    statement: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An entry of the control chain, who approved it so far, and how many officers it needs."""
+
+    kind: str
+    body: bytes
+    effective: bool
+    approved_by: tuple[str, ...]
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRule:
+    """One rule, and whether it lets the request pass."""
+
+    rule: str
+    holds: bool
+    sentence: str
+
+
+class OfficersClient:
+    """Talks to control, as an officer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._transport = Transport(settings)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read PIIVAULT_ADDRESS and the rest; raise ConfigurationError naming what is missing."""
+        return cls(Settings.from_env(os.environ if environ is None else environ))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def edition(self, number: int = 0) -> PublishedEdition:
+        """Return an edition; the one in force if no number is given."""
+        found = self._send("GetEdition", pb.GetEditionRequest(number=number), pb.GetEditionResponse)
+        blocked = tuple(BlockedService(b.service, b.reason, b.statement) for b in found.blocked)
+        return PublishedEdition(found.number, found.document, found.digest, found.newest, blocked)
+
+    def approve(self, kind: str, body: bytes, officer: str, signature: bytes) -> Approval:
+        """Hand in an officer's signature (ed25519, 64 bytes) over an entry's statement."""
+        request = pb.ApproveRequest(kind=kind, body=body, officer=officer, signature=signature)
+        done = self._send("Approve", request, pb.ApproveResponse)
+        return Approval(kind, body, done.effective, tuple(done.approved_by), done.needed)
+
+    def pending(self) -> list[Approval]:
+        """Return what waits for more officers."""
+        listed = self._send("ListPending", pb.ListPendingRequest(), pb.ListPendingResponse)
+        return [
+            Approval(e.kind, e.body, False, tuple(e.approved_by), e.needed) for e in listed.entries
+        ]
+
+    def explain(
+        self,
+        service: str,
+        purpose: str,
+        compartment: str,
+        operation: str,
+        fields: Sequence[str],
+        edition: int = 0,
+    ) -> list[ExplainedRule]:
+        """Return rule by rule why a service may or may not do something."""
+        request = pb.ExplainRequest(
+            service=service,
+            purpose=purpose,
+            compartment=compartment,
+            operation=operation,
+            fields=fields,
+            edition=edition,
+        )
+        said = self._send("Explain", request, pb.ExplainResponse)
+        return [ExplainedRule(r.rule, r.holds, r.sentence) for r in said.rules]
+
+    def _send(self, method: str, request: Message, response: type[Response]) -> Response:
+        call = Call(
+            f"/piivault.v1.PolicyService/{method}",
+            None,
+            request,
+            response,
+            lambda answer: answer,
+            request_id_or_new(),
+        )
+        return self._transport.run(call, self._transport.deadline(_TIMEOUT))

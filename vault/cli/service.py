@@ -1,0 +1,59 @@
+"""`piivault service`: stop one now, and let it go on."""
+
+import json
+import secrets
+
+import click
+from piivault.officers import OfficersClient
+
+from vault.cli.signing import report, signer
+from vault.service.ledger import BLOCK, UNBLOCK, block_body, unblock_body
+
+
+@click.group()
+def service() -> None:
+    """Stop a service now, or let it go on."""
+
+
+@service.command()
+@click.argument("name")
+@click.option("--reason", required=True, help="Why, for those who read it later.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def block(name: str, reason: str, yes: bool) -> None:
+    """Refuse a service everywhere, within 2 seconds. One officer will do; lifting takes two."""
+    if not yes:
+        click.confirm(f"Refuse every call of {name} from now on?", abort=True)
+    with OfficersClient.from_env() as control:
+        body = block_body(name, reason, secrets.token_hex(16))
+        report(signer().approve(control, BLOCK, body), f"block of {name}")
+
+
+@service.command()
+@click.argument("name")
+@click.option("--reason", required=True, help="Why, for those who read it later.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def unblock(name: str, reason: str, yes: bool) -> None:
+    """Lift the block of a service. It takes two officers: the second one's reason isn't asked."""
+    officer = signer()
+    with OfficersClient.from_env() as control:
+        body = _waiting(control, name) or _lifting(control, name, reason)
+        click.echo(body.decode())
+        if not yes:
+            click.confirm(f"Let {name} go on?", abort=True)
+        report(officer.approve(control, UNBLOCK, body), f"lifting the block of {name}")
+
+
+def _waiting(control: OfficersClient, name: str) -> bytes | None:
+    """Return an unblock of the service that waits for a second officer."""
+    blocks = {b.statement.hex() for b in control.edition().blocked if b.service == name}
+    for entry in control.pending():
+        if entry.kind == UNBLOCK and json.loads(entry.body)["block"] in blocks:
+            return entry.body
+    return None
+
+
+def _lifting(control: OfficersClient, name: str, reason: str) -> bytes:
+    blocks = [b.statement for b in control.edition().blocked if b.service == name]
+    if not blocks:
+        raise click.ClickException(f"{name} isn't blocked.")
+    return unblock_body(blocks[0], reason)
