@@ -159,13 +159,13 @@ def _granted(
         service, purpose, compartment = services[grant.service], grant.purpose, grant.compartment
         use = purposes[purpose].uses[compartment]
         for operation in grant.operations:
+            bans = [
+                its for its in forbids if its.concerns(service, purpose, compartment, operation)
+            ]
             fields = {
                 name: its
                 for name, its in use.fields.items()
-                if its.serves(operation)
-                and not any(
-                    f.covers(service, purpose, compartment, operation, name) for f in forbids
-                )
+                if its.serves(operation) and not any(ban.covers(name) for ban in bans)
             }
             if fields:
                 yield (grant.service, purpose, compartment, operation), fields

@@ -140,7 +140,8 @@ def forbidden(
 ) -> str | None:
     """Say that the edition forbids this, and why; None if it doesn't."""
     for forbid in edition.forbids:
-        if forbid.covers(service, purpose, compartment, operation, field):
+        concerned = forbid.concerns(service, purpose, compartment, operation)
+        if concerned and forbid.covers(field):
             return (
                 f"Edition {edition.number} forbids {service.name} to {operation} {field} of "
                 f"{compartment} for the purpose {purpose}: {english(forbid.reason).rstrip('.')}. "

@@ -137,18 +137,21 @@ class Forbid:
     operations: frozenset[Operation] | None
     reason: Text
 
-    def covers(
-        self, service: Service, purpose: str, compartment: str, operation: Operation, field: str
+    def concerns(
+        self, service: Service, purpose: str, compartment: str, operation: Operation
     ) -> bool:
-        """Tell whether this is forbidden."""
+        """Tell whether any field is forbidden here."""
         return (
             self.service in (None, service.name)
             and self.owner in (None, service.owner)
             and self.purpose in (None, purpose)
             and self.compartment in (None, compartment)
             and (self.operations is None or operation in self.operations)
-            and (self.fields is None or field in self.fields)
         )
+
+    def covers(self, field: str) -> bool:
+        """Tell whether a field is among those forbidden, where this concerns the request."""
+        return self.fields is None or field in self.fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ text { fill: #e7eaee }
 
 def escaped(text: str) -> str:
     """Return text as it may stand in XML, without what XML can't hold."""
-    kept = (char for char in text if unicodedata.category(char) not in ("Cc", "Cs", "Cn"))
+    line = " ".join(text.split())
+    kept = (char for char in line if unicodedata.category(char) not in ("Cc", "Cs", "Cn"))
     return escape("".join(kept))
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +9,15 @@ import yaml
 
 from vault.policy import Edition, compile_edition
 
-EXAMPLE = Path(__file__).parents[3] / "examples/osh/policy.yaml"
+from .checked_in import OSH
 
-Variant = Callable[[Callable[[Any], object]], str]
+Change = Callable[[Any], object]
+Variant = Callable[[Change], str]
 
 
 @pytest.fixture(scope="session")
 def text() -> str:
-    return EXAMPLE.read_text(encoding="utf-8")
+    return OSH.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def edition(text: str) -> Edition:
 def variant(text: str) -> Variant:
     """Change the example's tree, and get its text: JSON is YAML."""
 
-    def make(change: Callable[[Any], object]) -> str:
+    def make(change: Change) -> str:
         tree = yaml.safe_load(text)
         change(tree)
         return json.dumps(tree, default=lambda moment: moment.isoformat(), indent=1)

@@ -54,6 +54,12 @@ MISSPELT = {
     "an unknown form": ("email: masked", "email: starred", "fields.email", "'masked'"),
     "an unknown operation": ("[reveal, put]", "[reveal, delete]", "operations[1]", "'reveal'"),
     "an unknown basis": ("basis: consent", "basis: because", "basis", "'consent'"),
+    "a limit that is no number": ("subject_facing: true", "limits: {put: {per_second: 1e3}}",
+                                  "portal.limits.put.per_second", "valid number"),
+    "a limit below nothing": ("subject_facing: true", "limits: {put: {per_day: 0}}",
+                              "portal.limits.put.per_day", "greater than or equal to 1"),
+    "a limit on what isn't done": ("subject_facing: true", "limits: {erase: {per_day: 1}}",
+                                   "portal.limits.erase", "'reveal'"),
     "a path that climbs": ("oshto.kg/orders", "oshto.kg/../orders", "orders.spiffe",
                            "a SPIFFE id"),
     "an empty text": ("title: {ky: Жеке кабинет тобу,", "title: {ky: '',", "cabinet.title.ky",
@@ -74,7 +80,7 @@ def test_a_misspelling_is_refused_at_its_place(
     changed = text[: text.index(old)].count("\n") + 1
     found = [its for its in refused.value.faults if path in its.path and sentence in its.message]
     assert found, str(refused.value)
-    assert abs(found[0].line - changed) <= 8  # what is missing is missing from its parent
+    assert abs((found[0].line or 0) - changed) <= 8  # what is missing is missing from its parent
 
 
 def test_all_misspellings_come_at_once(text: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from vault.policy import EditionError, compile_edition
+from tests.policies import successor
+from vault.policy import EditionError
 from vault.service.ledger import (
     BLOCK,
     EDITION,
@@ -38,20 +39,6 @@ def signed(kind: str, body: bytes, *officers: str) -> Mapping[str, bytes]:
 def after(ledger: Ledger, kind: str, body: bytes, *officers: str) -> Ledger:
     """Add an entry and follow it."""
     return ledger.follow([ledger.next(kind, body, signed(kind, body, *officers))])
-
-
-def successor(text: str, **changes: str) -> str:
-    """Write the next edition: the number and predecessor follow, and `changes` replace text."""
-    edition = compile_edition(text)
-    text = text.replace(f"edition: {edition.number}\n", f"edition: {edition.number + 1}\n")
-    before = (
-        f"predecessor: {edition.predecessor.hex()}" if edition.predecessor else "predecessor: null"
-    )
-    text = text.replace(before, f"predecessor: {edition.digest.hex()}")
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
 
 
 @pytest.fixture
@@ -99,7 +86,7 @@ def test_a_new_joinable_pair_takes_two_officers(first: Ledger) -> None:
         "joinable:\n  - between: [accounts, web]\n"
         "    reason: {ky: себеп, ru: причина, en: a reason}"
     )
-    body = successor(POLICY, **{"joinable:": pair}).encode()
+    body = successor(POLICY, ("\njoinable:\n", f"\n{pair}\n")).encode()
     assert first.needed(EDITION, body) == 2
     with pytest.raises(ControlChainError, match="2 officers"):
         first.next(EDITION, body, signed(EDITION, body, "aida"))

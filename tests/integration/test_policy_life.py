@@ -1,0 +1,307 @@
+"""Editions on live data: published, widened, narrowed, blocked, remembered, expired."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import piivault
+import pytest
+from piivault import errors
+from piivault.officers import OfficersClient
+
+from tests.house import POLICY, House, run_house
+from tests.policies import successor
+from vault.app import StartError
+from vault.dev.local import officer_signs, serving
+from vault.service.ledger import BLOCK, EDITION, UNBLOCK, block_body, statement, unblock_body
+
+WITHIN = 2.0  # seconds: what the documentation promises
+NEWSLETTER = "        fields: {first_name: plain, email: plain}\n"
+WIDER = "        fields: {last_name: plain, first_name: plain, email: plain}\n"
+GRANT = "  - {service: analytics, purpose: %s, compartment: %s, operations: [reveal]}\n"
+WEB = GRANT % ("statistics", "web")
+ACCOUNTS = GRANT % ("newsletter", "accounts")
+RECIPIENT = "recipients: {post: {title: {ky: Почта, ru: Почта, en: The post}}}\n"
+NARROWER = "        fields: {first_name: plain}\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[House]:
+    """A house of the test's own: what is published there concerns nobody else."""
+    with run_house(tmp_path / "state", postgres=False) as started:
+        yield started
+
+
+class Office:
+    """Two officers, and how they act."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.text = POLICY.read_text(encoding="utf-8")
+
+    def approve(self, kind: str, body: bytes, *officers: str) -> bool:
+        """Have officers approve; return whether the entry is in effect."""
+        done = False
+        for officer in officers:
+            with OfficersClient.from_env(self.house.environment(f"officer-{officer}")) as control:
+                signature = officer_signs(self.house.running, officer)(statement(kind, body))
+                done = control.approve(kind, body, officer, signature).effective
+        return done
+
+    def publish(self, *changes: tuple[str, str]) -> None:
+        """Publish the next edition, and wait until it is in force everywhere."""
+        self.text = successor(self.text, *changes)
+        assert self.approve(EDITION, self.text.encode(), "aida", "bakyt")
+        self.wait_for(lambda: self.number() == self.text.split("edition: ", 1)[1].split("\n")[0])
+
+    def number(self) -> str:
+        """Return the number of the edition that a reading service is decided under."""
+        support = self.house.client("support").compartment("accounts", purpose="account")
+        return str(support.describe().edition)
+
+    @staticmethod
+    def wait_for(holds: Callable[[], bool]) -> None:
+        """Wait until something holds, at most for as long as is promised."""
+        began = time.monotonic()
+        while not holds():
+            assert time.monotonic() - began < WITHIN, "not within the time promised"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def office(own: House) -> Office:
+    """The officers of this house."""
+    return Office(own)
+
+
+def reveal(house: House, pseudonym: str, *fields: str) -> piivault.Revealed:
+    """Reveal to the newsletter service."""
+    newsletter = house.client("newsletter").compartment("accounts", purpose="newsletter")
+    return newsletter.reveal(pseudonym, fields)
+
+
+def test_an_old_consent_does_not_stretch_over_a_wider_edition(own: House, office: Office) -> None:
+    """Clause 1.1 g: the intersection is given, the rest withheld until the subject agrees anew."""
+    person = own.register("accounts", last_name="Токтогулова")
+    office.publish((NEWSLETTER, WIDER))
+
+    got = reveal(own, person.pseudonym, "email", "last_name")
+    assert got["email"].expose() == person.values["email"]
+    assert got.withheld == {"last_name"}
+    with pytest.raises(errors.ConsentRequired, match="last_name"):
+        got["last_name"]
+    with pytest.raises(errors.ConsentRequired, match="last_name"):
+        reveal(own, person.pseudonym, "last_name")
+    asked = {c.purpose: c.ask_again for c in person.subject.view("accounts").consents}
+    assert asked == {"account": False, "newsletter": True, "services": False}
+
+    person.subject.grant("accounts", own.consents("accounts", {"newsletter"}))
+    assert reveal(own, person.pseudonym, "last_name")["last_name"].expose() == "Токтогулова"
+    assert not any(c.ask_again for c in person.subject.view("accounts").consents)
+
+
+def test_a_narrower_edition_holds_at_once(own: House, office: Office) -> None:
+    """What the edition no longer gives, no consent of the past does."""
+    person = own.register("accounts")
+    office.publish((NEWSLETTER, NARROWER))
+    assert reveal(own, person.pseudonym, "first_name")
+    with pytest.raises(errors.FieldBeyondPurpose):
+        reveal(own, person.pseudonym, "email")
+
+
+def test_a_consent_to_a_notice_of_the_past_is_refused(own: House, office: Office) -> None:
+    """The subject must have been shown the edition in force."""
+    old = own.consents("accounts")
+    office.publish((NEWSLETTER, WIDER))
+    with pytest.raises(errors.NoticeMismatch, match="in force is 2"):
+        own.client("portal").subject(piivault.new_root()).register(
+            "accounts", {**own.register("accounts").values, "email": "n@example.kg"}, old
+        )
+
+
+def test_a_blocked_service_is_refused_within_two_seconds(own: House, office: Office) -> None:
+    """And served again only when two officers say so."""
+    person = own.register("accounts")
+    block = block_body("newsletter", "a stolen certificate", "nonce")
+    assert office.approve(BLOCK, block, "aida")
+
+    def refused() -> bool:
+        try:
+            reveal(own, person.pseudonym, "email")
+        except errors.ServiceBlocked:
+            return True
+        return False
+
+    office.wait_for(refused)
+    assert own.phone_of(person)  # nobody else is
+    lifting = unblock_body(statement(BLOCK, block), "a new certificate")
+    assert not office.approve(UNBLOCK, lifting, "aida")
+    assert not office.approve(UNBLOCK, lifting, "aida")  # twice the same officer is one officer
+    with OfficersClient.from_env(own.environment("officer-bakyt")) as control:
+        (waiting,) = control.pending()
+        assert (waiting.kind, waiting.approved_by, waiting.needed) == (UNBLOCK, ("aida",), 2)
+    assert office.approve(UNBLOCK, lifting, "bakyt")
+    office.wait_for(lambda: not refused())
+
+
+@pytest.mark.parametrize(
+    ("officer", "signer", "reason"),
+    [
+        ("aida", "bakyt", "doesn't hold"),
+        ("nobody", "aida", "doesn't hold"),
+    ],
+)
+def test_an_approval_with_another_signature_is_refused(
+    own: House, officer: str, signer: str, reason: str
+) -> None:
+    """Each officer signs for themselves."""
+    body = block_body("newsletter", "r", "1")
+    signature = officer_signs(own.running, signer)(statement(BLOCK, body))
+    with (
+        OfficersClient.from_env(own.environment("officer-aida")) as control,
+        pytest.raises(errors.InvalidRequest, match=reason),
+    ):
+        control.approve(BLOCK, body, officer, signature)
+
+
+def test_what_an_owner_once_touched_counts_for_ever(own: House, office: Office) -> None:
+    """Clause 2.4 d: taking a grant away and giving another doesn't make a join of two halves."""
+    web = own.register("web")
+    statistics = own.client("analytics").compartment("web", purpose="statistics")
+    assert statistics.reveal(web.pseudonym, ["user_agent"])
+    office.publish((WEB, ""))
+    grants = "grants:\n"
+    renamed = successor(office.text, (grants, grants + ACCOUNTS)).replace(
+        "site_statistics", "insights"
+    )
+    with pytest.raises(errors.InvalidRequest, match="what was seen isn't forgotten"):
+        office.approve(EDITION, renamed.encode(), "aida")
+
+
+def test_who_never_touched_may_be_moved(own: House, office: Office) -> None:
+    """A grant that nobody used binds nobody."""
+    office.publish((WEB, ""))
+    person = own.register("accounts")
+    office.publish(("grants:\n", "grants:\n" + ACCOUNTS))
+    accounts = own.client("analytics").compartment("accounts", purpose="newsletter")
+    assert accounts.reveal(person.pseudonym, ["email"])
+
+
+def test_of_a_first_touch_and_a_publication_one_sees_the_other(own: House, office: Office) -> None:
+    """Raced: whatever wins, nobody ends with both halves."""
+    web, person = own.register("web"), own.register("accounts")
+    statistics = own.client("analytics").compartment("web", purpose="statistics")
+    moved = successor(
+        office.text,
+        ("purpose: statistics, compartment: web,", "purpose: newsletter, compartment: accounts,"),
+    )
+    outcomes: dict[str, bool] = {}
+
+    def touch() -> None:
+        try:
+            statistics.reveal(web.pseudonym, ["user_agent"])
+            outcomes["touched"] = True
+        except errors.PermissionDenied:
+            outcomes["touched"] = False
+
+    def publish() -> None:
+        try:
+            outcomes["published"] = office.approve(EDITION, moved.encode(), "aida")
+        except errors.InvalidRequest:
+            outcomes["published"] = False
+
+    threads = [threading.Thread(target=work) for work in (touch, publish)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes["touched"] != outcomes["published"], outcomes
+    assert person
+
+
+def test_limits_of_the_edition_say_when_to_come_back(own: House, office: Office) -> None:
+    """RESOURCE_EXHAUSTED with RetryInfo, per service and operation."""
+    service = "  newsletter: {owner: press_office, spiffe: spiffe://oshto.kg/newsletter}\n"
+    limited = service.replace("}\n", ", limits: {reveal: {per_day: 2}}}\n")
+    person = own.register("accounts")
+    office.publish((service, limited))
+    reveal(own, person.pseudonym, "email")
+    reveal(own, person.pseudonym, "email")
+    with pytest.raises(errors.RateLimited) as caught:
+        reveal(own, person.pseudonym, "email")
+    assert caught.value.retry_after is not None
+    assert 0 < caught.value.retry_after <= 24 * 3600 + 1
+    assert own.phone_of(person)
+
+
+def test_a_disclosure_names_its_recipient_and_leaves_a_receipt(own: House, office: Office) -> None:
+    """Clause 1.2: listed in the edition and told to the subject, or refused."""
+    person = own.register("accounts")
+    orders = own.client("orders").compartment("accounts", purpose="services")
+    with pytest.raises(errors.RecipientNotAllowed):
+        orders.reveal(person.pseudonym, ["phone"], recipient="post")
+    services = "carries out your order and reaches you about it.\n    basis: consent\n"
+    office.publish(
+        (services, services + "    recipients: [post]\n"),
+        ("recipients: {}\n", RECIPIENT),
+    )
+    with pytest.raises(errors.RecipientNotAllowed):
+        orders.reveal(person.pseudonym, ["phone"], recipient="post")  # not told of it
+    person.subject.grant("accounts", own.consents("accounts", {"services"}))
+    assert orders.reveal(person.pseudonym, ["phone"], recipient="post")
+    receipts = [e for e in own.trail("accounts").events if e.recipient]
+    assert [(e.service, e.purpose, e.recipient) for e in receipts] == [
+        ("orders", "services", "post")
+    ]
+    with pytest.raises(errors.RecipientNotAllowed):
+        orders.reveal(person.pseudonym, ["phone"], recipient="somebody else")
+
+
+def test_a_control_chain_that_was_cut_off_is_refused(own: House, office: Office) -> None:
+    """Running processes stop deciding after the stated time; none starts on it."""
+    person = own.register("accounts")
+    with own.another_server(SERVER__EDITION_STALE_AFTER="5") as address:
+        environment = {**own.environment("newsletter"), "PIIVAULT_ADDRESS": address}
+        with piivault.Client.from_env(environment) as client:
+            newsletter = client.compartment("accounts", purpose="newsletter")
+            assert newsletter.reveal(person.pseudonym, ["email"])
+            own.sql("control", "DELETE FROM chain WHERE sequence > 1")
+            time.sleep(6)
+            with pytest.raises(errors.PolicyUnavailable, match="couldn't be confirmed"):
+                newsletter.reveal(person.pseudonym, ["email"])
+    with pytest.raises(StartError, match="cut off or replaced"), serving(own.configured()):
+        pass
+
+
+def test_the_command_line_tells_officers_what_they_do(own: House, tmp_path: Path) -> None:
+    """`piivault policy` and `piivault service`, as the README shows them."""
+    file = tmp_path / "next.yaml"
+    file.write_text(successor(POLICY.read_text(encoding="utf-8"), (NEWSLETTER, WIDER)), "utf-8")
+
+    def run(*arguments: str, officer: str = "aida") -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("piivault")), *arguments]
+        environment = {**os.environ, **own.environment(f"officer-{officer}")}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+    said = run("policy", "diff", str(file))
+    assert "doesn't cover" in said.stdout, said.stderr
+    assert "newsletter" in said.stdout
+    said = run("policy", "publish", str(file), "--yes")
+    assert "edition 2: in effect. Approved by aida." in said.stdout, said.stderr
+    assert "edition: 2" in run("policy", "show", "2").stdout
+    said = run("policy", "explain", "orders", "services", "accounts", "email")
+    assert said.stdout.strip().endswith("denied")
+    said = run("service", "block", "orders", "--reason", "stolen", "--yes")
+    assert "block of orders: in effect" in said.stdout, said.stderr
+    said = run("service", "unblock", "orders", "--reason", "new", "--yes")
+    assert "approved by 1 of 2 officers" in said.stdout, said.stderr
+    said = run("policy", "approve", "--yes", officer="bakyt")
+    assert "in effect. Approved by aida, bakyt." in said.stdout, said.stderr
+    said = run("service", "block", "nobody", "--reason", "x", "--yes")
+    assert said.returncode == 1
+    assert "no such service" in said.stderr
+    assert "Traceback" not in said.stderr

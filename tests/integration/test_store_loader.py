@@ -1,0 +1,147 @@
+"""Coalesced reads: one SELECT for all who wait, and never one that was sent before."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, update
+from sqlalchemy.util import await_only
+
+from tests.database import execute, put, seen
+from vault.errors import Reason, VaultError
+from vault.store import tables as t
+from vault.store.engine import Database
+from vault.store.load import MOST_A_SELECT, Loader, StoredRecord, WrappedDataKey
+
+
+def pseudonym(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+async def put_record(database: Database, number: int) -> None:
+    raw = pseudonym(number)
+    await put(database, t.records, pseudonym=raw, row_version=b"v1", sealed=b"sealed %d" % number)
+    await put(database, t.data_keys, pseudonym=raw, id=b"key id", kek_version=1, wrapped=b"wrapped")
+
+
+def stored(number: int) -> StoredRecord:
+    key = WrappedDataKey(b"key id", 1, b"wrapped")
+    return StoredRecord(b"v1", b"sealed %d" % number, {key.id: key})
+
+
+@contextmanager
+def first_answer_held(database: Database) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Hold the answer to the first SELECT back: yields (it was carried out, let it pass)."""
+    done, may_pass = asyncio.Event(), asyncio.Event()
+
+    def hold(*_: Any) -> None:
+        if not done.is_set():
+            done.set()
+            await_only(may_pass.wait())
+
+    event.listen(database.reads.sync_engine, "after_cursor_execute", hold)
+    yield done, may_pass
+    event.remove(database.reads.sync_engine, "after_cursor_execute", hold)
+
+
+async def test_all_who_wait_share_one_select(database: Database) -> None:
+    """Each gets its own record, also where several ask for one, and None where there is none."""
+    for number in range(20):
+        await put_record(database, number)
+    loader = Loader(database)
+    asked = [*range(20), *range(20), 98, 99]
+    with seen(database.reads, "SELECT") as selects:
+        found = await asyncio.gather(*(loader.load(pseudonym(number)) for number in asked))
+    assert found == [stored(number) if number < 20 else None for number in asked]
+    assert len(selects) == 1
+
+
+async def test_more_than_fit_take_more_selects(database: Database) -> None:
+    loader = Loader(database)
+    await put_record(database, 7)
+    with seen(database.reads, "SELECT") as selects:
+        asked = (loader.load(pseudonym(number)) for number in range(2 * MOST_A_SELECT + 1))
+        found = await asyncio.gather(*asked)
+    assert [number for number, record in enumerate(found) if record] == [7]
+    assert len(selects) == 3
+
+
+async def test_one_after_the_other_they_share_nothing(database: Database) -> None:
+    loader = Loader(database)
+    with seen(database.reads, "SELECT") as selects:
+        assert await loader.load(pseudonym(1)) is None
+        await put_record(database, 1)
+        assert await loader.load(pseudonym(1)) == stored(1)
+    assert len(selects) == 2
+
+
+async def test_none_joins_a_select_already_sent(database: Database) -> None:
+    """A read that begins after a write was committed sees it, though another is on its way."""
+    await put_record(database, 1)
+    loader = Loader(database)
+    with first_answer_held(database) as (done, may_pass):
+        before = asyncio.create_task(loader.load(pseudonym(1)))
+        await done.wait()
+        async with database.writes.begin() as connection:
+            await connection.execute(update(t.records).values(row_version=b"v2"))
+        after = await loader.load(pseudonym(1))
+        assert after is not None
+        assert after.row_version == b"v2"
+        assert not before.done()
+        may_pass.set()
+        assert await before == stored(1)
+
+
+async def test_a_record_comes_with_all_its_data_keys(database: Database) -> None:
+    await put_record(database, 1)
+    await put(database, t.data_keys, pseudonym=pseudonym(1), id=b"newer", kek_version=2)
+    await put(database, t.records, pseudonym=pseudonym(2))
+    loader = Loader(database)
+    one, two = await asyncio.gather(loader.load(pseudonym(1)), loader.load(pseudonym(2)))
+    assert one is not None
+    assert two is not None
+    assert {its.id: its.kek_version for its in one.data_keys.values()} == {
+        b"key id": 1,
+        b"newer": 2,
+    }
+    assert two.data_keys == {}
+
+
+async def test_a_failing_select_reaches_all_who_wait_and_nobody_else(database: Database) -> None:
+    loader = Loader(database)
+    await put_record(database, 1)
+    await execute(database, "ALTER TABLE data_keys RENAME TO away")
+    waiting = [loader.load(pseudonym(number)) for number in (1, 1, 2, 3)]
+    refused = await asyncio.gather(*waiting, return_exceptions=True)
+    reasons = [error.reason for error in refused if isinstance(error, VaultError)]
+    assert reasons == [Reason.STORAGE_UNAVAILABLE] * 4
+
+    await execute(database, "ALTER TABLE away RENAME TO data_keys")
+    assert await loader.load(pseudonym(1)) == stored(1)
+
+
+async def test_one_who_stops_waiting_takes_the_answer_from_nobody(database: Database) -> None:
+    await put_record(database, 1)
+    loader = Loader(database)
+    with first_answer_held(database) as (done, may_pass):
+        gone, waiting = (asyncio.create_task(loader.load(pseudonym(1))) for _ in range(2))
+        await done.wait()
+        gone.cancel()
+        may_pass.set()
+        assert await waiting == stored(1)
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+
+
+async def test_all_may_stop_waiting(database: Database) -> None:
+    """Nobody hears the answer, nor the failure, and the next load is none the worse for it."""
+    loader = Loader(database)
+    with first_answer_held(database) as (done, may_pass):
+        gone = asyncio.create_task(loader.load(pseudonym(1)))
+        await done.wait()
+        gone.cancel()
+        may_pass.set()
+    await put_record(database, 1)
+    assert await loader.load(pseudonym(1)) == stored(1)

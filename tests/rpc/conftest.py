@@ -1,0 +1,91 @@
+"""A server of one's own: the real guard and the real TLS around handlers that a test writes."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from tests.certificates import Authority
+from tests.house import POLICY
+from tests.wire import open_channel
+from vault.policy import Edition, compile_edition
+from vault.rpc.guard import Guard, Handler
+from vault.rpc.server import Tls
+from vault.service.call import PolicyState
+from vault.service.ledger import Ledger
+
+DEFAULT_DEADLINE = 0.2  # seconds
+OFFICER = "spiffe://oshto.kg/officer/aida"
+
+Method = tuple[type[Message], Handler]
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A started server."""
+
+    address: str
+    authority: Authority
+    server_tls: Tls
+
+    def channel(self, spiffe: str = "spiffe://oshto.kg/portal") -> grpc.Channel:
+        """Open a channel as whoever has this SPIFFE id."""
+        name = spiffe.replace("/", "_")
+        return open_channel(self.address, self.authority.client(name, spiffe))
+
+
+Serve = Callable[[Mapping[str, Method]], AbstractContextManager[Guarded]]
+
+
+@pytest.fixture(scope="session")
+def edition() -> Edition:
+    return compile_edition(POLICY.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def serve(edition: Edition, tmp_path: Path) -> Serve:
+    """Serve methods, by their full names, behind the guard."""
+    state = PolicyState(edition, Ledger({}, editions={edition.number: edition}))
+    guard = Guard(lambda: state, frozenset({OFFICER}), DEFAULT_DEADLINE)
+
+    @contextmanager
+    def served(methods: Mapping[str, Method]) -> Iterator[Guarded]:
+        authority = Authority(tmp_path / "authority")
+        files = authority.server()
+        tls = Tls(Path(files.certificate), Path(files.private_key), authority.file)
+        with _running(guard, methods, tls) as port:
+            yield Guarded(f"127.0.0.1:{port}", authority, tls)
+
+    return served
+
+
+@contextmanager
+def _running(guard: Guard, methods: Mapping[str, Method], tls: Tls) -> Iterator[int]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="guarded")
+    thread.start()
+    server, port = asyncio.run_coroutine_threadsafe(_start(guard, methods, tls), loop).result()
+    yield port
+    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+async def _start(
+    guard: Guard, methods: Mapping[str, Method], tls: Tls
+) -> "tuple[grpc.aio.Server, int]":
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    for name, (request_type, handler) in methods.items():
+        service, _, method = name.strip("/").partition("/")
+        handlers = {method: guard.unary(name, request_type, handler, guard.call)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    port = server.add_secure_port("127.0.0.1:0", tls.credentials())
+    await server.start()
+    return server, port

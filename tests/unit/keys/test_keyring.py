@@ -1,0 +1,360 @@
+"""The keyring's cache: how long a key serves, when it is asked for again, when no more."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+
+import pytest
+
+from vault.errors import Reason, VaultError
+from vault.keys.errors import (
+    KeyNotFound,
+    KeyServerError,
+    KeyServerForbidden,
+    KeyServerUnavailable,
+    WrappedKeyRejected,
+)
+from vault.keys.keyring import (
+    ACTIVE,
+    KeyKind,
+    KeyName,
+    Keyring,
+    WrappedKey,
+    WrongKeyServerError,
+)
+
+COMPARTMENT = b"accounts: 16 byt"
+SOFT, HARD = 300.0, 3600.0
+FRESH, STALE, TOO_OLD = 0.8 * SOFT, 1.2 * SOFT, HARD + 1  # the soft TTL has a jitter of a tenth
+KEK = KeyName(KeyKind.KEK)
+SECRET = b"secret key "
+
+
+@dataclass(slots=True, repr=False)
+class FakeTransit:
+    """The key server: what it drew it opens, under the same key and context alone."""
+
+    name: str = "this"
+    failure: KeyServerError | None = None
+    unwrapped: list[str] = field(default_factory=list)
+    opened: dict[str, tuple[str, bytes, bytes]] = field(default_factory=dict)
+    may_answer: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.may_answer.set()
+
+    def new_wrapped_key(self, key: str, context: bytes) -> str:
+        return self.encrypt(key, SECRET + str(len(self.opened)).zfill(21).encode(), context)
+
+    def unwrap(self, key: str, wrapped: str, context: bytes) -> bytes:
+        self.unwrapped.append(wrapped)
+        return self.decrypt(key, wrapped, context)
+
+    def encrypt(self, key: str, plaintext: bytes, context: bytes) -> str:
+        self._answer()
+        ciphertext = f"vault:v1:{self.name}-{len(self.opened)}"
+        self.opened[ciphertext] = (key, plaintext, context)
+        return ciphertext
+
+    def decrypt(self, key: str, ciphertext: str, context: bytes) -> bytes:
+        self._answer()
+        its_key, plaintext, its_context = self.opened.get(ciphertext, ("", b"", b""))
+        if (its_key, its_context) != (key, context):
+            raise WrappedKeyRejected("unwrap a key: wrong context, or tampered with")
+        return plaintext
+
+    def _answer(self) -> None:
+        assert self.may_answer.wait(10)
+        if self.failure is not None:
+            raise self.failure
+
+
+class House:
+    """A keyring with a clock that stands still, and the key server behind it."""
+
+    def __init__(
+        self,
+        transit: FakeTransit | None = None,
+        compartment: bytes = COMPARTMENT,
+        soft: float = SOFT,
+    ) -> None:
+        self.now = 0.0
+        self.transit = transit or FakeTransit()
+        self.ring = Keyring(
+            self.transit,
+            "piivault-accounts",
+            "piivault-trail-accounts",
+            compartment,
+            soft=soft,
+            hard=HARD,
+            clock=lambda: self.now,
+        )
+
+    async def hold(self, *names: KeyName) -> None:
+        """Draw these keys, and take them over as a database would have them."""
+        self.ring.hold([await self.ring.new_key(name) for name in names])
+
+    async def aged(self, seconds: float) -> None:
+        """Have a key cached for so long."""
+        await self.hold(KEK)
+        await self.ring.get(KEK)
+        self.now += seconds
+
+    @property
+    def asked(self) -> int:
+        """How often a key was unwrapped."""
+        return len(self.transit.unwrapped)
+
+
+async def background() -> None:
+    """Return when all other tasks have ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others)
+
+
+async def refused(call: Awaitable[object]) -> Reason:
+    with pytest.raises(VaultError) as error:
+        await call
+    assert error.value.__suppress_context__
+    return error.value.reason
+
+
+async def test_a_key_is_unwrapped_once_and_served_from_memory() -> None:
+    house = House()
+    await house.aged(0)
+    key = await house.ring.get(KEK)
+    house.now += FRESH
+    assert await house.ring.get(KEK) == key
+    await background()
+    assert house.asked == 1
+
+
+async def test_all_who_meet_a_cold_cache_share_one_question() -> None:
+    house = House()
+    await house.hold(KEK)
+    house.transit.may_answer.clear()
+    waiting = [asyncio.create_task(house.ring.get(KEK)) for _ in range(50)]
+    await asyncio.sleep(0)
+    house.transit.may_answer.set()
+    assert len(set(await asyncio.gather(*waiting))) == 1
+    assert house.asked == 1
+
+
+async def test_a_stale_key_serves_at_once_while_one_refresh_runs() -> None:
+    house = House()
+    await house.aged(STALE)
+    house.transit.may_answer.clear()
+    for _ in range(50):
+        await house.ring.get(KEK)  # doesn't wait for the key server: that one is silent
+    house.transit.may_answer.set()
+    await background()
+    assert house.asked == 2
+
+    house.now += FRESH
+    await house.ring.get(KEK)
+    await background()
+    assert house.asked == 2  # the refresh made it fresh again
+
+
+async def test_an_unreachable_key_server_is_survived_up_to_the_hard_ttl() -> None:
+    house = House()
+    await house.aged(STALE)
+    house.transit.failure = KeyServerUnavailable("sealed")
+    while house.now <= HARD:
+        await house.ring.get(KEK)
+        await background()
+        house.now += SOFT
+    house.now = TOO_OLD
+    assert await refused(house.ring.get(KEK)) is Reason.KEYS_UNAVAILABLE
+
+    house.transit.failure = None
+    assert (await house.ring.get(KEK)).startswith(SECRET)
+
+
+async def test_the_hard_ttl_holds_whatever_the_soft_one_is() -> None:
+    house = House(soft=2 * HARD)
+    await house.aged(TOO_OLD)
+    house.transit.failure = KeyServerUnavailable("sealed")
+    assert await refused(house.ring.get(KEK)) is Reason.KEYS_UNAVAILABLE
+
+
+async def test_a_key_that_is_too_old_is_asked_for_before_it_serves() -> None:
+    house = House()
+    await house.aged(TOO_OLD)
+    house.transit.may_answer.clear()
+    waiting = asyncio.create_task(house.ring.get(KEK))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    house.transit.may_answer.set()
+    assert (await waiting).startswith(SECRET)
+    assert house.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (KeyServerForbidden("this login may not"), Reason.KEYS_UNAVAILABLE),
+        (WrappedKeyRejected("its version is gone"), Reason.DAMAGED),
+        (KeyNotFound("no such key"), Reason.KEYS_UNAVAILABLE),
+        (KeyServerError("refused as invalid"), Reason.KEYS_UNAVAILABLE),
+    ],
+    ids=["forbidden", "rejected", "no such key", "invalid"],
+)
+async def test_a_refusal_evicts_the_key_and_fails_closed(
+    failure: KeyServerError, reason: Reason
+) -> None:
+    """The one that met the stale key is served; after the refusal nobody is."""
+    house = House()
+    await house.aged(STALE)
+    house.transit.failure = failure
+    await house.ring.get(KEK)
+    await background()
+    for _ in range(2):
+        assert await refused(house.ring.get(KEK)) is reason
+    house.transit.failure = KeyServerUnavailable("sealed")
+    assert await refused(house.ring.get(KEK)) is Reason.KEYS_UNAVAILABLE
+
+
+async def test_a_key_is_cached_by_its_version() -> None:
+    """After a rotation the old version opens what it sealed, and the new one is another key."""
+    house = House()
+    names = [KeyName(KeyKind.KEK, 1), KeyName(KeyKind.KEK, 2)]
+    await house.hold(*names)
+    keys = [await house.ring.get(name) for name in names * 3]
+    assert keys[0] != keys[1]
+    assert keys == keys[:2] * 3
+    assert house.asked == 2
+
+
+async def test_each_kind_and_field_has_keys_of_its_own() -> None:
+    house = House()
+    names = [
+        *(KeyName(kind) for kind in (KeyKind.KEK, KeyKind.AUDIT, KeyKind.LOOKUP)),
+        *(KeyName(KeyKind.INDEX, field=uid) for uid in (4, 5)),
+    ]
+    await house.hold(*names)
+    assert len({await house.ring.get(name) for name in names}) == 5
+
+
+async def test_the_newest_version_is_chosen() -> None:
+    house = House()
+    kek, index = KeyKind.KEK, KeyKind.INDEX
+    names = [KeyName(kek, 2), KeyName(kek, 10), KeyName(kek, 1), KeyName(index, 1, field=4)]
+    await house.hold(*names)
+    assert house.ring.latest(kek) == KeyName(kek, 10)
+    assert house.ring.latest(index, 4) == names[-1]
+    assert house.ring.latest(index, 5) is None
+    assert house.ring.latest(KeyKind.AUDIT) is None
+
+
+async def test_a_key_that_the_database_lacks_is_named_without_asking() -> None:
+    house = House()
+    await house.hold(KEK)
+    with pytest.raises(VaultError, match="no kek key of version 2") as error:
+        await house.ring.get(KeyName(KeyKind.KEK, 2))
+    assert error.value.reason is Reason.DAMAGED
+    assert house.asked == 0
+
+
+async def test_a_wrapped_key_opens_under_its_own_name_alone() -> None:
+    """Put under another kind, field, version or compartment, it is refused as damage."""
+    house, names = House(), [KEK, KeyName(KeyKind.LOOKUP), KeyName(KeyKind.INDEX, field=4)]
+    for name in names:
+        row = await house.ring.new_key(name)
+        assert row.state == ACTIVE
+        moved = [other for other in (*names, KeyName(KeyKind.KEK, 2)) if other != name]
+        house.ring.hold([WrappedKey(other, row.state, row.wrapped) for other in moved])
+        for other in moved:
+            assert await refused(house.ring.get(other)) is Reason.DAMAGED
+    elsewhere = House(house.transit, b"orders:   16 byt")
+    elsewhere.ring.hold([await house.ring.new_key(KEK)])
+    assert await refused(elsewhere.ring.get(KEK)) is Reason.DAMAGED
+
+
+async def test_evicting_forgets_all_keys() -> None:
+    house = House()
+    await house.aged(0)
+    house.ring.evict()
+    await house.ring.get(KEK)
+    assert house.asked == 2
+
+
+async def test_a_key_on_its_way_while_all_are_evicted_is_not_kept() -> None:
+    """Else one would stay that was asked for before a rotation, say."""
+    house = House()
+    await house.hold(KEK)
+    house.transit.may_answer.clear()
+    before = asyncio.create_task(house.ring.get(KEK))
+    await asyncio.sleep(0)
+    house.ring.evict()
+    after = asyncio.create_task(house.ring.get(KEK))
+    await asyncio.sleep(0)
+    house.transit.may_answer.set()
+    assert await before == await after
+    assert house.asked == 2
+
+
+async def test_one_who_stops_waiting_takes_the_key_from_nobody() -> None:
+    house = House()
+    await house.hold(KEK)
+    house.transit.may_answer.clear()
+    gone, waiting = (asyncio.create_task(house.ring.get(KEK)) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    house.transit.may_answer.set()
+    assert (await waiting).startswith(SECRET)
+    assert gone.cancelled()
+    assert house.asked == 1
+
+
+# The canary: is this the key server that wrote the data?
+
+
+async def test_the_key_server_that_wrote_the_canary_is_recognised() -> None:
+    house = House()
+    await house.ring.check_canary(await house.ring.new_canary())
+
+
+async def test_any_other_key_server_is_refused() -> None:
+    """Another server, another compartment's canary, or a ciphertext that isn't the canary."""
+    house, other = House(), House(FakeTransit("other"))
+    elsewhere = House(house.transit, b"orders:   16 byt")
+    wrapped = await house.ring.new_key(KEK)
+    for canary in (await other.ring.new_canary(), await elsewhere.ring.new_canary(), "", "x"):
+        with pytest.raises(WrongKeyServerError, match="piivault-accounts"):
+            await house.ring.check_canary(canary)
+    with pytest.raises(WrongKeyServerError):
+        await house.ring.check_canary(wrapped.wrapped)
+
+
+async def test_an_unreachable_key_server_is_not_called_the_wrong_one() -> None:
+    house = House()
+    canary = await house.ring.new_canary()
+    house.transit.failure = KeyServerUnavailable("sealed")
+    assert await refused(house.ring.check_canary(canary)) is Reason.KEYS_UNAVAILABLE
+    assert await refused(house.ring.new_canary()) is Reason.KEYS_UNAVAILABLE
+    assert await refused(house.ring.new_key(KEK)) is Reason.KEYS_UNAVAILABLE
+
+
+async def test_nothing_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither keys nor what wraps them, in repr, in errors or in the log."""
+    house = House()
+    with caplog.at_level(logging.DEBUG):
+        await house.aged(STALE)
+        holding = repr(vars(house.ring))
+        row = await house.ring.new_key(KeyName(KeyKind.KEK, 2))
+        house.transit.failure = WrappedKeyRejected("unwrap a key: wrong context")
+        await house.ring.get(KEK)
+        await background()
+        with pytest.raises(VaultError) as error:
+            await house.ring.get(KEK)
+    assert "_Cached" in holding
+    for text in (holding, repr(row), str(error.value), repr(error.value), caplog.text):
+        assert SECRET.decode() not in text
+        assert "vault:v1" not in text
+    assert "wrong context" in caplog.text

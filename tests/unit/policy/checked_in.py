@@ -1,0 +1,29 @@
+"""What is made from the code and checked in; `python -m tests.unit.policy.checked_in` makes it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from vault.policy import compile_edition, edition_schema, graph
+
+ROOT = Path(__file__).parents[3]
+OSH = ROOT / "examples/osh/policy.yaml"
+CLINIC = ROOT / "examples/clinic/policy.yaml"
+
+
+def schema() -> str:
+    return json.dumps(edition_schema(), ensure_ascii=False, indent=2) + "\n"
+
+
+def picture() -> str:
+    return graph(compile_edition(OSH.read_text(encoding="utf-8")))
+
+
+MADE: dict[str, Callable[[], str]] = {
+    "docs/edition.schema.json": schema,
+    "examples/osh/policy.svg": picture,
+}
+
+if __name__ == "__main__":
+    for name, make in MADE.items():
+        (ROOT / name).write_text(make(), encoding="utf-8")

@@ -1,0 +1,140 @@
+"""Calls as they go over the wire, without the SDK: for requests that the SDK wouldn't send.
+
+Whatever the server refuses, in any test, is held against the promise of errors.proto: ErrorInfo
+of our domain, the code of its reason, and the request id in both places.
+"""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from piivault import TLS
+from piivault.v1 import (
+    policy_service_pb2,
+    pseudonym_service_pb2,
+    record_service_pb2,
+    subject_service_pb2,
+)
+
+from vault.rpc.status import CODE_OF, DETAILS, DOMAIN, REQUEST_ID
+
+PATIENCE = 30.0  # seconds: a busy machine is no fault
+MODULES = (policy_service_pb2, pseudonym_service_pb2, record_service_pb2, subject_service_pb2)
+
+
+def _methods() -> Iterator[tuple[str, MethodDescriptor]]:
+    for module in MODULES:
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                yield f"/{service.full_name}/{method.name}", method
+
+
+METHODS = dict(_methods())
+"""Every RPC there is, by its full name."""
+
+_METHOD_OF = {method.input_type.full_name: name for name, method in METHODS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a caller is told, and `seen`: every byte of it."""
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    violations: dict[str, str]
+    retry_after: float | None
+    request_id: str
+    seen: str
+
+    def alike(self) -> tuple[object, ...]:
+        """Return all that two refusals of two requests could differ in."""
+        return (self.code, self.reason, self.message, *sorted(self.violations.items()))
+
+
+def open_channel(address: str, tls: TLS | None = None, *, ca: Path | None = None) -> grpc.Channel:
+    """Open a channel that retries nothing; without `tls` it shows no certificate."""
+    pair = [Path(f).read_bytes() for f in (tls.private_key, tls.certificate)] if tls else [None] * 2
+    trusted = ca or Path(tls.ca if tls else "")
+    options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+    credentials = grpc.ssl_channel_credentials(trusted.read_bytes(), *pair)
+    return grpc.secure_channel(address, credentials, options)
+
+
+def new_request_id() -> str:
+    """Draw one."""
+    return str(uuid.uuid4())
+
+
+def send(
+    channel: grpc.Channel,
+    request: Message,
+    request_id: str = "",
+    timeout: float | None = PATIENCE,
+) -> Any:
+    """Send a request to the one method that takes it; return the answer or raise grpc.RpcError."""
+    name = _METHOD_OF[request.DESCRIPTOR.full_name]
+    answer = message_factory.GetMessageClass(METHODS[name].output_type)
+    body = send_bytes(channel, name, request.SerializeToString(), request_id, timeout)
+    return answer.FromString(body)
+
+
+def send_bytes(
+    channel: grpc.Channel,
+    method: str,
+    body: bytes,
+    request_id: str = "",
+    timeout: float | None = PATIENCE,
+) -> bytes:
+    """Send whatever bytes to whatever method."""
+    metadata = ((REQUEST_ID, request_id),) if request_id else ()
+    call: Any = channel.unary_unary(method)  # the stubs don't know calls without serialisers
+    answer: bytes = call(body, timeout=timeout, metadata=metadata)
+    return answer
+
+
+def refused(channel: grpc.Channel, request: Message, request_id: str = "") -> Refusal:
+    """Send a request that must be refused."""
+    request_id = request_id or new_request_id()
+    with pytest.raises(grpc.RpcError) as caught:
+        send(channel, request, request_id)
+    refusal = refusal_of(caught.value)
+    assert refusal.request_id == request_id
+    return refusal
+
+
+def refusal_of(error: Any) -> Refusal:
+    """Read what the server said, and check the promise that holds for every error."""
+    trailers = dict(error.trailing_metadata() or ())
+    assert DETAILS in trailers, f"a status without details: {error.code()} {error.details()}"
+    status = status_pb2.Status.FromString(trailers[DETAILS])
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    assert all(
+        sum(detail.Unpack(kind) for kind in (info, bad, retry)) == 1 for detail in status.details
+    )
+    assert info.domain == DOMAIN
+    assert CODE_OF[info.reason] is error.code()
+    assert status.code == error.code().value[0]
+    assert status.message == error.details()
+    assert status.message.endswith(".")
+    assert info.metadata["request_id"] == trailers[REQUEST_ID]
+    seconds = retry.retry_delay.ToTimedelta().total_seconds()
+    return Refusal(
+        code=error.code(),
+        reason=info.reason,
+        message=status.message,
+        violations={v.field: v.description for v in bad.field_violations},
+        retry_after=seconds if retry.HasField("retry_delay") else None,
+        request_id=info.metadata["request_id"],
+        seen=f"{trailers} {status} {error.details()} {error.debug_error_string()}",
+    )
