@@ -1,6 +1,9 @@
 """Fixtures for all tests: real parts, in folders of their own, stopped at the end."""
 
+import os
+
 from tests.house import house, postgres_house, sqlite_house
+from tests.split import split_house
 from tests.stack import login_as, plan, running, sqlite_urls
 
 __all__ = [
@@ -9,6 +12,11 @@ __all__ = [
     "plan",
     "postgres_house",
     "running",
+    "split_house",
     "sqlite_house",
     "sqlite_urls",
 ]
+
+# The stack's programs are started while servers serve. gRPC's fork handlers would stop its threads
+# for that, and children of ours never use gRPC.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"

@@ -8,11 +8,9 @@ A test that takes `house` runs on SQLite and on PostgreSQL:
 """
 
 import asyncio
-import secrets
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from piivault.v1 import subject_service_pb2 as subjects
 from sqlalchemy import text
 
 from tests import wire
+from tests.people import KINDS, Registered, new_values
 from tests.wire import PATIENCE, Refusal
 from vault import config
 from vault.dev import Running
@@ -42,52 +41,6 @@ from vault.store.lookups import Lookups
 __all__ = ["house", "postgres_house", "sqlite_house"]
 
 POLICY = Path(__file__).parents[1] / "examples/osh/policy.yaml"
-KINDS: Mapping[str, piivault.SubjectKind] = {"enterprises": "enterprise"}
-
-_NAMES = (
-    ("Токтогулова", "Айгүл", "Бакытовна"),
-    ("Өмүрбеков", "Нурлан", "Жээнбекович"),
-    ("Осмонова", "Гүлнара", "Касымовна"),
-    ("Жусупов", "Эрмек", "Сапарбекович"),
-)
-
-
-def new_values(compartment: str) -> dict[str, str]:
-    """Make up all that a compartment's form asks for; unique fields are unique."""
-    last, first, patronymic = secrets.choice(_NAMES)
-    mark = secrets.token_hex(6)
-    phone = f"+996 555 {secrets.randbelow(10**6):06}"
-    return {
-        "accounts": {
-            "last_name": last,
-            "first_name": first,
-            "patronymic": patronymic,
-            "email": f"aigul.{mark}@example.kg",
-            "phone": phone,
-        },
-        "enterprises": {
-            "name": f"«Ош Нан» ЖЧК {mark}",
-            "tax_id": f"{secrets.randbelow(10**14):014}",
-            "contact_person": f"{last} {first}",
-            "email": f"nan.{mark}@example.kg",
-            "phone": phone,
-        },
-        "orders": {"address": f"Ош, Ленин көчөсү {mark}", "item_note": "Эшиктин алдына коюңуз"},
-        "web": {"cookie_id": f"cookie-{mark}", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)"},
-    }[compartment]
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A subject with a record in one compartment."""
-
-    subject: piivault.Subject
-    root: piivault.RootId
-    compartment: str
-    pseudonym: str
-    capability: str
-    values: dict[str, str]
-    etag: str
 
 
 class House:
@@ -220,6 +173,22 @@ class House:
             client.close()
         for channel in self._channels.values():
             channel.close()
+
+    @contextmanager
+    def unwritable_trail(self) -> Iterator[None]:
+        """Take the right to write events in accounts from the server, and give it back."""
+        if self.postgres:
+            take = "REVOKE INSERT ON audit FROM piivault_accounts"
+            give = "GRANT INSERT ON audit TO piivault_accounts"
+        else:
+            fail = "SELECT RAISE(FAIL, 'unwritable')"
+            take = f"CREATE TRIGGER unwritable BEFORE INSERT ON audit BEGIN {fail}; END"
+            give = "DROP TRIGGER unwritable"
+        self.sql("accounts", take)
+        try:
+            yield
+        finally:
+            self.sql("accounts", give)
 
     def rows_of(self, compartment: str, table: str, pseudonym: str) -> list[Sequence[Any]]:
         """Return the rows of a table that stand under a pseudonym."""

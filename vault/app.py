@@ -5,30 +5,31 @@ import contextlib
 import logging
 import random
 import resource
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from vault import config
 from vault.crypto import capability
-from vault.errors import VaultError
+from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
-from vault.keys.transit import AppRole, Transit
+from vault.logins import LoginError, log_in, open_database
 from vault.names import from_base64url
 from vault.policy import Edition
+from vault.roles import apart, control_rights, faults
 from vault.rpc.guard import Guard
 from vault.rpc.server import Server, Tls
 from vault.service.approve import Approvals
+from vault.service.auditor import look_at_trail
 from vault.service.compartment import ServedCompartment, WrongDatabaseError
 from vault.service.editions import Editions
 from vault.service.history import History
 from vault.service.house import House
 from vault.service.issue import Broker
-from vault.service.ledger import ControlChainError
+from vault.service.ledger import EDITION, ControlChainError
 from vault.service.limits import Limits
 from vault.service.sweep import sweep
-from vault.store import schema
 from vault.store.control import ControlChain
-from vault.store.engine import Database, connect
+from vault.store.roles import Rights
 from vault.store.schema import Schema, SchemaError
 
 log = logging.getLogger("piivault.app")
@@ -41,47 +42,103 @@ class StartError(Exception):
     """The process can't serve; the message says why and what to do."""
 
 
+# What to do about a part that doesn't answer; all other faults say it themselves.
+_REMEDIES = {
+    Reason.KEYS_UNAVAILABLE: "The key server doesn't answer, is sealed, or refuses the login. "
+    "Check [key_server] and `login`; the log names the fault.",
+    Reason.STORAGE_UNAVAILABLE: "The database can't be asked. Check that it runs, its `url` and "
+    "`password_file`; the log names the fault.",
+}
+
+
 @asynccontextmanager
 async def running(settings: config.Settings) -> AsyncIterator[int]:
     """Serve while the context lasts; yields the port. Raises StartError."""
     _harden()
     async with AsyncExitStack() as stack:
-        try:
-            server = await _assemble(settings, stack)
+        server = await _assemble(settings, stack)
+        with _opening("server"):
             tls = Tls(
                 settings.server.certificate,
                 settings.server.private_key,
                 settings.server.client_ca,
             )
             port = await server.start(settings.server.address, tls)
-        except (
-            SchemaError,
-            WrongDatabaseError,
-            WrongKeyServerError,
-            ControlChainError,
-            OSError,
-            ValueError,
-        ) as e:
-            raise StartError(str(e)) from None
-        except VaultError as e:
-            raise StartError(e.message) from None
         stack.push_async_callback(server.drain, _GRACE)
         yield port
 
 
+@asynccontextmanager
+async def opened(
+    settings: config.Settings, name: str
+) -> AsyncIterator[tuple[ServedCompartment, Editions]]:
+    """Open one compartment of the configuration without serving it. Raises StartError."""
+    async with AsyncExitStack() as stack:
+        _, editions = await _open_editions(settings, stack)
+        section, keys = settings.compartments[name], _capability_keys(settings)
+        yield await _open_compartment(name, section, settings, editions, keys, stack), editions
+
+
+async def publish_first(
+    settings: config.Settings, body: bytes, signatures: Mapping[str, bytes]
+) -> bool:
+    """Publish the edition that a house begins with; return False if there is one already.
+
+    Takes control's own settings. Raises StartError, EditionError.
+    """
+    with _opening("control"):
+        async with AsyncExitStack() as stack:
+            _, editions = await _open_editions(settings, stack)
+            if editions.ledger.newest is not None:
+                return False
+            await editions.add(lambda ledger: ledger.next(EDITION, body, signatures))
+            return True
+
+
+@contextmanager
+def _opening(part: str) -> Iterator[None]:
+    """Turn whatever is wrong with a part of the house into a StartError that names the part."""
+    try:
+        yield
+    except VaultError as e:
+        raise StartError(f"{part}: {_REMEDIES.get(e.reason, e.message)}") from None
+    except OSError as e:
+        fault = f"{e.filename} can't be read: {e.strerror}." if e.filename else str(e)
+        raise StartError(f"{part}: {fault}") from None
+    except (
+        LoginError,
+        SchemaError,
+        WrongDatabaseError,
+        WrongKeyServerError,
+        ControlChainError,
+        ValueError,
+    ) as e:
+        raise StartError(f"{part}: {e}") from None
+
+
 async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
-    chain, editions = await _open_editions(settings, stack)
-    _check_roles(settings, editions.state().current)
+    _refuse(faults(settings))
+    with _opening("control"):
+        chain, editions = await _open_editions(settings, stack)
+        edition = editions.state().current
+    _refuse(apart(settings, edition))
     keys = _capability_keys(settings)
     compartments = {}
     if "worker" in settings.server.roles:
         for name, section in settings.compartments.items():
-            compartments[name] = await _open_compartment(
-                name, section, settings, editions, keys, stack
-            )
+            with _opening(f"compartment {name}"):
+                compartments[name] = await _open_compartment(
+                    name, section, settings, editions, keys, stack
+                )
     poll = asyncio.create_task(_follow(editions, tuple(compartments.values())))
     stack.push_async_callback(_cancel, poll)
-    broker = _open_broker(settings, stack) if "broker" in settings.server.roles else None
+    broker = None
+    if "broker" in settings.server.roles:
+        with _opening("broker"):
+            broker = await _open_broker(settings, keys, stack)
+    if "auditor" in settings.server.roles:
+        with _opening("auditor"):
+            await _open_trails(settings, edition, stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
     house = House(editions, compartments, broker, approvals)
     officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
@@ -89,10 +146,16 @@ async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
     return Server(house, guard, worker=bool(compartments), development=settings.server.development)
 
 
+def _refuse(found: Sequence[str]) -> None:
+    if found:
+        raise StartError("\n".join(found))
+
+
 async def _open_editions(
     settings: config.Settings, stack: AsyncExitStack
 ) -> tuple[ControlChain, Editions]:
-    database = await _open_database(settings.control, Schema.CONTROL, stack)
+    rights = control_rights(settings.server.roles)
+    database = await open_database(settings, settings.control, Schema.CONTROL, rights, stack)
     chain = ControlChain(database)
     editions = Editions(chain, officer_keys(settings), settings.server.edition_stale_after)
     await editions.refresh()
@@ -113,8 +176,10 @@ async def _open_compartment(
         raise StartError(
             f"The configuration serves a compartment {name} that edition {edition.number} lacks."
         )
-    database = await _open_database(section.database, Schema.COMPARTMENT, stack)
-    transit = _log_in(settings, section.login, stack)
+    database = await open_database(
+        settings, section.database, Schema.COMPARTMENT, Rights.WORKER, stack
+    )
+    transit = await log_in(settings, section.login, stack)
     keyring = Keyring(
         transit,
         section.transit_key,
@@ -135,64 +200,39 @@ async def _open_compartment(
     stack.push_async_callback(served.close)
     sweeper = asyncio.create_task(_sweep(served, editions, section.sweep_interval))
     stack.push_async_callback(_cancel, sweeper)
-    try:
-        known = await served.establish()
-        await editions.check_seen(known.ledger_sequence, known.ledger_head)
-        await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
-    except (WrongDatabaseError, WrongKeyServerError, VaultError) as e:
-        raise StartError(f"compartment {name}: {e}") from None
+    known = await served.establish()
+    await editions.check_seen(known.ledger_sequence, known.ledger_head)
+    await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
     return served
 
 
-async def _open_database(section: config.Database, kind: Schema, stack: AsyncExitStack) -> Database:
-    database = connect(section.url, section.password_file)
-    stack.push_async_callback(database.close)
-    await schema.check(database, kind)
-    return database
-
-
-def _open_broker(settings: config.Settings, stack: AsyncExitStack) -> Broker:
+async def _open_broker(
+    settings: config.Settings, pinned: Mapping[bytes, bytes], stack: AsyncExitStack
+) -> Broker:
+    """Open the broker. It has no data of its own that would tell it the wrong key server."""
     section = settings.broker
-    if section is None:
-        raise StartError("The role broker needs a section [broker] in the configuration.")
-    transit = _log_in(settings, section.login, stack)
-    return Broker(transit, section.pseudonym_key, section.capability_key, section.capability_ttl)
-
-
-def _log_in(settings: config.Settings, login: config.Login, stack: AsyncExitStack) -> Transit:
-    server = settings.key_server
-    transit = Transit(
-        server.address,
-        server.ca,
-        AppRole(login.role_id_file, login.secret_id_file),
-        server.mount,
-        server.timeout,
-    )
-    stack.callback(transit.close)
-    return transit
-
-
-def _check_roles(settings: config.Settings, edition: Edition) -> None:
-    """Refuse what would put together in one process what walls keep apart."""
-    if settings.server.development:
-        return
-    if "broker" in settings.server.roles and len(settings.server.roles) > 1:
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    transit = await log_in(settings, section.login, stack)
+    broker = Broker(transit, section.pseudonym_key, section.capability_key, section.capability_ttl)
+    if capability.key_id(await broker.public_key()) not in pinned:
         raise StartError(
-            "A broker meets root ids: it plays no other role outside development. "
-            "Run it as a process of its own."
+            "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
+            "take what it issues. Check that [key_server] is the one that this house began with."
         )
-    served = sorted(settings.compartments)
-    apart = [
-        f"{a} and {b}"
-        for i, a in enumerate(served)
-        for b in served[i + 1 :]
-        if frozenset((a, b)) not in edition.joinable
-    ]
-    if "worker" in settings.server.roles and apart:
-        raise StartError(
-            f"This process would hold compartments that aren't joinable: {', '.join(apart)}. "
-            "Serve them from processes of their own."
+    return broker
+
+
+async def _open_trails(settings: config.Settings, edition: Edition, stack: AsyncExitStack) -> None:
+    section = settings.auditor
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    transit = await log_in(settings, section.login, stack)
+    for name, audited in section.compartments.items():
+        uuid = edition.compartment(name).uuid
+        database = await open_database(
+            settings, audited.database, Schema.COMPARTMENT, Rights.AUDITOR, stack
         )
+        keyring = Keyring(transit, "", audited.audit_transit_key, uuid)
+        await look_at_trail(name, uuid, database, keyring)
 
 
 def _capability_keys(settings: config.Settings) -> dict[bytes, bytes]:
@@ -217,14 +257,16 @@ def _public_key(text: str, what: str) -> bytes:
 
 async def _follow(editions: Editions, compartments: Sequence[ServedCompartment]) -> None:
     """Keep to the control chain, and note in each database how far it was seen."""
+    noted = editions.ledger
     while True:
         await asyncio.sleep(_POLL)
         try:
-            before = editions.ledger
             await editions.refresh()
-            if editions.ledger.sequence > before.sequence:
+            ledger = editions.ledger
+            if ledger.sequence > noted.sequence:  # read just now, or written by a first touch
                 for served in compartments:
-                    await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
+                    await served.lookups.saw_ledger(ledger.sequence, ledger.head)
+                noted = ledger
         except (VaultError, ControlChainError) as e:
             log.error("control chain: %s", e)
 

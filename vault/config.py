@@ -8,11 +8,18 @@ Secrets stand in files of their own and are named here, never written here.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from vault.names import NAME
 
@@ -37,18 +44,51 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Login(_Section):
-    """An AppRole login at the key server; both files are read anew at each login."""
+class AppRoleLogin(_Section):
+    """A login at the key server by AppRole; files are read anew at each login."""
 
+    method: Literal["approle"]
     role_id_file: File
     secret_id_file: File
+    mount: str = "approle"
+
+
+class JwtLogin(_Section):
+    """A login by a JWT of an identity provider, which keeps the file fresh."""
+
+    method: Literal["jwt"]
+    role: str
+    jwt_file: File
+    mount: str = "jwt"
+
+
+class KubernetesLogin(_Section):
+    """A login by the token of the pod's service account."""
+
+    method: Literal["kubernetes"]
+    role: str
+    jwt_file: File = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+    mount: str = "kubernetes"
+
+
+class TokenLogin(_Section):
+    """A token of the key server that somebody else keeps fresh, such as its agent."""
+
+    method: Literal["token"]
+    token_file: File
+
+
+Login = Annotated[
+    AppRoleLogin | JwtLogin | KubernetesLogin | TokenLogin, Field(discriminator="method")
+]
+_METHODS = ("approle", "jwt", "kubernetes", "token")
 
 
 class Server(_Section):
     """The process: what it serves, where, and as whom."""
 
     address: str = "127.0.0.1:8443"
-    roles: frozenset[Role]
+    roles: Annotated[frozenset[Role], Field(min_length=1)]
     development: bool = False
     certificate: File
     private_key: File
@@ -79,7 +119,7 @@ class Database(_Section):
 class Officer(_Section):
     """A person of the security or privacy team, by the key that signs editions."""
 
-    name: Annotated[str, Field(pattern=NAME.pattern)]
+    name: Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
     public_key: str  # ed25519, 32 bytes in base64url
     spiffe: Annotated[str, Field(pattern=r"^spiffe://")] | None = None
 
@@ -105,15 +145,31 @@ class Compartment(_Section):
     key_hard_ttl: Annotated[float, Field(gt=0)] = 3600.0  # seconds
 
 
+class AuditedCompartment(_Section):
+    """One compartment as the auditor reads it."""
+
+    database: Database
+    audit_transit_key: str
+
+
+class Auditor(_Section):
+    """The auditor: every trail, by a login that opens nothing else."""
+
+    login: Login
+    signing_key: str = "piivault-audit"
+    compartments: Annotated[Mapping[str, AuditedCompartment], Field(min_length=1)]
+
+
 class Settings(_Section):
-    """All of it."""
+    """All of it. Which sections a process may have depends on its roles: see `vault.roles`."""
 
     server: Server
-    key_server: KeyServer
+    key_server: KeyServer | None = None  # control needs none
     control: Database
     officers: tuple[Officer, ...]
     capability_keys: tuple[str, ...] = ()  # ed25519 public keys, 32 bytes each in base64url
     broker: Broker | None = None
+    auditor: Auditor | None = None
     compartments: Mapping[str, Compartment] = {}
 
 
@@ -129,18 +185,28 @@ def load(file: Path, environment: Mapping[str, str]) -> Settings:
         raise ConfigError(f"{file}: {e}") from None
     for name, value in environment.items():
         if name.startswith(ENVIRONMENT_PREFIX):
-            _override(tree, name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value)
+            _override(tree, name, value)
     try:
         return Settings.model_validate(tree, context={"base": file.resolve().parent})
     except ValidationError as e:
-        faults = (
-            f"  {'.'.join(map(str, f['loc']))}: {f['msg']}" for f in e.errors(include_input=False)
-        )
+        faults = (_fault(f["type"], f["loc"], f["msg"]) for f in e.errors(include_input=False))
         raise ConfigError("\n".join([f"{file} can't be used:", *faults])) from None
 
 
-def _override(tree: dict[str, Any], path: list[str], value: str) -> None:
+def _fault(kind: str, loc: Sequence[int | str], message: str) -> str:
+    """Say what is wrong where, as the file has it: pydantic puts a login's method in the way."""
+    steps = zip((None, *loc), loc, strict=False)
+    place = [str(step) for before, step in steps if before != "login" or step not in _METHODS]
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        message = f"method must be one of {', '.join(_METHODS)}"
+    return f"  {'.'.join(place)}: {message}"
+
+
+def _override(tree: dict[str, Any], name: str, value: str) -> None:
+    path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
     for key in path[:-1]:
         tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{name}: {key} isn't a section, so nothing stands below it.")
     old = tree.get(path[-1])
     tree[path[-1]] = value.split(",") if isinstance(old, list) else value

@@ -70,7 +70,7 @@ def gather(running: Running) -> Iterator[Cast]:
     """Open every service's client, and draw a root id for each subject."""
     with ExitStack() as stack:
         portal, orders, support, analytics = (
-            stack.enter_context(Client.from_env(_environment(running.environments[name])))
+            stack.enter_context(Client.from_env(environment(running.environments[name])))
             for name in ("portal", "orders", "support", "analytics")
         )
         roots = (piivault.new_root(), piivault.new_root(), piivault.new_root())
@@ -78,7 +78,7 @@ def gather(running: Running) -> Iterator[Cast]:
         yield Cast(running, portal, orders, support, analytics, roots, aigul, bekzat, bakery)
 
 
-def _environment(file: Path) -> dict[str, str]:
+def environment(file: Path) -> dict[str, str]:
     """Read an env file that the stack wrote, as a shell would; and be patient."""
     words = shlex.split(file.read_text(encoding="utf-8"), comments=True)
     variables = dict(word.split("=", 1) for word in words if "=" in word)

@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 
 from piivault import Form
@@ -22,12 +23,16 @@ from examples.osh.cast import (
     POLICY,
     Cast,
 )
+from examples.osh.office import next_edition, publish
 from examples.osh.stage import Stage, step
 from examples.osh.thief import thief_reads, thief_searches
 from examples.osh.trail import audit_trail, event_is_missed
 
 # What would let the statistics know whose visits they count.
 BRIDGE = "  - {service: analytics, purpose: account, compartment: accounts, operations: [reveal]}\n"
+
+# The fields that the orders service sees for services.
+SERVICES_SEE = "fields: {last_name: plain, first_name: plain, phone: plain"
 
 
 @step("1.2")
@@ -181,6 +186,39 @@ def support_sees_masks(stage: Stage, cast: Cast) -> None:
     )
 
 
+@step("1.1 g")
+def edition_widens_a_purpose(stage: Stage, cast: Cast) -> None:
+    """A new edition widens a purpose, and her old consent does not stretch over it."""
+    stage.asks("an officer: `piivault policy publish` an edition in which services sees email too")
+    published = publish(cast, next_edition((SERVICES_SEE, f"{SERVICES_SEE}, email: plain")))
+    stage.answers(published)
+    stage.check("it is in effect", "edition 2: in effect. Approved by aida." in published)
+    accounts = cast.orders.compartment("accounts", purpose="services")
+    began = time.monotonic()
+    while accounts.describe().edition != 2 and time.monotonic() - began < 5:
+        time.sleep(0.1)
+    stage.check("every worker decides by it within 2 seconds", time.monotonic() - began < 2)
+
+    stage.asks("orders, for services: reveal phone and email")
+    got = accounts.reveal(cast.aigul.pseudonym("accounts"), ["phone", "email"])
+    stage.answers(f"{got['phone'].expose()}; withheld: {', '.join(got.withheld)}")
+    stage.check("the phone comes, as she agreed; the e-mail doesn't", got.withheld == {"email"})
+    consents = {c.purpose: c.ask_again for c in cast.aigul.view("accounts", ["email"]).consents}
+    stage.check("the portal sees that it should ask her again", consents["services"])
+
+
+@step("1.2")
+def consent_is_given_anew(stage: Stage, cast: Cast) -> None:
+    """She is shown the new notice, and agrees."""
+    stage.asks("portal: grant services in accounts, with the notice of edition 2")
+    notices = cast.portal.notices("accounts", "ky")
+    cast.aigul.grant("accounts", [n.accept() for n in notices if n.purpose == "services"])
+    accounts = cast.orders.compartment("accounts", purpose="services")
+    got = accounts.reveal(cast.aigul.pseudonym("accounts"), ["email"])
+    stage.answers(got["email"].expose())
+    stage.check("now the e-mail comes too", got["email"].expose() == AIGUL["email"])
+
+
 @step("2.5")
 def consent_is_withdrawn(stage: Stage, cast: Cast) -> None:
     """Айгүл withdraws her consent to services."""
@@ -228,6 +266,8 @@ STORY = (
     join_by_reading,
     join_by_edition,
     support_sees_masks,
+    edition_widens_a_purpose,
+    consent_is_given_anew,
     consent_is_withdrawn,
     next_read_is_refused,
     account_is_erased,

@@ -142,14 +142,15 @@ def _table(trails: Mapping[str, Trail], edition: Edition) -> Table:
 def _row(event: AuditEvent, compartment: Compartment) -> tuple[str, str, str, str]:
     when = datetime.fromtimestamp(event.at / 1e6).astimezone()
     purpose = f", for {event.purpose}" if event.purpose else ""
-    uses = ", ".join(
-        compartment.by_uid[use.uid].name
-        + ("" if use.form == Form.PLAIN.value else f" ({Form(use.form).word})")
-        for use in event.fields
-    )
+    uses = ", ".join(compartment.by_uid[use.uid].name + _in_form(use.form) for use in event.fields)
     return (
         f"{when:%H:%M:%S}",
         f"{event.service}{purpose}",
         f"{event.operation} {uses}",
         event.reason or "allowed",
     )
+
+
+def _in_form(form: int) -> str:
+    """Say the form that was given; nothing where it was in full, or where none was."""
+    return f" ({Form(form).word})" if form in (Form.MASKED, Form.PRESENT) else ""

@@ -134,6 +134,7 @@ def test_the_configuration_can_be_used(running: Running, plan: Plan) -> None:
     assert settings.officers[0].spiffe == "spiffe://osh.example/officer/aida"
     accounts = settings.compartments["accounts"]
     assert accounts.transit_key == "piivault-accounts"
+    assert isinstance(accounts.login, config.AppRoleLogin)
     assert accounts.login.secret_id_file == running.app_roles[worker("accounts")].secret_id_file
     assert accounts.database.password_file is not None
     assert accounts.database.password_file.read_text() not in running.config.read_text()

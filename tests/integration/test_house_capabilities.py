@@ -1,4 +1,4 @@
-"""Capabilities: who holds none that the broker issued to them, for here and for now, does nothing."""
+"""Capabilities: without one that the broker issued to them, for here and now, nobody acts."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 from piivault.v1 import subject_service_pb2 as pb
 from piivault.v1 import types_pb2
 
-from tests.house import House, Registered, new_values
+from tests.house import House
+from tests.people import Registered, new_values
 from vault.crypto.capability import Capability, encode, to_sign
 from vault.errors import Reason
 from vault.keys.provision import CAPABILITY_KEY

@@ -9,22 +9,26 @@ from pydantic import ValidationError
 from vault import config
 from vault.config import ConfigError, Settings, load
 from vault.dev import configuration
+from vault.setup.configuration import settings
+from vault.setup.processes import processes
+from vault.setup.toml import toml
 
-TOML = configuration.toml(
-    configuration.settings(
-        address="127.0.0.1:8443",
-        key_server="https://127.0.0.1:8200",
-        databases={
-            "accounts": {
-                "url": "postgresql+asyncpg://piivault_accounts@/piivault_accounts",
-                "password_file": "passwords/accounts",
-            },
-            "control": {"url": "sqlite+aiosqlite:///control.db"},
-        },
-        officers={"aida": (bytes(32), "spiffe://oshto.kg/officer/aida")},
-        capability_keys={1: bytes(32)},
-    )
+DATABASES = {
+    "piivault_accounts": {
+        "url": "postgresql+asyncpg://piivault_accounts@/piivault_accounts",
+        "password_file": "passwords/accounts",
+    },
+    "piivault_accounts_auditor": {"url": "sqlite+aiosqlite:///accounts.db"},
+    "piivault_control": {"url": "sqlite+aiosqlite:///control.db"},
+}
+PLACE = configuration.place(
+    address="127.0.0.1:8443",
+    key_server="https://127.0.0.1:8200",
+    databases=DATABASES,
+    officers={"aida": (bytes(32), "spiffe://oshto.kg/officer/aida")},
+    capability_keys={1: bytes(32)},
 )
+TOML = toml(settings(processes(["accounts"]), PLACE), configuration.HEAD)
 SECRET = "planted-password"
 
 Load = Callable[..., Settings]
@@ -102,7 +106,7 @@ def test_a_good_one_is_read_and_frozen(read: Load) -> None:
     assert settings.broker is not None
     assert settings.broker.capability_ttl == 900
     with pytest.raises(ValidationError, match="frozen"):
-        settings.server.address = "0.0.0.0:8443"  # type: ignore[misc]
+        settings.server.address = "0.0.0.0:8443"
 
 
 def test_paths_are_relative_to_the_files_folder(read: Load, tmp_path: Path) -> None:
@@ -110,6 +114,7 @@ def test_paths_are_relative_to_the_files_folder(read: Load, tmp_path: Path) -> N
     settings = read('"ca.pem"', '"/etc/piivault/ca.pem"', PIIVAULT__KEY_SERVER__CA="other.pem")
     assert settings.server.certificate == tmp_path / "certificates/server.pem"
     assert settings.server.client_ca == Path("/etc/piivault/ca.pem")
+    assert settings.key_server is not None
     assert settings.key_server.ca == tmp_path / "other.pem"
     database = settings.compartments["accounts"].database
     assert database.password_file == tmp_path / "passwords/accounts"

@@ -1,4 +1,4 @@
-"""Find: who holds a value, as far as the caller may know; what they may not know looks like nothing."""
+"""Find: who holds a value, as far as the caller may know; the rest looks like nothing."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,8 +9,9 @@ from piivault import errors
 from piivault.v1 import record_service_pb2 as pb
 from piivault.v1 import types_pb2
 
-from tests.house import House, Registered, new_values
-from tests.wire import open_channel, refused, send
+from tests.house import House
+from tests.people import Registered, new_values
+from tests.wire import PATIENCE, open_channel, refused, send
 from vault.errors import Reason
 from vault.rpc.status import CODE_OF
 
@@ -142,7 +143,7 @@ def test_who_asks_too_often_is_told_when_to_come_back(
             refusal = refused(bare, request)
         with open_channel(address, house.tls("orders")) as other:
             assert refused(other, request).reason == Reason.NOT_GRANTED
-        with piivault.Client(address, tls=house.tls("support")) as client:
+        with piivault.Client(address, tls=house.tls("support"), timeout=PATIENCE) as client:
             support = client.compartment("accounts", purpose="account")
             with pytest.raises(errors.RateLimited) as caught:
                 support.find(email="aigul@example.kg")

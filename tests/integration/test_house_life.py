@@ -1,4 +1,4 @@
-"""A record's life after registration: consent given, withdrawn and given again; erased; begun anew."""
+"""A record's life: consent given, withdrawn and given again; erased; begun anew."""
 
 import itertools
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from piivault import errors
 from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 
-from tests.house import House, Registered
+from tests.house import House
+from tests.people import Registered
 from tests.wire import PATIENCE
 from vault.errors import Reason
 

@@ -8,7 +8,8 @@ from piivault import errors
 from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 
-from tests.house import KINDS, House, new_values
+from tests.house import House
+from tests.people import KINDS, new_values
 from vault.errors import Reason
 
 

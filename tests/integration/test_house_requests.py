@@ -11,7 +11,8 @@ from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 from piivault.v1.pseudonym_service_pb2 import IssueRequest
 
-from tests.house import House, Registered
+from tests.house import House
+from tests.people import Registered
 from tests.wire import METHODS, refusal_of, send_bytes
 from vault.errors import Reason
 

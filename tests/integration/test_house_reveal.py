@@ -5,7 +5,8 @@ import pytest
 from piivault import Form, errors
 from piivault.v1 import record_service_pb2 as pb
 
-from tests.house import House, Registered
+from tests.house import House
+from tests.people import Registered
 from vault.errors import Reason
 
 ASKED = ("phone", "last_name", "email", "city", "position")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,7 +14,8 @@ from piivault.v1 import record_service_pb2 as records
 from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 
-from tests.house import House, Registered
+from tests.house import House
+from tests.people import Registered
 from tests.wire import new_request_id, refusal_of, send
 from vault.errors import Reason
 from vault.sealed.v1 import sealed_pb2
@@ -80,12 +82,8 @@ def _at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 def _sending(house: House, requests: Sequence[Message], ids: Sequence[str]) -> list[Any]:
     channel = house.channel("portal")
-    return _at_once(
-        [
-            lambda r=request, i=id_: send(channel, r, i)
-            for request, id_ in zip(requests, ids, strict=True)
-        ]
-    )
+    pairs = zip(requests, ids, strict=True)
+    return _at_once([partial(send, channel, request, id_) for request, id_ in pairs])
 
 
 def test_of_many_writes_to_one_version_one_is_made(house: House) -> None:
@@ -167,11 +165,14 @@ def _by_portal(kind: type[Any], **differing: Any) -> Pair:
 
     def pair(house: House, person: Registered) -> tuple[str, Message, Message]:
         here = {"compartment": "accounts", "capability": person.capability}
-        one, other = (
-            {name: value(house) if callable(value) else value for name, value in zip(differing, v)}
-            for v in zip(*differing.values(), strict=True)
-        )
-        return "portal", kind(**here, **one), kind(**here, **other)
+
+        def request(which: int) -> Message:
+            values = {name: pair[which] for name, pair in differing.items()}
+            made = {name: v(house) if callable(v) else v for name, v in values.items()}
+            written: Message = kind(**here, **made)
+            return written
+
+        return "portal", request(0), request(1)
 
     return pair
 

@@ -31,19 +31,30 @@ def stored(number: int) -> StoredRecord:
     return StoredRecord(b"v1", b"sealed %d" % number, {key.id: key})
 
 
+class Held:
+    """The answer to a SELECT, on its way until it may pass."""
+
+    def __init__(self) -> None:
+        self.may_pass = asyncio.Event()
+        self._carried_out = asyncio.Event()
+
+    async def carried_out(self) -> None:
+        """Return once the database has answered; fail if it never does."""
+        await asyncio.wait_for(self._carried_out.wait(), 30)
+
+    def hold(self, *_: Any) -> None:
+        """Wait as a listener of the engine, the first time that it is called."""
+        if not self._carried_out.is_set():
+            self._carried_out.set()
+            await_only(self.may_pass.wait())
+
+
 @contextmanager
-def first_answer_held(database: Database) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Hold the answer to the first SELECT back: yields (it was carried out, let it pass)."""
-    done, may_pass = asyncio.Event(), asyncio.Event()
-
-    def hold(*_: Any) -> None:
-        if not done.is_set():
-            done.set()
-            await_only(may_pass.wait())
-
-    event.listen(database.reads.sync_engine, "after_cursor_execute", hold)
-    yield done, may_pass
-    event.remove(database.reads.sync_engine, "after_cursor_execute", hold)
+def first_answer_held(database: Database) -> Iterator[Held]:
+    held, engine = Held(), database.reads.sync_engine
+    event.listen(engine, "after_cursor_execute", held.hold)
+    yield held
+    event.remove(engine, "after_cursor_execute", held.hold)
 
 
 async def test_all_who_wait_share_one_select(database: Database) -> None:
@@ -78,20 +89,24 @@ async def test_one_after_the_other_they_share_nothing(database: Database) -> Non
 
 
 async def test_none_joins_a_select_already_sent(database: Database) -> None:
-    """A read that begins after a write was committed sees it, though another is on its way."""
+    """A read that begins after a write was committed sees it, though another is on its way.
+
+    Those who come while one is under way share the next.
+    """
     await put_record(database, 1)
     loader = Loader(database)
-    with first_answer_held(database) as (done, may_pass):
+    with seen(database.reads, "SELECT") as selects, first_answer_held(database) as held:
         before = asyncio.create_task(loader.load(pseudonym(1)))
-        await done.wait()
+        await held.carried_out()
         async with database.writes.begin() as connection:
             await connection.execute(update(t.records).values(row_version=b"v2"))
-        after = await loader.load(pseudonym(1))
-        assert after is not None
-        assert after.row_version == b"v2"
-        assert not before.done()
-        may_pass.set()
+        after = [asyncio.create_task(loader.load(pseudonym(1))) for _ in range(5)]
+        await asyncio.sleep(0)
+        held.may_pass.set()
         assert await before == stored(1)
+        found = await asyncio.gather(*after)
+    assert {record.row_version for record in found if record} == {b"v2"}
+    assert len(selects) == 2
 
 
 async def test_a_record_comes_with_all_its_data_keys(database: Database) -> None:
@@ -125,11 +140,11 @@ async def test_a_failing_select_reaches_all_who_wait_and_nobody_else(database: D
 async def test_one_who_stops_waiting_takes_the_answer_from_nobody(database: Database) -> None:
     await put_record(database, 1)
     loader = Loader(database)
-    with first_answer_held(database) as (done, may_pass):
+    with first_answer_held(database) as held:
         gone, waiting = (asyncio.create_task(loader.load(pseudonym(1))) for _ in range(2))
-        await done.wait()
+        await held.carried_out()
         gone.cancel()
-        may_pass.set()
+        held.may_pass.set()
         assert await waiting == stored(1)
     with pytest.raises(asyncio.CancelledError):
         await gone
@@ -138,10 +153,10 @@ async def test_one_who_stops_waiting_takes_the_answer_from_nobody(database: Data
 async def test_all_may_stop_waiting(database: Database) -> None:
     """Nobody hears the answer, nor the failure, and the next load is none the worse for it."""
     loader = Loader(database)
-    with first_answer_held(database) as (done, may_pass):
+    with first_answer_held(database) as held:
         gone = asyncio.create_task(loader.load(pseudonym(1)))
-        await done.wait()
+        await held.carried_out()
         gone.cancel()
-        may_pass.set()
+        held.may_pass.set()
     await put_record(database, 1)
     assert await loader.load(pseudonym(1)) == stored(1)

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import pytest
 
-from tests.committing import Commit, asked, committing, ids, links, outcomes, told
+from tests.committing import EPOCH, Commit, asked, committing, ids, links, outcomes, told
 from tests.database import put, rows
 from vault.errors import Reason
 from vault.store import changes
@@ -87,3 +87,45 @@ async def test_one_of_many_repetitions_is_carried_out(
 
     waiting = [its.change(once, told(n)) for n in range(EACH) for its in (committer, other)]
     assert Counter(await outcomes(*waiting)) == {True: 1, False: 2 * EACH - 1}
+
+
+async def test_a_deadlock_of_two_processes_hurts_nobody(
+    postgres: Database, postgres_url: str
+) -> None:
+    """Two batches take two unique values in opposite order; a read rides along in each."""
+    await put(postgres, t.compartment, epoch=EPOCH)
+    second = connect(postgres_url)
+    processes = (committing(postgres), committing(second))
+    met = asyncio.Barrier(2)
+
+    async def take(transaction: Transaction, value: bytes, subject: bytes, wait: bool) -> bytes:
+        row = IndexRow("email", 4, 1, value, True)
+        await changes.replace_index_rows(transaction, subject, [], [row])
+        if wait and met.n_waiting < met.parties and not met.broken:
+            await asyncio.wait_for(met.wait(), 5)
+        return subject
+
+    orders = ((b"a", b"b"), (b"b", b"a"))
+    tries = []
+    for number, (process, values) in enumerate(zip(processes, orders, strict=True)):
+        for place, value in enumerate(values):
+            subject = f"{number} {value!r}".encode()
+            first_try = iter([place == 0])
+
+            async def change(
+                transaction: Transaction,
+                value: bytes = value,
+                subject: bytes = subject,
+                first_try: Iterator[bool] = first_try,
+            ) -> bytes:
+                return await take(transaction, value, subject, next(first_try, False))
+
+            tries.append(process.change(change, told(place)))
+        tries.append(process.record(asked(10 + number)))
+    answered = await outcomes(*tries)
+    await processes[1].close()
+    await processes[0].close()
+    await second.close()
+    assert Reason.STORAGE_UNAVAILABLE not in answered
+    assert Reason.AUDIT_UNAVAILABLE not in answered
+    assert Counter(answered)[Reason.VALUE_TAKEN] == 2

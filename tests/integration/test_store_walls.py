@@ -223,7 +223,9 @@ async def test_not_even_the_drivers_debug_lines(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     await put(database, t.records, pseudonym=PLANTED.encode(), sealed=PLANTED.encode())
+    await put(database, t.keyring, kind="kek", wrapped=PLANTED)
     assert await Loader(database).load(PLANTED.encode()) is not None
+    assert [row.wrapped for row in await rows(database, t.keyring)] == [PLANTED]
     _assert_nothing_planted(caplog.text)
 
 

@@ -13,6 +13,8 @@ HERE: Place = {
     "type": b"email",
     "writer": draw("writer", 16),
     "sequence": number(7, 8),
+    "previous": draw("previous hash"),
+    "token": draw("token", 16),
 }
 ELSEWHERE: Place = {
     "compartment": draw("uuid of orders", 16),
@@ -22,12 +24,14 @@ ELSEWHERE: Place = {
     "type": b"phone",
     "writer": draw("another writer", 16),
     "sequence": number(8, 8),
+    "previous": draw("another previous hash"),
+    "token": draw("another token", 16),
 }
 PARTS = {
     RECORD: ("compartment", "pseudonym", "row_version"),
     FIELD: ("compartment", "pseudonym", "row_version", "uid", "type"),
     DATA_KEY: ("compartment", "pseudonym"),
-    AUDIT: ("compartment", "writer", "sequence"),
+    AUDIT: ("compartment", "writer", "sequence", "previous", "token"),
 }
 PLACES = {kind: {part: HERE[part] for part in parts} for kind, parts in PARTS.items()}
 

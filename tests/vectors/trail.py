@@ -69,7 +69,13 @@ def vectors() -> Vector:
     links = []
     for sequence, event in enumerate(EVENTS):
         token, place = _token(event["at"]), number(sequence, 8)
-        where = {"compartment": ACCOUNTS, "writer": WRITER, "sequence": place}
+        where = {
+            "compartment": ACCOUNTS,
+            "writer": WRITER,
+            "sequence": place,
+            "previous": previous,
+            "token": token,
+        }
         body = pad_to_step(_body(event), 256)
         sealed = seal(KEY, AUDIT, number(KEY_VERSION, 8), where, body)
         links.append(

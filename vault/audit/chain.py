@@ -143,5 +143,8 @@ class Chain:
         self._next = self._proposed = (0, first(self._compartment, self._writer))
 
 
-def _place(compartment: bytes, link: Link) -> tuple[bytes, bytes, bytes]:
-    return (compartment, link.writer, link.sequence.to_bytes(8, "big"))
+def _place(compartment: bytes, link: Link) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    # The previous hash and the token too: who can write the table can compute hashes, but can't
+    # give a sealed event another past, or another subject.
+    sequence = link.sequence.to_bytes(8, "big")
+    return (compartment, link.writer, sequence, link.previous, link.token)

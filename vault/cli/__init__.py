@@ -1,9 +1,12 @@
 """The command `piivault`.
 
     piivault dev              run everything on this machine
+    piivault setup            write what a deployment needs: keys, policies, databases, roles
     piivault serve            run one process of a deployment
     piivault config check     read the configuration, say what is wrong
     piivault db upgrade       bring the databases to this release's schema
+    piivault backup           write a compartment's data and keys, or control, into files
+    piivault restore          bring them back into an empty database
     piivault policy           check, show, diff, sign, publish, approve, explain, graph editions
     piivault service          block a service now; let it go on
 
@@ -16,28 +19,36 @@ import click
 from piivault.errors import PiivaultError
 
 from vault.app import StartError
+from vault.cli.backup import backup
 from vault.cli.config import config
 from vault.cli.db import db
 from vault.cli.dev import dev
+from vault.cli.first import first
 from vault.cli.policy import policy
+from vault.cli.restore import restore
 from vault.cli.serve import serve
 from vault.cli.service import service
+from vault.cli.setup import setup
 from vault.config import ConfigError
 from vault.dev import DevError
 from vault.errors import VaultError
 from vault.keys.errors import KeyServerError
 from vault.policy import EditionError
 from vault.service.ledger import ControlChainError
+from vault.store.backup_file import BackupError
+from vault.store.roles import RoleError
 from vault.store.schema import SchemaError
 
 # What a person can act on: said in words, without a traceback.
 _SAID = (
+    BackupError,
     ConfigError,
     ControlChainError,
     DevError,
     EditionError,
     KeyServerError,
     PiivaultError,
+    RoleError,
     SchemaError,
     StartError,
 )
@@ -49,7 +60,8 @@ def cli() -> None:
     """Keep personal data in compartments that can't be joined."""
 
 
-for command in (dev, serve, config, db, policy, service):
+policy.add_command(first)
+for command in (dev, setup, serve, config, db, backup, restore, policy, service):
     cli.add_command(command)
 
 

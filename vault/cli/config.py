@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from vault.cli.options import config_option, settings
+from vault.roles import faults
 
 
 @click.group()
@@ -17,6 +18,8 @@ def config() -> None:
 def check(file: Path) -> None:
     """Read the configuration and say what is wrong with it, all faults at once."""
     read = settings(file)
+    if found := faults(read):
+        raise click.ClickException("\n".join([f"{file} can't be used:", *found]))
     serves = ", ".join(read.compartments) or "none"
     roles = ", ".join(sorted(read.server.roles))
     click.echo(f"{file} can be used. Roles: {roles}. Compartments: {serves}.")

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vault.cli.options import log_to
-from vault.dev.local import local
+from vault.dev.local import local, split
 from vault.dev.stack import Running
 
 EXAMPLE = Path("examples/osh/policy.yaml")
@@ -21,9 +22,7 @@ EXAMPLE = Path("examples/osh/policy.yaml")
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    default=".piivault",
-    show_default=True,
-    help="The folder for keys, data and logs.",
+    help="The folder for keys, data and logs; .piivault by default, .piivault-split with --split.",
 )
 @click.option(
     "--policy",
@@ -33,35 +32,54 @@ EXAMPLE = Path("examples/osh/policy.yaml")
     help="The first edition, if the state folder has none yet.",
 )
 @click.option("--postgres", is_flag=True, help="PostgreSQL instead of SQLite files.")
-def dev(state: Path, policy: Path, postgres: bool) -> None:
+@click.option(
+    "--split",
+    "is_split",
+    is_flag=True,
+    help="A process for each role and compartment, as outside development; needs --postgres.",
+)
+def dev(state: Path | None, policy: Path, postgres: bool, is_split: bool) -> None:
     """Run everything on this machine: key server, storage, certificates, gRPC server.
 
     All parts are real; state is kept in one folder and found again at the next start.
     Ctrl-C stops it all.
     """
+    if is_split and not postgres:
+        raise click.UsageError(
+            "--split needs --postgres: a SQLite file is one process's, and the control database "
+            "is everybody's."
+        )
+    state = state or Path(".piivault-split" if is_split else ".piivault")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, like Ctrl-C
     console = Console(soft_wrap=True)
     with ExitStack() as stack:
         with console.status("starting") as status:
-            running = stack.enter_context(
-                local(state, policy, postgres=postgres, progress=status.update)
-            )
-        log_to(running.config.parent / "log" / "server.log")
-        _show(console, running)
+            if is_split:
+                running, served = stack.enter_context(split(state, policy, progress=status.update))
+                pids = {name: str(one.pid) for name, one in served.items()}
+            else:
+                running = stack.enter_context(
+                    local(state, policy, postgres=postgres, progress=status.update)
+                )
+                pids = dict.fromkeys(running.servers, "this one")
+                log_to(running.config.parent / "log" / "server.log")
         with suppress(KeyboardInterrupt):
+            _show(console, running, pids)
             threading.Event().wait()
         console.print("stopping")
 
 
-def _show(console: Console, running: Running) -> None:
+def _show(console: Console, running: Running, pids: Mapping[str, str]) -> None:
     table = Table(title="piivault, for development", title_justify="left")
     for column in ("what", "where", "process"):
         table.add_column(column, overflow="fold")
-    table.add_row("gRPC server, mutual TLS", running.grpc_address, "this one")
+    for name, server in running.servers.items():
+        table.add_row(f"{name} (gRPC, mutual TLS)", server.address, pids[name])
     for part in running.parts:
         table.add_row(part.name, part.where, str(part.pid) if part.pid else "files")
-    table.add_row("configuration", str(running.config), "")
-    table.add_row("log", str(running.config.parent / "log" / "server.log"), "")
+    state, files = running.config.parent, [s.config for s in running.servers.values()]
+    table.add_row("configuration", str(state / "piivault-*.toml" if files[1:] else files[0]), "")
+    table.add_row("logs", str(state / "log"), "")
     console.print(table)
     console.print("From another terminal, as one of the services or officers:")
     for file in running.environments.values():

@@ -4,7 +4,8 @@ A row holds a keyed hash of the normalised value, never the value. The key diffe
 compartment and field, so equal values in two compartments have unequal index values. Only
 near-unique types are indexed: an index over few values would show how often each occurs.
 
-What a thief of the table learns: how many rows a field has, and nothing else.
+What a thief of the table learns: which pseudonyms have a value in a field, and which of them
+have the same; never what it is.
 What a holder of the index key can do: try values. Hence the key is wrapped like a KEK.
 """
 

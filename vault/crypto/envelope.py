@@ -8,7 +8,7 @@ each with its length in front, in a fixed order for each kind:
     record     compartment uuid, pseudonym, row version
     field      compartment uuid, pseudonym, row version, field uid, field type
     data key   compartment uuid, pseudonym
-    audit      compartment uuid, writer, sequence
+    audit      compartment uuid, writer, sequence, previous hash, token
 
 No purpose and no KEK version: those may change while the bytes stay. Vectors that every
 later release opens: tests/vectors/envelope_v1.json.

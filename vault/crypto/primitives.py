@@ -37,8 +37,8 @@ def derive(key: bytes, *info: bytes) -> bytes:
 
 def encrypt(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
     """Return nonce, ciphertext and tag."""
-    # Random nonces are safe up to 2^32 messages a key (SP 800-38D, 8.3): a data key sees a
-    # record's few versions; `keys status` counts what the longer-lived keys have seen.
+    # Random nonces are safe up to 2^32 messages a key (SP 800-38D, 8.3). A data key sees a
+    # record's few versions, a KEK one message a data key, an audit-data key one an event.
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, associated)
 

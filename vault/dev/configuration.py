@@ -1,14 +1,14 @@
-"""What the stack writes for others to read: `piivault.toml` and the env files."""
+"""What the stack writes for others to read: `piivault*.toml` and the env files."""
 
-import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from vault.dev.layout import Layout
-from vault.keys.provision import BROKER, audit_transit_key, transit_key, worker
 from vault.names import to_base64url
+from vault.setup.configuration import Place, Section, settings
+from vault.setup.processes import Process
+from vault.setup.toml import toml
 
 HEAD = "# Written by `piivault dev` at each start: what you change here is lost.\n"
 
@@ -16,76 +16,49 @@ HEAD = "# Written by `piivault dev` at each start: what you change here is lost.
 def login(name: str) -> dict[str, str]:
     """Name the AppRole's two files as `piivault.toml` does."""
     return {
+        "method": "approle",
         "role_id_file": f"approles/{name}.role-id",
         "secret_id_file": f"approles/{name}.secret-id",
     }
 
 
-def settings(
+def place(
     *,
     address: str,
     key_server: str,
-    databases: Mapping[str, Mapping[str, str]],
+    databases: Mapping[str, Section],
     officers: Mapping[str, tuple[bytes, str]],
     capability_keys: Mapping[int, bytes],
-) -> dict[str, Any]:
-    """Build what `vault.config.Settings` reads: one process with every role.
+    certificate: str = "server",
+    development: bool = True,
+) -> Place:
+    """Say what a process finds in the state folder; paths are relative to it.
 
-    `databases` has one entry a compartment and one for "control"; `officers` maps a name to a
-    public key and a SPIFFE id. Paths are relative to the state folder.
+    `databases` has a section for each database role; `officers` maps a name to a public key and a
+    SPIFFE id.
     """
-    compartments = {
-        name: {
-            "transit_key": transit_key(name),
-            "audit_transit_key": audit_transit_key(name),
-            "database": database,
-            "login": login(worker(name)),
-        }
-        for name, database in databases.items()
-        if name != "control"
-    }
-    return {
-        "capability_keys": [to_base64url(key) for key in capability_keys.values()],
-        "server": {
+    return Place(
+        server={
             "address": address,
-            "roles": ["worker", "broker", "control", "auditor"],
-            "development": True,
-            "certificate": "certificates/server.pem",
-            "private_key": "certificates/server.key",
+            "certificate": f"certificates/{certificate}.pem",
+            "private_key": f"certificates/{certificate}.key",
             "client_ca": "ca.pem",
         },
-        "key_server": {"address": key_server, "ca": "openbao/listener.pem"},
-        "control": databases["control"],
-        "broker": {"login": login(BROKER)},
-        "officers": [
+        key_server={"address": key_server, "ca": "openbao/listener.pem"},
+        databases=databases.__getitem__,
+        login=login,
+        officers=[
             {"name": name, "public_key": to_base64url(key), "spiffe": spiffe}
             for name, (key, spiffe) in officers.items()
         ],
-        "compartments": compartments,
-    }
+        capability_keys=[to_base64url(key) for key in capability_keys.values()],
+        development=development,
+    )
 
 
-def toml(tree: Mapping[str, Any]) -> str:
-    """Write tables of strings, numbers, booleans, lists and tables as TOML."""
-    return HEAD + "\n".join(_table(tree, ())) + "\n"
-
-
-def _table(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    inner = {key: value for key, value in tree.items() if isinstance(value, Mapping)}
-    own = [f"{key} = {_value(value)}" for key, value in tree.items() if key not in inner]
-    # Keys need no quotes: names in an edition have letters, digits, - and _ alone.
-    lines = [f"\n[{'.'.join(path)}]", *own] if path and own else own
-    for key, value in inner.items():
-        lines += _table(value, (*path, key))
-    return lines
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{k} = {_value(v)}' for k, v in value.items())} }}"
-    return json.dumps(value, ensure_ascii=False)  # TOML writes these three as JSON does
+def write(layout: Layout, name: str, played: Iterable[Process], found: Place) -> Path:
+    """Write `NAME.toml`, by which a process plays these parts."""
+    return layout.write(layout.path(f"{name}.toml"), toml(settings(played, found), HEAD))
 
 
 def write_env(layout: Layout, name: str, variables: Mapping[str, str | Path]) -> Path:

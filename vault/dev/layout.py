@@ -1,6 +1,6 @@
 """The state folder: where everything lies, who may read it, and who holds it.
 
-piivault.toml  ca.pem  lock  ports.json
+piivault.toml  ca.pem  lock  ports.json; a file a process where they are split
 approles/      NAME.role-id, NAME.secret-id
 certificates/  NAME.pem, NAME.key
 officers/      NAME.pem          ed25519 signing keys

@@ -8,9 +8,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvloop
@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from vault import app, config
 from vault.dev.errors import DevError
-from vault.dev.stack import CONTROL, Plan, Running, Stack
+from vault.dev.layout import Layout
+from vault.dev.served import Served
+from vault.dev.stack import Plan, Running, Stack
 from vault.policy import Edition, compile_edition
-from vault.service.editions import Editions
 from vault.service.ledger import EDITION, statement
-from vault.store import schema
-from vault.store.control import ControlChain
+from vault.store import roles, schema
 from vault.store.engine import connect
+from vault.store.roles import CONTROL, database_of
 from vault.store.schema import Schema
 
 Progress = Callable[[str], None]
@@ -47,8 +48,42 @@ def local(
 
 
 @contextmanager
+def split(
+    state: Path, policy: Path, *, progress: Progress = lambda step: None
+) -> Iterator[tuple[Running, Mapping[str, Served]]]:
+    """Start the stack on PostgreSQL, and each process of a deployment as one of its own.
+
+    They run as outside development: everything that is refused there is refused. Yields them by
+    the names in `running.servers`. Raises DevError, EditionError.
+    """
+    with (
+        prepared(state, policy, postgres=True, split=True, progress=progress) as running,
+        ExitStack() as stack,
+    ):
+        progress("starting the processes")
+        served = {n: Served(Layout(state), server) for n, server in running.servers.items()}
+        stack.callback(_stop, served.values())
+        for one in served.values():
+            one.start()
+        for one in served.values():
+            one.wait()
+        yield running, served
+
+
+def _stop(served: Collection[Served]) -> None:
+    """Let them drain, all at once: they are peers."""
+    with ThreadPoolExecutor(len(served)) as pool:
+        list(pool.map(Served.stop, served))
+
+
+@contextmanager
 def prepared(
-    state: Path, policy: Path, *, postgres: bool = False, progress: Progress = lambda step: None
+    state: Path,
+    policy: Path,
+    *,
+    postgres: bool = False,
+    split: bool = False,
+    progress: Progress = lambda step: None,
 ) -> Iterator[Running]:
     """Start all but the gRPC server: the stack, its schema, its first edition.
 
@@ -56,7 +91,8 @@ def prepared(
     """
     text = policy.read_text(encoding="utf-8")
     edition = compile_edition(text)
-    with Stack(state, plan_of(edition), postgres=postgres, progress=progress) as running:
+    stack = Stack(state, plan_of(edition), postgres=postgres, split=split, progress=progress)
+    with stack as running:
         settings = config.load(running.config, {})
         progress("bringing the databases up to date")
         asyncio.run(_prepare(running, settings, text))
@@ -113,27 +149,19 @@ def _serve(
 
 
 async def _prepare(running: Running, settings: config.Settings, text: str) -> None:
-    """Run migrations as the owner, give workers their rights, publish the first edition."""
+    """Run migrations as the owner, give every role its rights, publish the first edition."""
+    granted = roles.roles(name for name in running.owner_urls if name != CONTROL)
     for name, url in running.owner_urls.items():
         kind = Schema.CONTROL if name == CONTROL else Schema.COMPARTMENT
         database = connect(url)
         try:
             await schema.upgrade(database, kind)
             if database.is_postgresql:
-                await schema.grant(database, kind, f"piivault_{name}")
+                for role in granted:
+                    if role.database == database_of(name):
+                        await roles.grant(database, role.name, role.rights)
         finally:
             await database.close()
-    await _publish_first(running, settings, text)
-
-
-async def _publish_first(running: Running, settings: config.Settings, text: str) -> None:
-    database = connect(running.owner_urls[CONTROL])
-    try:
-        editions = Editions(ControlChain(database), app.officer_keys(settings))
-        await editions.refresh()
-        if editions.ledger.newest is None:
-            body = text.encode()
-            signed = officer_signs(running, "aida")(statement(EDITION, body))
-            await editions.add(lambda ledger: ledger.next(EDITION, body, {"aida": signed}))
-    finally:
-        await database.close()
+    body = text.encode()
+    signed = officer_signs(running, "aida")(statement(EDITION, body))
+    await app.publish_first(settings, body, {"aida": signed})

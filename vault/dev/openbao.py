@@ -1,4 +1,8 @@
-"""OpenBao from its wheel: raft storage, static seal, TLS on loopback."""
+"""OpenBao from its wheel: raft storage, TLS on loopback.
+
+Its seal is static, so that it unseals itself; or it has a share of a Shamir key, as production has
+several, and is unsealed with it at each start: processes outside development ask for that.
+"""
 
 import secrets
 import signal
@@ -19,10 +23,6 @@ storage "raft" {{
   node_id = "dev"
   performance_multiplier = 1
 }}
-seal "static" {{
-  current_key_id = "dev-1"
-  current_key = "file://{folder}/unseal.key"
-}}
 listener "tcp" {{
   address = "127.0.0.1:{port}"
   cluster_address = "127.0.0.1:{cluster}"
@@ -35,18 +35,26 @@ cluster_addr = "https://127.0.0.1:{cluster}"
 ui = false
 log_level = "warn"
 """
+_STATIC_SEAL = """\
+seal "static" {{
+  current_key_id = "dev-1"
+  current_key = "file://{folder}/unseal.key"
+}}
+"""
 
 
 class OpenBao:
-    """The key server of a state folder. `admin` speaks to it with its root token."""
+    """The key server of a state folder; `shamir` for a seal that isn't static."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, shamir: bool = False) -> None:
         self._layout = layout
         self._folder = layout.path("openbao")
         self._child = Child(layout, "openbao", [signal.SIGTERM])
         self.address = ""
         self.ca = self._folder / "listener.pem"
         self.root_token_file = self._folder / "root-token"
+        self._shamir = shamir
+        self._share = self._folder / "unseal.share"
 
     @property
     def pid(self) -> int | None:
@@ -61,6 +69,8 @@ class OpenBao:
         self._child.wait_until(lambda: _state(nobody) is not None)
         if not _state(nobody):
             self._initialise(nobody)
+        if self._share.exists():
+            nobody.write("sys/unseal", key=self._share.read_text().strip())
         if not self.root_token_file.exists():
             raise DevError(
                 f"The key server was initialised, but {self.root_token_file} is gone."
@@ -84,16 +94,32 @@ class OpenBao:
         """Choose ports; write the configuration, the unseal key and the listener's certificate."""
         port, cluster = self._layout.port("key_server"), self._layout.port("key_server_cluster")
         self.address = f"https://127.0.0.1:{port}"
-        text = _CONFIGURATION.format(folder=self._folder, port=port, cluster=cluster)
+        static = self._is_static()
+        text = _CONFIGURATION + (_STATIC_SEAL if static else "")
+        text = text.format(folder=self._folder, port=port, cluster=cluster)
         self._layout.write(self._folder / "openbao.hcl", text)
-        if not (self._folder / "unseal.key").exists():
+        if static and not (self._folder / "unseal.key").exists():
             self._layout.write(self._folder / "unseal.key", secrets.token_bytes(32))
         certificates.self_signed(self._layout, self.ca, self._folder / "listener.key")
 
+    def _is_static(self) -> bool:
+        """Decide on the seal: a state folder keeps the one that it began with."""
+        began_static = (self._folder / "unseal.key").exists()
+        if began_static and self._shamir:
+            raise DevError(
+                f"The key server in {self._layout.state} has a static seal, for development in one "
+                "process. Choose another state folder."
+            )
+        return began_static or not (self._shamir or self._share.exists())
+
     def _initialise(self, nobody: Transit) -> None:
-        # With a static seal the one share recovers, it doesn't unseal; kept for `operator` work.
-        made = nobody.write("sys/init", recovery_shares=1, recovery_threshold=1)
-        self._layout.write(self._folder / "recovery-key", made["recovery_keys_base64"][0])
+        if self._is_static():
+            # The one share recovers, it doesn't unseal; kept for `operator` work.
+            made = nobody.write("sys/init", recovery_shares=1, recovery_threshold=1)
+            self._layout.write(self._folder / "recovery-key", made["recovery_keys_base64"][0])
+        else:
+            made = nobody.write("sys/init", secret_shares=1, secret_threshold=1)
+            self._layout.write(self._share, made["keys_base64"][0])
         self._layout.write(self.root_token_file, made["root_token"])
 
 

@@ -5,27 +5,25 @@ state folder: its data folder is then handed to it as its working directory, and
 `nobody` can't reach are copied beside the socket. No folder is opened up for its sake.
 """
 
-import base64
-import hashlib
-import hmac
 import os
 import pwd
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from vault.dev.child import Child, program
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout
+from vault.setup.scram import verifier
+from vault.store import roles
+from vault.store.roles import OWNER
 
-OWNER = "piivault_owner"  # owns every database and runs the migrations
-_NAME_BYTES = 63  # what PostgreSQL doesn't cut off
+__all__ = ["OWNER", "Postgres", "copy_programs"]
 
 # A failing statement and the DETAIL of an error would carry values into the log.
 _SETTINGS = {
@@ -74,19 +72,21 @@ class Postgres:
         if self.socket_folder != Path():
             shutil.rmtree(self.socket_folder, ignore_errors=True)
 
-    def ensure_databases(self, names: Iterable[str]) -> dict[str, str]:
-        """Make a database and a role `piivault_NAME` for each name; return the URLs of the roles.
+    def ensure_databases(self, compartments: Iterable[str]) -> dict[str, str]:
+        """Make what `piivault setup` would write; return a URL for each role but the owner.
 
-        The owner of all of them is OWNER. A role may connect to its own database alone. The
-        passwords are in `passwords/ROLE`.
+        The passwords are in `passwords/ROLE`.
         """
-        databases = [f"piivault_{name}" for name in names]
-        for database in databases:
-            if len(database.encode()) > _NAME_BYTES or database == OWNER:
-                raise DevError(f"A database can't be called {database}. Rename its compartment.")
-        roles = {role: self._layout.secret(self._password(role)) for role in [OWNER, *databases]}
-        self._sql(_roles_and_databases(roles))
-        return {name: self.url(f"piivault_{name}", f"piivault_{name}") for name in names}
+        try:
+            wanted = roles.roles(compartments)
+        except roles.RoleError as e:
+            raise DevError(str(e)) from None
+        steps = [*roles.making_owner(), *roles.making(wanted)]
+        for name in (OWNER, *(role.name for role in wanted)):
+            password = self._layout.secret(self._password(name))
+            steps.append(roles.setting_password(name, verifier(password)))
+        self._sql("\n".join(step.psql for step in steps))
+        return {role.name: self.url(role.name, role.database) for role in wanted}
 
     def url(self, role: str, database: str, *, with_password: bool = False) -> str:
         """Write a URL for SQLAlchemy; the password only on demand."""
@@ -162,40 +162,6 @@ class Postgres:
         done = self._run("psql", *quiet, text=text)
         if done.returncode != 0:
             raise DevError(f"PostgreSQL refused to be set up: {done.stderr.strip()}")
-
-
-_ROLE = """
-SELECT format('CREATE ROLE %I', :'role')
- WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \\gexec
-ALTER ROLE :"role" LOGIN NOINHERIT PASSWORD :'verifier';
-"""
-_DATABASE = """
-SELECT format('CREATE DATABASE %I OWNER %I', :'role', :'owner')
- WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'role') \\gexec
-REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
-GRANT CONNECT ON DATABASE :"role" TO :"role";
-"""
-
-
-def _roles_and_databases(passwords: Mapping[str, str]) -> str:
-    """Write what psql may run again and again: every role, and its database but for the owner."""
-    script = ["REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC;", f"\\set owner {OWNER}"]
-    for role, password in passwords.items():
-        script += [f"\\set role '{role}'", f"\\set verifier '{_scram(password)}'", _ROLE]
-        if role != OWNER:
-            script.append(_DATABASE)
-    return "\n".join(script)
-
-
-def _scram(password: str, rounds: int = 4096) -> str:
-    """Write the verifier that PostgreSQL stores (RFC 5802), so that it never sees the password."""
-    salt = secrets.token_bytes(16)
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
-    client = hmac.digest(salted, b"Client Key", "sha256")
-    server = hmac.digest(salted, b"Server Key", "sha256")
-    parts = (salt, hashlib.sha256(client).digest(), server)
-    encoded = [base64.b64encode(part).decode() for part in parts]
-    return f"SCRAM-SHA-256${rounds}:{encoded[0]}${encoded[1]}:{encoded[2]}"
 
 
 def _short_temporary() -> str | None:

@@ -14,14 +14,16 @@ from types import TracebackType
 
 from vault.dev import certificates, configuration
 from vault.dev.child import refuse_leftovers
+from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.dev.openbao import OpenBao
-from vault.dev.postgres import OWNER, Postgres
+from vault.dev.postgres import Postgres
 from vault.keys.login import AppRole
 from vault.keys.provision import CAPABILITY_KEY, provision
 from vault.keys.transit import Transit
-
-CONTROL = "control"
+from vault.setup.configuration import Section
+from vault.setup.processes import Process, processes
+from vault.store.roles import CONTROL, OWNER, database_of, roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,30 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """A gRPC server that the stack is made for: the parts that it plays, and its configuration."""
+
+    name: str
+    played: tuple[Process, ...]
+    config: Path
+    address: str
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        """The compartments that it is the worker of."""
+        return tuple(c for p in self.played if p.role == "worker" for c in p.compartments)
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
-    """A started stack; `environments` maps services and `officer-NAME` to env files."""
+    """A started stack; `environments` maps services and `officer-NAME` to env files.
+
+    `config` and `grpc_address` are the one server's; where they are split, control's.
+    """
 
     config: Path
     grpc_address: str
+    servers: Mapping[str, Server]
     ca: Path
     key_server: str
     key_server_ca: Path
@@ -66,8 +87,10 @@ class Running:
 class Stack:
     """OpenBao, storage, identities and configuration in a state folder.
 
-    `progress` is told each step, in words. `start` raises DevError or KeyServerError, and leaves
-    nothing running then.
+    `split` plans a server for each process instead of one that plays all parts, and makes it as
+    outside development: a key server that doesn't unseal itself, and no reflection. `progress` is
+    told each step, in words. `start` raises DevError or KeyServerError, and leaves nothing running
+    then.
     """
 
     def __init__(
@@ -76,11 +99,18 @@ class Stack:
         plan: Plan,
         *,
         postgres: bool = False,
+        split: bool = False,
         progress: Callable[[str], None] = lambda step: None,
     ) -> None:
+        if split and not postgres:
+            raise DevError(
+                "Processes of their own need PostgreSQL (`--postgres`): a SQLite file is one "
+                "process's, and the control database is everybody's."
+            )
         self._layout = Layout(state)
         self._plan = plan
         self._postgres = postgres
+        self._split = split
         self._progress = progress
         self._to_undo = ExitStack()
 
@@ -114,7 +144,7 @@ class Stack:
         refuse_leftovers(layout)
 
         self._progress("starting OpenBao")
-        bao = OpenBao(layout)
+        bao = OpenBao(layout, shamir=self._split)
         self._to_undo.callback(bao.stop)
         admin = bao.start()
         self._to_undo.callback(admin.close)
@@ -125,15 +155,17 @@ class Stack:
         self._progress("issuing certificates")
         self._identities(admin)
 
-        database, urls, owner_urls = self._storage()
-        address = f"127.0.0.1:{layout.port('grpc')}"
+        database, sections, owner_urls = self._storage()
+        servers = self._configure(admin, bao, sections)
+        first = next(iter(servers.values()))
         return Running(
-            config=self._configure(admin, bao, address, urls),
-            grpc_address=address,
+            config=first.config,
+            grpc_address=first.address,
+            servers=servers,
             ca=layout.path("ca.pem"),
             key_server=bao.address,
             key_server_ca=bao.ca,
-            environments=self._environments(address),
+            environments=self._environments(servers),
             app_roles=app_roles,
             parts=(Part("OpenBao", bao.address, bao.pid), database),
             owner_urls=owner_urls,
@@ -156,55 +188,69 @@ class Stack:
         layout, plan = self._layout, self._plan
         ca = certificates.ensure_authority(admin, plan.trust_domain)
         layout.write(layout.path("ca.pem"), ca + "\n")
-        certificates.issue_server(layout, admin, "server")
         for name, spiffe in plan.services.items():
             certificates.issue_client(layout, admin, f"service-{name}", spiffe)
         for name in plan.officers:
             certificates.issue_client(layout, admin, f"officer-{name}", plan.officer_id(name))
 
-    def _storage(self) -> tuple[Part, dict[str, dict[str, str]], dict[str, str]]:
-        """Return what runs, each database as the configuration names it, and the owner's URLs."""
+    def _storage(self) -> tuple[Part, dict[str, Section], dict[str, str]]:
+        """Return what runs, how each role opens its database, and the owner's URLs."""
         names = (*self._plan.compartments, CONTROL)
         if not self._postgres:
             folder = self._layout.path("data")
-            files = {name: f"sqlite+aiosqlite:///{folder / name}.db" for name in names}
-            databases = {name: {"url": url} for name, url in files.items()}
-            return Part("SQLite", str(folder)), databases, files
+            files = {n: f"sqlite+aiosqlite:///{folder / n}.db" for n in names}
+            of = {database_of(n): {"url": url} for n, url in files.items()}
+            wanted = roles(self._plan.compartments)
+            sections: dict[str, Section] = {r.name: of[r.database] for r in wanted}
+            return Part("SQLite", str(folder)), sections, files
         self._progress("starting PostgreSQL")
         server = Postgres(self._layout)
         self._to_undo.callback(server.stop)
         server.start()
-        databases = {
-            name: {"url": url, "password_file": f"passwords/piivault_{name}"}
-            for name, url in server.ensure_databases(names).items()
-        }
-        owners = {n: server.url(OWNER, f"piivault_{n}", with_password=True) for n in names}
-        return Part("PostgreSQL", str(server.socket_folder), server.pid), databases, owners
+        urls = server.ensure_databases(self._plan.compartments)
+        sections = {r: {"url": url, "password_file": f"passwords/{r}"} for r, url in urls.items()}
+        owners = {n: server.url(OWNER, database_of(n), with_password=True) for n in names}
+        return Part("PostgreSQL", str(server.socket_folder), server.pid), sections, owners
 
     def _configure(
-        self, admin: Transit, bao: OpenBao, address: str, databases: dict[str, dict[str, str]]
-    ) -> Path:
+        self, admin: Transit, bao: OpenBao, databases: Mapping[str, Section]
+    ) -> dict[str, Server]:
+        """Plan the servers: a port, a certificate and a configuration for each."""
         layout, plan = self._layout, self._plan
-        tree = configuration.settings(
-            address=address,
-            key_server=bao.address,
-            databases=databases,
-            officers={
-                name: (certificates.officer_public_key(layout, name), plan.officer_id(name))
-                for name in plan.officers
-            },
-            capability_keys=admin.public_keys(CAPABILITY_KEY),
-        )
-        return layout.write(layout.path("piivault.toml"), configuration.toml(tree))
+        parts = processes(plan.compartments)
+        planned = {p.name: (p,) for p in parts} if self._split else {"server": parts}
+        officers = {
+            name: (certificates.officer_public_key(layout, name), plan.officer_id(name))
+            for name in plan.officers
+        }
+        capability_keys = admin.public_keys(CAPABILITY_KEY)
+        servers = {}
+        for name, played in planned.items():
+            certificates.issue_server(layout, admin, name)
+            address = f"127.0.0.1:{layout.port(name if self._split else 'grpc')}"
+            place = configuration.place(
+                address=address,
+                key_server=bao.address,
+                databases=databases,
+                officers=officers,
+                capability_keys=capability_keys,
+                certificate=name,
+                development=not self._split,
+            )
+            file = f"piivault-{name}" if self._split else "piivault"
+            config = configuration.write(layout, file, played, place)
+            servers[name] = Server(name, played, config, address)
+        return servers
 
-    def _environments(self, address: str) -> dict[str, Path]:
+    def _environments(self, servers: Mapping[str, Server]) -> dict[str, Path]:
         names = {name: f"service-{name}" for name in self._plan.services}
         names |= {f"officer-{name}": f"officer-{name}" for name in self._plan.officers}
-        path = self._layout.path
+        path, addresses = self._layout.path, _addresses(servers)
+        control = {"PIIVAULT_ADDRESS": addresses["PIIVAULT_ADDRESS"]}
         environments = {}
         for name, certificate in names.items():
             variables: dict[str, str | Path] = {
-                "PIIVAULT_ADDRESS": address,
+                **(addresses if name in self._plan.services else control),
                 "PIIVAULT_CA": path("ca.pem"),
                 "PIIVAULT_CERTIFICATE": path("certificates", f"{certificate}.pem"),
                 "PIIVAULT_PRIVATE_KEY": path("certificates", f"{certificate}.key"),
@@ -215,3 +261,16 @@ class Stack:
                 variables["PIIVAULT_SIGNING_KEY"] = path("officers", f"{officer}.pem")
             environments[name] = configuration.write_env(self._layout, name, variables)
         return environments
+
+
+def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:
+    """Say where the SDK finds what: at one address, or each process at its own."""
+    first, *others = servers.values()
+    found = {"PIIVAULT_ADDRESS": first.address}
+    for server in others:
+        for compartment in server.compartments:
+            name = compartment.upper().replace("-", "_")
+            found[f"PIIVAULT_COMPARTMENT_{name}_ADDRESS"] = server.address
+        if any(process.role == "broker" for process in server.played):
+            found["PIIVAULT_BROKER_ADDRESS"] = server.address
+    return found

@@ -7,8 +7,9 @@ Everything may be run again: what is there is checked, what is missing is made, 
 changed that others rely on. Processes may use keys (`update`), never make them (`create`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from vault.keys.errors import KeyNotFound, KeyServerError
 from vault.keys.transit import Transit
@@ -22,13 +23,15 @@ AUDITOR = "piivault-auditor"
 TOKEN_TTL = 3600  # seconds; renewed at two thirds
 TOKEN_MAX_TTL = 24 * 3600  # seconds; then a new login
 
-_KEYS = {
-    # Derived: the context of each call decides what it can open. HMAC and ed25519 keys can do
-    # nothing but what their names say.
-    "compartment": {"type": "aes256-gcm96", "derived": True},
-    "hmac": {"type": "hmac", "derived": False, "key_size": 32},
-    "signing": {"type": "ed25519", "derived": False},
+# Derived: the context of each call decides what it can open. HMAC and ed25519 keys can do nothing
+# but what their names say.
+_COMPARTMENT = {"type": "aes256-gcm96", "derived": True}
+_OWN: Mapping[str, Mapping[str, Any]] = {
+    PSEUDONYM_KEY: {"type": "hmac", "derived": False, "key_size": 32},
+    CAPABILITY_KEY: {"type": "ed25519", "derived": False},
+    AUDIT_KEY: {"type": "ed25519", "derived": False},
 }
+_NEVER_LEAVES = {"exportable": False, "allow_plaintext_backup": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,7 @@ def worker(compartment: str) -> str:
 def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, str]:
     """Write the key-server policy (HCL) of every process, by its name. Pure."""
     compartments = tuple(compartments)
-    written = {
-        worker(c): worker_policy((transit_key(c), audit_transit_key(c)), mount)
-        for c in compartments
-    }
+    written = {worker(c): worker_policy(_keys_of(c), mount) for c in compartments}
     written[BROKER] = _policy(
         {
             f"{mount}/hmac/{PSEUDONYM_KEY}": "update",
@@ -85,59 +85,104 @@ def worker_policy(keys: Iterable[str], mount: str = "transit") -> str:
     return _policy({f"{mount}/{use}/{key}": "update" for key in keys for use in uses})
 
 
-def provision(
-    admin: Transit, compartments: Iterable[str], known: Mapping[str, str] | None = None
-) -> dict[str, AppRoleIds]:
-    """Set up everything and return what each process logs in with, by AppRole.
+def transit_keys(compartments: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the Transit keys that there must be, with what each is made with. Pure.
 
-    `known` maps an AppRole to a secret id that it has already: kept if it still holds. Raises
-    KeyServerError where something is in the way; nothing is overwritten then.
+    Raises KeyServerError if a compartment's name clashes with a key of piivault's own.
     """
-    compartments = tuple(compartments)
-    wanted = {
-        name: "compartment" for c in compartments for name in (transit_key(c), audit_transit_key(c))
-    }
-    own = {PSEUDONYM_KEY: "hmac", CAPABILITY_KEY: "signing", AUDIT_KEY: "signing"}
-    if taken := wanted.keys() & own.keys():
+    wanted = {name: _COMPARTMENT for c in compartments for name in _keys_of(c)}
+    if taken := wanted.keys() & _OWN.keys():
         raise KeyServerError(
             f"a compartment's key would be called {min(taken)}, which is piivault's own."
             " Give the compartment another name."
         )
-    _mount(admin)
-    for key, kind in (wanted | own).items():
-        _key(admin, key, kind)
+    return {name: {**fields, **_NEVER_LEAVES} for name, fields in {**wanted, **_OWN}.items()}
+
+
+def app_role(name: str) -> dict[str, Any]:
+    """Return what the AppRole of a process is made with. Pure."""
+    return {
+        "token_policies": [name],
+        "token_no_default_policy": True,
+        "token_ttl": TOKEN_TTL,
+        "token_max_ttl": TOKEN_MAX_TTL,
+        "token_type": "service",  # batch tokens can't be renewed
+        "secret_id_num_uses": 0,
+    }
+
+
+def provision(
+    admin: Transit,
+    compartments: Iterable[str],
+    known: Mapping[str, str] | None = None,
+    told: Callable[[str], None] = lambda change: None,
+) -> dict[str, AppRoleIds]:
+    """Set up everything and return what each process logs in with, by AppRole.
+
+    `known` maps an AppRole to a secret id that it has already: kept if it still holds. `told` hears
+    of every change, in words. Raises KeyServerError where something is in the way; nothing is
+    overwritten then.
+    """
+    compartments = tuple(compartments)
+    keys = transit_keys(compartments)
+    _mount(admin, told)
+    for key, wanted in keys.items():
+        _key(admin, key, wanted, told)
     ids = {}
     for name, policy in policies(compartments, admin.mount).items():
-        admin.write(f"sys/policies/acl/{name}", policy=policy)
-        ids[name] = _app_role(admin, name, (known or {}).get(name))
+        _ensure(admin, f"sys/policies/acl/{name}", {"policy": policy}, told)
+        _ensure(admin, f"auth/approle/role/{name}", app_role(name), told)
+        ids[name] = _app_role_ids(admin, name, (known or {}).get(name), told)
     return ids
 
 
 def _policy(rules: Mapping[str, str]) -> str:
     """HCL, with the right to keep one's own token; the default policy is left out."""
-    own = {"auth/token/renew-self": "update", "auth/token/revoke-self": "update"}
+    own = {
+        "auth/token/lookup-self": "read",
+        "auth/token/renew-self": "update",
+        "auth/token/revoke-self": "update",
+    }
     blocks = (f'path "{p}" {{\n  capabilities = ["{c}"]\n}}\n' for p, c in {**rules, **own}.items())
     return "\n".join(blocks)
 
 
-def _mount(admin: Transit) -> None:
-    if f"{admin.mount}/" not in admin.read("sys/mounts")["data"]:
-        admin.write(f"sys/mounts/{admin.mount}", type="transit")
+def _keys_of(compartment: str) -> tuple[str, str]:
+    return transit_key(compartment), audit_transit_key(compartment)
+
+
+def _mount(admin: Transit, told: Callable[[str], None]) -> None:
+    for kind, path, name in (("mounts", admin.mount, "transit"), ("auth", "approle", "approle")):
+        if f"{path}/" not in admin.read(f"sys/{kind}")["data"]:
+            admin.write(f"sys/{kind}/{path}", type=name)
+            told(f"mounted {name} at {path}/")
     # A second lock on the door: even a login with `create` makes no key by encrypting.
-    admin.write(f"{admin.mount}/config/keys", disable_upsert=True)
-    if "approle/" not in admin.read("sys/auth")["data"]:
-        admin.write("sys/auth/approle", type="approle")
+    _ensure(admin, f"{admin.mount}/config/keys", {"disable_upsert": True}, told)
 
 
-def _key(admin: Transit, key: str, kind: str) -> None:
-    path, wanted = f"{admin.mount}/keys/{key}", _KEYS[kind]
+def _ensure(
+    admin: Transit, path: str, wanted: Mapping[str, Any], told: Callable[[str], None]
+) -> None:
+    """Write a path unless it says so already."""
+    try:
+        found = admin.read(path)["data"]
+    except KeyNotFound:
+        found = {}
+    if any(found.get(name) != value for name, value in wanted.items()):
+        admin.write(path, **wanted)
+        told(f"wrote {path}")
+
+
+def _key(admin: Transit, key: str, wanted: Mapping[str, Any], told: Callable[[str], None]) -> None:
+    path = f"{admin.mount}/keys/{key}"
     try:
         found = admin.read(path)["data"]
     except KeyNotFound:  # confirmed: only then is a key made
-        admin.write(path, exportable=False, allow_plaintext_backup=False, **wanted)
+        admin.write(path, **wanted)
+        told(f"made the key {key}")
         found = admin.read(path)["data"]
-    safe = {"exportable": False, "allow_plaintext_backup": False, "deletion_allowed": False}
-    expected = {"type": wanted["type"], "derived": wanted["derived"], **safe}
+    expected = {name: value for name, value in wanted.items() if name != "key_size"}
+    expected["deletion_allowed"] = False
     differing = [name for name, value in expected.items() if found.get(name) != value]
     if differing:
         raise KeyServerError(
@@ -146,18 +191,12 @@ def _key(admin: Transit, key: str, kind: str) -> None:
         )
 
 
-def _app_role(admin: Transit, name: str, known: str | None) -> AppRoleIds:
+def _app_role_ids(
+    admin: Transit, name: str, known: str | None, told: Callable[[str], None]
+) -> AppRoleIds:
     path = f"auth/approle/role/{name}"
-    admin.write(
-        path,
-        token_policies=[name],
-        token_no_default_policy=True,
-        token_ttl=TOKEN_TTL,
-        token_max_ttl=TOKEN_MAX_TTL,
-        token_type="service",  # noqa: S106 - batch tokens can't be renewed
-        secret_id_num_uses=0,
-    )
     role_id = admin.read(f"{path}/role-id")["data"]["role_id"]
     if known and admin.write(f"{path}/secret-id/lookup", secret_id=known).get("data"):
         return AppRoleIds(role_id, known)
+    told(f"issued a secret id for {name}")
     return AppRoleIds(role_id, admin.write(f"{path}/secret-id")["data"]["secret_id"])

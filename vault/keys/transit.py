@@ -31,13 +31,16 @@ from vault.keys.errors import (
     KeyServerUnavailable,
     WrappedKeyRejected,
 )
-from vault.keys.login import AppRole, Token
+from vault.keys.login import AppRole, Jwt, Login, Token, TokenFile
 
-__all__ = ["AppRole", "Token", "Transit"]
+__all__ = ["AppRole", "Jwt", "Login", "Token", "TokenFile", "Transit"]
 
 T = TypeVar("T")
 
 CONNECTIONS = 16  # kept open; more calls at once open more and close them again
+
+# Which of them it is depends on the auth method: to AppRole a wrong secret id is "invalid".
+_REFUSED_LOGIN = (exceptions.Forbidden, exceptions.Unauthorized, exceptions.InvalidRequest)
 
 
 class Transit:
@@ -52,7 +55,7 @@ class Transit:
         self,
         address: str,
         ca: Path,
-        login: AppRole | Token,
+        login: Login | Token,
         mount: str = "transit",
         timeout: float = 2.0,
     ) -> None:
@@ -220,20 +223,23 @@ class Transit:
         self._renew_at = time.monotonic() + left * 2 / 3
         return True
 
-    def _log_in(self, login: AppRole) -> None:
-        """Log in by AppRole; hold the lock."""
-        fields = login.fields()
+    def _log_in(self, login: Login) -> None:
+        """Get a new token; hold the lock."""
         self._http.token = None
         try:
-            auth = self._http.post("/v1/auth/approle/login", json=fields)["auth"]
-            self._ttl = float(auth["lease_duration"])
+            token, life = login.obtain(self._http)
+            self._ttl = life or float("inf")
             self._renew_at = time.monotonic() + self._ttl * 2 / 3
-            self._http.token = auth["client_token"]
+            self._http.token = token
             return
+        except KeyServerForbidden as e:  # a file of the login can't be read
+            error: KeyServerError = e
+        except _REFUSED_LOGIN:
+            error = KeyServerForbidden(
+                f"log in with {login.name} at {self.address}: refused. {login.advice}"
+            )
         except Exception as e:
-            # A refused secret id is an invalid request to the key server, a refusal to us.
-            name = login.role_id_file.name
-            error = _ours(e, "log in with", name, self.address, invalid=KeyServerForbidden)
+            error = _ours(e, "log in with", login.name, self.address, KeyServerError)
         raise error
 
 
@@ -265,7 +271,6 @@ def _body(answer: Any) -> dict[str, Any]:
 # What an invalid request means depends on what was asked.
 _INVALID: dict[type[KeyServerError], str] = {
     KeyServerError: "refused as invalid. Check that the key exists and is of the right type.",
-    KeyServerForbidden: "refused. Have a new secret id issued (`piivault setup`).",
     WrappedKeyRejected: "refused: wrong context, tampered with, or its key version is gone. "
     "Check that this key server and this database belong together.",
 }

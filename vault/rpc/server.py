@@ -98,7 +98,10 @@ class Server:
         try:
             port = self._grpc.add_secure_port(address, tls.credentials())
         except RuntimeError:
-            raise OSError(f"can't listen on {address}: is another server there?") from None
+            raise OSError(
+                f"can't listen on {address}. Is another server there, is the address this "
+                "machine's, and do `certificate` and `private_key` belong together?"
+            ) from None
         await self._grpc.start()
         await self.tell(ready=True)
         return port

@@ -19,7 +19,7 @@ class History:
         self._editions = editions
 
     async def touch(self, call: Call, compartment: bytes) -> None:
-        """Return once the trail of history holds this touch.
+        """Return once the control chain holds this touch.
 
         Raises VaultError(NOT_GRANTED) if the owner touched what must not be joined with it, or
         VaultError(POLICY_UNAVAILABLE) if the policy changed meanwhile: the caller retries.

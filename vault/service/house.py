@@ -13,7 +13,7 @@ from vault.service.issue import Broker
 
 @dataclass(frozen=True, slots=True, eq=False)
 class House:
-    """The editions, a worker's compartments, the broker, control's approvals: if served here."""
+    """The editions; a worker's compartments, the broker and control's approvals, where served."""
 
     editions: Editions
     compartments: Mapping[str, ServedCompartment]

@@ -34,7 +34,7 @@ class Issued:
 
 
 class Broker:
-    """Holds no state but the names of its keys at the key server."""
+    """Holds no state but the names of its keys at the key server, and a public key."""
 
     def __init__(self, transit: Transit, pseudonym_key: str, capability_key: str, ttl: int) -> None:
         self._transit = transit

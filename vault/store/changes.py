@@ -1,6 +1,6 @@
-"""The statements that change a record. Each runs inside a committer's transaction.
+"""The statements that change a record. What changes one runs in a committer's transaction.
 
-Every one is conditional, and says so when its condition didn't hold: nothing is overwritten
+What writes is conditional, and says so when its condition didn't hold: nothing is overwritten
 that the caller hasn't seen.
 """
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault.errors import Reason, VaultError
@@ -23,6 +24,7 @@ from vault.store.engine import Database
 from vault.store.errors import storage_errors
 
 MOST_A_BATCH = 256
+_ROLLED_BACK = {"40001", "40P01"}  # SQLSTATE: serialization failure, deadlock
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -113,7 +115,7 @@ class Committer(Generic[E]):
 
     async def _settle(self, batch: Sequence[_Job[E]]) -> None:
         try:
-            await self._commit(batch)
+            await self._commit_or_retry(batch)
         except Exception as e:  # whatever it is, whoever waits must hear of it
             self._trail.abandon()
             for job in batch:
@@ -123,16 +125,29 @@ class Committer(Generic[E]):
             for job in batch:
                 _answer(job, job.outcome)
 
+    async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> None:
+        """Commit; once more where PostgreSQL chose this transaction to resolve a deadlock.
+
+        Two processes that take unique values in opposite order meet in one. Nothing of the
+        first try stands, so the second is as good as the first.
+        """
+        with storage_errors():
+            try:
+                await self._commit(batch)
+            except DBAPIError as e:
+                if getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
+                    raise
+                await self._commit(batch)
+
     async def _commit(self, batch: Sequence[_Job[E]]) -> None:
         await self._trail.ready()
-        with storage_errors():
-            async with self._database.writes.begin() as connection:
-                if any(job.change for job in batch):
-                    await self._hold_epoch(connection)
-                for job in batch:
-                    job.outcome = await _carry_out(connection, job.change)
-                rows = self._trail.extend([job.describe(job.outcome) for job in batch])
-                await connection.execute(insert(t.audit), list(rows))
+        async with self._database.writes.begin() as connection:
+            if any(job.change for job in batch):
+                await self._hold_epoch(connection)
+            for job in batch:
+                job.outcome = await _carry_out(connection, job.change)
+            rows = self._trail.extend([job.describe(job.outcome) for job in batch])
+            await connection.execute(insert(t.audit), list(rows))
 
     async def _hold_epoch(self, connection: AsyncConnection) -> None:
         # Held until commit: no write under a key that is about to be destroyed.

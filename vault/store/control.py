@@ -1,4 +1,4 @@
-"""The control database: one chain of entries that officers signed.
+"""The control database: one chain of entries, and those that wait for officers' signatures.
 
 What the entries mean, and whether they hold, is `service.ledger`'s.
 """

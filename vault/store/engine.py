@@ -70,6 +70,23 @@ def as_user(url: str, user: str) -> tuple[str, str | None]:
     return target.set(username=user).render_as_string(hide_password=False), target.username
 
 
+def entrance(url: str, role: str, database: str) -> str:
+    """Return the URL of another database on the same server, for a role, without a password."""
+    at = make_url(url)  # its `set` can't take a password away
+    target = URL.create(at.drivername, role, None, at.host, at.port, database, at.query)
+    return target.render_as_string(hide_password=False)
+
+
+def within(url: str, database: str) -> str:
+    """Return the URL of another database on the same server, with the same login."""
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+def user_of(url: str) -> str | None:
+    """Return the login of a URL."""
+    return make_url(url).username
+
+
 def _sqlite(url: URL) -> Database:
     # isolation_level None: the driver begins no transactions of its own
     arguments = {"factory": _Walled, "isolation_level": None}

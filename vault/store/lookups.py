@@ -1,4 +1,7 @@
-"""Reads that aren't coalesced: index look-ups, tombstones, keyring, the database's own row."""
+"""Reads that aren't coalesced, and the few writes that belong to no request.
+
+Index look-ups and tombstones; the keyring, the database's own row and the sweeper's pages.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +44,7 @@ class KeyRow:
 
 
 class Lookups:
-    """Reads of one compartment's database. All raise VaultError(STORAGE_UNAVAILABLE)."""
+    """What one compartment's database says. All raise VaultError(STORAGE_UNAVAILABLE)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -3,7 +3,7 @@
 Run by `piivault db upgrade` with the owner's login; a worker's own login can't change a table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from enum import Enum
 from importlib.resources import files
 
@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, Table, text
+from sqlalchemy import Connection, MetaData
 
 from vault.store import tables
 from vault.store.engine import Database
@@ -32,13 +32,6 @@ class Schema(Enum):
         """The tables that this release's code speaks of."""
         return tables.COMPARTMENT if self is Schema.COMPARTMENT else tables.CONTROL
 
-    @property
-    def privileges(self) -> Mapping[Table, str]:
-        """What the login of a serving process may do, by table."""
-        if self is Schema.COMPARTMENT:
-            return tables.WORKER_PRIVILEGES
-        return tables.CONTROL_PRIVILEGES
-
 
 class SchemaError(Exception):
     """The database isn't at the revision that this release knows."""
@@ -56,7 +49,7 @@ async def check(database: Database, schema: Schema) -> None:
     with storage_errors():
         async with database.reads.connect() as connection:
             found = await connection.run_sync(_revision)
-    head = ScriptDirectory.from_config(_config(schema)).get_current_head()
+    head = revisions(schema)[0]
     if found == head:
         return
     if found is None:
@@ -67,23 +60,18 @@ async def check(database: Database, schema: Schema) -> None:
     )
 
 
+def revisions(schema: Schema) -> Sequence[str]:
+    """Return the revisions that this release knows, its own first."""
+    scripts = ScriptDirectory.from_config(_config(schema)).walk_revisions()
+    return [script.revision for script in scripts]
+
+
 async def differences(database: Database, schema: Schema) -> list[object]:
     """Return what differs between the database and this release's tables: nothing, one hopes."""
     async with database.reads.connect() as connection:
         return await connection.run_sync(
             lambda c: list(compare_metadata(MigrationContext.configure(c), schema.metadata))
         )
-
-
-async def grant(database: Database, schema: Schema, role: str) -> None:
-    """Give a PostgreSQL role what a serving process needs, table by table; repeatable."""
-    quoted = '"' + role.replace('"', '""') + '"'
-    with storage_errors():
-        async with database.writes.begin() as connection:
-            for table, privileges in schema.privileges.items():
-                await connection.execute(text(f"REVOKE ALL ON {table.name} FROM {quoted}"))
-                await connection.execute(text(f"GRANT {privileges} ON {table.name} TO {quoted}"))
-            await connection.execute(text(f"GRANT SELECT ON alembic_version TO {quoted}"))
 
 
 def _upgrade(connection: Connection, schema: Schema) -> None:

@@ -133,20 +133,3 @@ approvals = _table(
     _bytes("body"),
     _bytes("signatures"),
 )
-
-# What a worker's database role may do; `schema.grant` turns it into GRANTs. A worker can't read
-# the trail back, change it or cut it.
-WORKER_PRIVILEGES: dict[Table, str] = {
-    compartment: "SELECT, INSERT, UPDATE",
-    records: "SELECT, INSERT, UPDATE, DELETE",
-    data_keys: "SELECT, INSERT, UPDATE, DELETE",
-    blind_index: "SELECT, INSERT, DELETE",
-    keyring: "SELECT, INSERT, UPDATE",
-    audit: "INSERT",
-    tombstones: "SELECT, INSERT, DELETE",
-    idempotency: "SELECT, INSERT, DELETE",
-}
-CONTROL_PRIVILEGES: dict[Table, str] = {
-    chain: "SELECT, INSERT",
-    approvals: "SELECT, INSERT, UPDATE, DELETE",
-}

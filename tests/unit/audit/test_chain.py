@@ -185,8 +185,9 @@ def test_an_event_opens_at_its_place_alone() -> None:
         for there in TRAIL:
             if there is not here:
                 moved = replace(here, writer=there.writer, sequence=there.sequence)
-                with pytest.raises(DamagedError):
-                    open_event(KEY, COMPARTMENT, moved)
+                for other in (moved, replace(here, token=there.token)):
+                    with pytest.raises(DamagedError):
+                        open_event(KEY, COMPARTMENT, other)
     with pytest.raises(DamagedError):
         open_event(KEY, b"orders:   16 byt", here)
     with pytest.raises(DamagedError):
@@ -197,9 +198,10 @@ def test_an_event_opens_at_its_place_alone() -> None:
     "plaintext", [b"\xff" * 32, padding.pad(b"\xff\xff", 32)], ids=["not padded", "no message"]
 )
 def test_authentic_bytes_that_mean_nothing_are_damage(plaintext: bytes) -> None:
-    place = (COMPARTMENT, TRAIL[0].writer, bytes(8))
+    first = TRAIL[0]
+    place = (COMPARTMENT, first.writer, bytes(8), first.previous, first.token)
     sealed = seal(KEY, Kind.AUDIT, KEY_VERSION.to_bytes(8, "big"), place, plaintext)
-    link = replace(TRAIL[0], sequence=0, sealed=sealed)
+    link = replace(first, sequence=0, sealed=sealed)
     with pytest.raises(DamagedError, match="authentic, but no event"):
         open_event(KEY, COMPARTMENT, link)
 

@@ -17,7 +17,7 @@
     │   ├── TooLarge             a value above 64 KiB, or a record above 1 MiB
     │   ├── ResponseTooLarge     the answer is above 4 MiB: ask for fewer records at once
     │   ├── MalformedPseudonym   piivault can't have issued this pseudonym
-    │   ├── NoticeMismatch       the consent names a notice that was never shown
+    │   ├── NoticeMismatch       the notice that a consent names isn't the one in force
     │   └── RequestIdReused      the request id was used before, with another request
     ├── NotFound                 nothing is registered under this pseudonym
     │   └── Erased               the subject erased their data
@@ -168,7 +168,7 @@ class MalformedPseudonym(InvalidRequest):
 
 
 class NoticeMismatch(InvalidRequest):
-    """The notice that a consent names isn't the one of that edition, purpose and language."""
+    """The notice that a consent names isn't the edition in force's for purpose and language."""
 
 
 class RequestIdReused(InvalidRequest):

@@ -1,0 +1,36 @@
+"""`piivault policy first`: the edition that a house begins with."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from vault import app
+from vault.cli.options import config_option, settings
+
+
+@click.command()
+@click.argument("policy", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--signature",
+    "given",
+    multiple=True,
+    required=True,
+    help="OFFICER:HEX, as `piivault policy sign` printed it.",
+)
+@config_option
+def first(policy: Path, given: tuple[str, ...], file: Path) -> None:
+    """Publish the first edition, straight into the control database: control starts with one.
+
+    Run it with control's own configuration. All later editions go through control.
+    """
+    signatures = {}
+    for text in given:
+        officer, _, signature = text.partition(":")
+        try:
+            signatures[officer] = bytes.fromhex(signature)
+        except ValueError:
+            raise click.UsageError("--signature is OFFICER:HEX, as it was printed.") from None
+    if not asyncio.run(app.publish_first(settings(file), policy.read_bytes(), signatures)):
+        raise click.ClickException("There is an edition already. Publish others through control.")
+    click.echo(f"{policy} is the first edition. Signed by {', '.join(sorted(signatures))}.")
