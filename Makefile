@@ -21,16 +21,17 @@ $(VENV)/.made: requirements.lock pyproject.toml clients/python/pyproject.toml
 demo: $(VENV)/.made ## Tell the whole story on the real stack, in a temporary folder
 	$(BIN)/python -m examples.osh.demo
 
-dev: $(VENV)/.made ## Run the stack on this machine; state in .piivault/ (ARGS=--postgres for PostgreSQL)
+dev: $(VENV)/.made ## Run the stack on this machine; state in .piivault/ (or ARGS="--split --postgres")
 	$(BIN)/piivault dev $(ARGS)
 
 test: $(VENV)/.made ## Run the whole suite: real OpenBao, SQLite and PostgreSQL
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.made proto-check ## Check style, types, floors and protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy clients/python/tests
 	$(BIN)/lint-imports --no-cache
 	cd protos && ../$(BIN)/buf lint
 

@@ -24,6 +24,7 @@ from pydantic import (
 from vault.names import NAME
 
 ENVIRONMENT_PREFIX = "PIIVAULT__"
+_SQLITE = "sqlite+aiosqlite:///"
 
 Role = Literal["worker", "broker", "control", "auditor"]
 
@@ -37,7 +38,15 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     return base / value if base and isinstance(value, str) else value
 
 
+def _resolve_url(value: Any, info: ValidationInfo) -> Any:
+    base = (info.context or {}).get("base")
+    if base and isinstance(value, str) and value.startswith(_SQLITE):
+        return _SQLITE + str(base / value.removeprefix(_SQLITE))
+    return value
+
+
 File = Annotated[Path, BeforeValidator(_resolve)]
+Url = Annotated[str, BeforeValidator(_resolve_url)]
 
 
 class _Section(BaseModel):
@@ -110,9 +119,9 @@ class KeyServer(_Section):
 
 
 class Database(_Section):
-    """Where rows are kept: `postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`."""
+    """Where rows are kept: `postgresql+asyncpg://…` or `sqlite+aiosqlite:///FILE`."""
 
-    url: str
+    url: Url
     password_file: File | None = None
 
 

@@ -118,6 +118,8 @@ def test_paths_are_relative_to_the_files_folder(read: Load, tmp_path: Path) -> N
     assert settings.key_server.ca == tmp_path / "other.pem"
     database = settings.compartments["accounts"].database
     assert database.password_file == tmp_path / "passwords/accounts"
+    overridden = read(PIIVAULT__CONTROL__URL="sqlite+aiosqlite:///data/control.db")
+    assert overridden.control.url == f"sqlite+aiosqlite:///{tmp_path}/data/control.db"
 
 
 def test_the_environment_overrides_the_file(read: Load) -> None:

@@ -11,7 +11,7 @@ from vault.store import schema
 from vault.store import tables as t
 from vault.store.control import ChainRow, ControlChain, PendingRow
 from vault.store.engine import Database, connect
-from vault.store.lookups import MOST_FOUND, Identity, KeyRow, Lookups
+from vault.store.lookups import Identity, KeyRow, Lookups
 from vault.store.schema import Schema
 
 IDENTITY = Identity(b"accounts: 16 byt", 1, 0, b"", b"", "vault:v1:canary")
@@ -40,17 +40,17 @@ async def test_an_index_value_is_found_in_its_field_and_version(
             database, t.blind_index, field=field, version=version, value=value, slot=slot,
             pseudonym=slot,
         )  # fmt: skip
-    assert await lookups.find(4, 1, b"sought") == [b"A", b"B"]
-    assert await lookups.find(4, 1, b"absent") == []
+    assert await lookups.find(4, 1, b"sought", 9) == [b"A", b"B"]
+    assert await lookups.find(4, 1, b"absent", 9) == []
 
 
 async def test_a_value_that_too_many_share_is_found_in_part(
     database: Database, lookups: Lookups
 ) -> None:
-    for number in range(MOST_FOUND + 1):
+    for number in range(10):
         slot = number.to_bytes(4, "big")
         await put(database, t.blind_index, field=4, version=1, slot=slot, pseudonym=slot)
-    assert len(await lookups.find(4, 1, b"")) == MOST_FOUND
+    assert len(await lookups.find(4, 1, b"", 9)) == 9
 
 
 async def test_a_tombstone_is_found(database: Database, lookups: Lookups) -> None:
@@ -140,7 +140,7 @@ async def test_a_missing_table_is_an_unavailable_storage(
 ) -> None:
     await execute(database, "ALTER TABLE blind_index RENAME TO away")
     with pytest.raises(VaultError) as refused:
-        await lookups.find(4, 1, b"sought")
+        await lookups.find(4, 1, b"sought", 9)
     await execute(database, "ALTER TABLE away RENAME TO blind_index")
     assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
 

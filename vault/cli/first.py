@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from vault import app
-from vault.cli.options import config_option, settings
+from vault.cli.options import config_option, read_edition, settings
+from vault.cli.signing import parse_signatures
 
 
 @click.command()
@@ -24,13 +25,8 @@ def first(policy: Path, given: tuple[str, ...], file: Path) -> None:
 
     Run it with control's own configuration. All later editions go through control.
     """
-    signatures = {}
-    for text in given:
-        officer, _, signature = text.partition(":")
-        try:
-            signatures[officer] = bytes.fromhex(signature)
-        except ValueError:
-            raise click.UsageError("--signature is OFFICER:HEX, as it was printed.") from None
+    signatures = parse_signatures(given)
+    read_edition(policy)
     if not asyncio.run(app.publish_first(settings(file), policy.read_bytes(), signatures)):
         raise click.ClickException("There is an edition already. Publish others through control.")
     click.echo(f"{policy} is the first edition. Signed by {', '.join(sorted(signatures))}.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from vault import config
+from vault.policy import Edition, compile_edition
 from vault.store.engine import Database, as_user, connect
 
 config_option = click.option(
@@ -52,6 +53,17 @@ def connect_as(
 def settings(file: Path) -> config.Settings:
     """Read the configuration, with what the environment overrides."""
     return config.load(file, os.environ)
+
+
+def read_edition(file: Path) -> Edition:
+    """Read an edition from a file; raise ClickException or EditionError with what is wrong."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file} isn't UTF-8: save it as UTF-8.") from None
+    except OSError as e:
+        raise click.ClickException(f"{file} can't be read ({e.strerror}).") from None
+    return compile_edition(text)
 
 
 def log_to(file: Path | None = None) -> None:

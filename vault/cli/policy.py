@@ -1,6 +1,5 @@
 """`piivault policy`: look at editions, and publish them."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +8,8 @@ from piivault.officers import OfficersClient
 from rich.console import Console
 from rich.table import Table
 
-from vault.cli.signing import report, signer
+from vault.cli.options import read_edition
+from vault.cli.signing import SIGNS, parse_signatures, report, signer
 from vault.policy import Edition, Operation, compile_edition, diff, edition_schema, graph
 from vault.service.ledger import EDITION, statement
 
@@ -24,12 +24,19 @@ def policy() -> None:
 @policy.command()
 @_FILE
 def check(file: Path) -> None:
-    """Read an edition and say what is wrong with it, all faults at once."""
-    edition = _read(file)
+    """Read an edition and say what is wrong with it, all faults at once.
+
+    Looks at the file alone. Publishing also looks at the editions before it, and at what owners
+    touched under them.
+    """
+    edition = read_edition(file)
     click.echo(
-        f"{file} can be published: edition {edition.number}, "
+        f"{file} holds by itself: edition {edition.number}, "
         f"{len(edition.compartments)} compartments, {len(edition.purposes)} purposes, "
         f"{len(edition.services)} services. Nobody would hold what must not be joined."
+    )
+    click.echo(
+        "Publishing also looks at the editions before it, and at what owners touched under them."
     )
     click.echo(f"digest {edition.digest.hex()}")
 
@@ -48,26 +55,35 @@ def show(number: int) -> None:
 
 @policy.command(name="diff")
 @_FILE
-@click.option("--against", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Another file to compare with, instead of the newest published edition.",
+)
 def diff_(file: Path, against: Path | None) -> None:
     """Say in plain sentences what an edition changes, for whom, and whose consent it outgrows.
 
     Compares with the newest published edition, or with another file.
     """
-    _print_changes(_read(against) if against else _newest(), _read(file))
+    after = read_edition(file)
+    if against:
+        _print_changes(read_edition(against), after)
+        return
+    with OfficersClient.from_env() as control:
+        _print_changes(_newest(control), after)
 
 
-@policy.command()
+@policy.command(epilog=SIGNS)
 @_FILE
 def sign(file: Path) -> None:
     """Sign an edition and print the signature, to be handed in with `publish --signature`."""
     officer = signer()
-    _read(file)
+    read_edition(file)
     signature = officer.sign(statement(EDITION, file.read_bytes()))
     click.echo(f"{officer.officer}:{signature.hex()}")
 
 
-@policy.command()
+@policy.command(epilog=SIGNS)
 @_FILE
 @click.option("--signature", "given", multiple=True, help="OFFICER:HEX, as `sign` printed it.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
@@ -76,21 +92,21 @@ def publish(file: Path, given: tuple[str, ...], yes: bool) -> None:
 
     One officer is enough, but for a new joinable pair: that takes two.
     """
-    edition, body = _read(file), file.read_bytes()
+    edition, body = read_edition(file), file.read_bytes()
+    signatures = parse_signatures(given)
+    officer = None if signatures else signer()
     with OfficersClient.from_env() as control:
-        newest = control.edition(control.edition().newest)
-        _print_changes(compile_edition(newest.document), edition)
+        _print_changes(_newest(control), edition)
         if not yes:
             click.confirm(f"Publish edition {edition.number}?", abort=True)
-        for text in given:
-            officer, _, signature = text.partition(":")
-            done = control.approve(EDITION, body, officer, bytes.fromhex(signature))
-        if not given:
-            done = signer().approve(control, EDITION, body)
+        if officer:
+            signatures = {officer.officer: officer.sign(statement(EDITION, body))}
+        for name, signature in signatures.items():
+            done = control.approve(EDITION, body, name, signature)
     report(done, f"edition {edition.number}")
 
 
-@policy.command()
+@policy.command(epilog=SIGNS)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def approve(yes: bool) -> None:
     """Go through what waits for more officers, and approve it."""
@@ -98,8 +114,12 @@ def approve(yes: bool) -> None:
     with OfficersClient.from_env() as control:
         waiting = [e for e in control.pending() if officer.officer not in e.approved_by]
         for entry in waiting:
-            what = f"{entry.kind} {hashlib.sha256(entry.body).hexdigest()[:12]}"
-            click.echo(entry.body.decode(errors="replace"))
+            what = f"{entry.kind} {statement(entry.kind, entry.body).hex()}"
+            click.echo(what)
+            if entry.kind == EDITION:
+                _print_changes(_newest(control), compile_edition(entry.body.decode()))
+            else:
+                click.echo(entry.body.decode(errors="replace"))
             if yes or click.confirm(f"Approve this {entry.kind}?"):
                 report(officer.approve(control, entry.kind, entry.body), what)
     if not waiting:
@@ -116,6 +136,7 @@ def approve(yes: bool) -> None:
     type=click.Choice([o.value for o in Operation]),
     default="reveal",
     show_default=True,
+    help="What the service would do to the fields.",
 )
 @click.option(
     "--edition", type=int, default=0, help="Under which edition; the one in force by default."
@@ -142,10 +163,16 @@ def explain(
 
 @policy.command(name="graph")
 @_FILE
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The SVG file to write.",
+)
 def graph_(file: Path, output: Path) -> None:
     """Draw an edition as an SVG: compartments, walls, purposes, services."""
-    output.write_text(graph(_read(file)), encoding="utf-8")
+    output.write_text(graph(read_edition(file)), encoding="utf-8")
     click.echo(f"drawn: {output}")
 
 
@@ -155,13 +182,8 @@ def schema() -> None:
     click.echo(json.dumps(edition_schema(), indent=2, ensure_ascii=False))
 
 
-def _read(file: Path) -> Edition:
-    return compile_edition(file.read_text(encoding="utf-8"))
-
-
-def _newest() -> Edition:
-    with OfficersClient.from_env() as control:
-        return compile_edition(control.edition(control.edition().newest).document)
+def _newest(control: OfficersClient) -> Edition:
+    return compile_edition(control.edition(control.edition().newest).document)
 
 
 def _print_changes(before: Edition, after: Edition) -> None:

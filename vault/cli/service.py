@@ -6,7 +6,7 @@ import secrets
 import click
 from piivault.officers import OfficersClient
 
-from vault.cli.signing import report, signer
+from vault.cli.signing import SIGNS, report, signer
 from vault.service.ledger import BLOCK, UNBLOCK, block_body, unblock_body
 
 
@@ -15,20 +15,21 @@ def service() -> None:
     """Stop a service now, or let it go on."""
 
 
-@service.command()
+@service.command(epilog=SIGNS)
 @click.argument("name")
 @click.option("--reason", required=True, help="Why, for those who read it later.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def block(name: str, reason: str, yes: bool) -> None:
     """Refuse a service everywhere, within 2 seconds. One officer will do; lifting takes two."""
+    officer = signer()
     if not yes:
         click.confirm(f"Refuse every call of {name} from now on?", abort=True)
     with OfficersClient.from_env() as control:
         body = block_body(name, reason, secrets.token_hex(16))
-        report(signer().approve(control, BLOCK, body), f"block of {name}")
+        report(officer.approve(control, BLOCK, body), f"block of {name}")
 
 
-@service.command()
+@service.command(epilog=SIGNS)
 @click.argument("name")
 @click.option("--reason", required=True, help="Why, for those who read it later.")
 @click.option("--yes", is_flag=True, help="Don't ask.")

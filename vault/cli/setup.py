@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
+from vault.cli.options import read_edition
 from vault.keys.transit import TokenFile, Transit
-from vault.policy import Edition, compile_edition
+from vault.policy import Edition
 from vault.setup.apply import apply_to_key_server, apply_to_postgresql
 from vault.setup.files import SECRETS, Deployment, files
 
@@ -29,18 +30,24 @@ _PATIENCE = 30.0  # seconds, a call
     default="https://key-server.example:8200",
     show_default=True,
     show_envvar=True,
-    help="Its address.",
+    help="The key server's address.",
 )
-@click.option("--mount", default="transit", show_default=True, help="Of the Transit engine.")
+@click.option(
+    "--mount", default="transit", show_default=True, help="The mount of the Transit engine."
+)
 @click.option(
     "--postgres",
     default="postgresql+asyncpg://postgresql.example:5432/?ssl=verify-full",
     show_default=True,
-    help="Where PostgreSQL is; with --owner-url-file that counts.",
+    help="PostgreSQL's URL; with --owner-url-file, the URL in that file counts.",
 )
 @click.option("--apply", "is_applied", is_flag=True, help="Apply it too. Safe to repeat.")
 @click.option(
-    "--key-server-ca", type=_FILE, envvar="PIIVAULT_KEY_SERVER_CA", help="To apply: its CA."
+    "--key-server-ca",
+    type=_FILE,
+    envvar="PIIVAULT_KEY_SERVER_CA",
+    show_envvar=True,
+    help="To apply to the key server: the file of its CA.",
 )
 @click.option(
     "--token-file",
@@ -70,7 +77,7 @@ def setup(
 
     README.md in the output says who runs what, in which order.
     """
-    edition = compile_edition(policy.read_text(encoding="utf-8"))
+    edition = read_edition(policy)
     owner_url = owner_url_file.read_text(encoding="utf-8").strip() if owner_url_file else ""
     capability_keys: list[str] = []
     if is_applied:

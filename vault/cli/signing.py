@@ -8,11 +8,13 @@ PIIVAULT_TOKEN_FILE     with transit:KEY: the file of the officer's token
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from piivault.officers import Approval, OfficersClient
@@ -20,7 +22,13 @@ from piivault.officers import Approval, OfficersClient
 from vault.keys.transit import Token, Transit
 from vault.service.ledger import statement
 
+SIGNS = (
+    "Signs as the officer PIIVAULT_OFFICER with PIIVAULT_SIGNING_KEY: the file of an ed25519 key, "
+    "or transit:KEY, for which PIIVAULT_KEY_SERVER, PIIVAULT_KEY_SERVER_CA and PIIVAULT_TOKEN_FILE "
+    "say where and by which login."
+)
 _TRANSIT = "transit:"
+_SIGNATURE = 64  # bytes, of ed25519
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +47,57 @@ def signer() -> Signer:
     """Return the officer of the environment; raise ClickException that says what is missing."""
     officer, key = _need("PIIVAULT_OFFICER"), _need("PIIVAULT_SIGNING_KEY")
     if key.startswith(_TRANSIT):
-        token = Path(_need("PIIVAULT_TOKEN_FILE")).read_text(encoding="utf-8").strip()
-        ca = Path(_need("PIIVAULT_KEY_SERVER_CA"))
-        transit = Transit(_need("PIIVAULT_KEY_SERVER"), ca, Token(token))
-        return Signer(officer, lambda data: transit.sign(key.removeprefix(_TRANSIT), data))
+        return Signer(officer, _with_transit(key.removeprefix(_TRANSIT)))
     try:
         private = load_pem_private_key(Path(key).read_bytes(), password=None)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         private = None
     if not isinstance(private, Ed25519PrivateKey):
         raise click.ClickException(
             "PIIVAULT_SIGNING_KEY names no file with an ed25519 private key in PEM, unencrypted."
         )
     return Signer(officer, private.sign)
+
+
+def parse_signatures(given: Iterable[str]) -> Mapping[str, bytes]:
+    """Read signatures as `piivault policy sign` prints them; raise UsageError."""
+    signatures = {}
+    for text in given:
+        officer, _, digits = text.partition(":")
+        try:
+            signatures[officer] = bytes.fromhex(digits)
+        except ValueError:
+            signatures[officer] = b""
+        if not officer or len(signatures[officer]) != _SIGNATURE:
+            raise click.UsageError(
+                "--signature is OFFICER:HEX, as `piivault policy sign` printed it."
+            )
+    return signatures
+
+
+def _with_transit(key: str) -> Callable[[bytes], bytes]:
+    address = _need("PIIVAULT_KEY_SERVER")
+    ca, _ = _read("PIIVAULT_KEY_SERVER_CA")
+    file, token = _read("PIIVAULT_TOKEN_FILE")
+    if not token.isascii():
+        raise click.ClickException(f"PIIVAULT_TOKEN_FILE names no token: {file} isn't ASCII.")
+    login = Token(token.decode("ascii").strip())
+
+    def sign(data: bytes) -> bytes:
+        with closing(Transit(address, ca, login)) as transit:
+            return transit.sign(key, data)
+
+    return sign
+
+
+def _read(variable: str) -> tuple[Path, bytes]:
+    """Return the file that a variable names, and its content; raise ClickException."""
+    file = Path(_need(variable))
+    try:
+        return file, file.read_bytes()
+    except OSError as e:
+        sentence = f"{variable} names {file}, which can't be read ({e.strerror}). Correct it."
+        raise click.ClickException(sentence) from None
 
 
 def report(approval: Approval, what: str) -> None:

@@ -6,11 +6,13 @@ editors show of it (`schema`).
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -34,6 +36,7 @@ _REGION = re.compile(r"[A-Z]{2}")
 _TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 _SPIFFE_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+"
 _SPIFFE = re.compile(rf"spiffe://{_TRUST_DOMAIN.pattern}{_SPIFFE_PATH}")
+_BIDI_CONTROL = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,5})\.[0-9]{1,6}")
 
 
@@ -66,6 +69,14 @@ def _decimal(value: object) -> object:
     return float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
 
 
+def _visible(words: str) -> str:
+    """Refuse what people can't see: a text must read as what it says, in every terminal."""
+    if _BIDI_CONTROL.search(words) or any(unicodedata.category(char) == "Cc" for char in words):
+        rule = "should be one line of text, without control characters: remove them"
+        raise PydanticCustomError("control", rule)
+    return words
+
+
 Name = Annotated[
     str, _Spelled(NAME, "1 to 63 of a-z, 0-9, _ and -, and begin with a letter: first_name")
 ]
@@ -77,7 +88,9 @@ Spiffe = Annotated[str, _Spelled(_SPIFFE, "a SPIFFE id: spiffe://example.kg/orde
 Duration = Annotated[
     str, _Spelled(RETENTION, "a count from 1 to 999 and a unit, days to years: 3 years")
 ]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Words = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_visible)
+]
 Text = dict[Language, Words]
 FormWord = Literal["plain", "masked", "present"]
 KindWord = Literal["person", "enterprise"]

@@ -5,6 +5,7 @@ fault, and a reference that leads nowhere is one rule's concern alone: the other
 """
 
 from collections.abc import Collection, Hashable, Iterable, Iterator
+from datetime import UTC, datetime
 
 from vault.policy import clique
 from vault.policy.document import Document, Forbid, Grant, Service, Text, Use
@@ -20,11 +21,19 @@ def refusals(edition: Document) -> Refusals:
 
 
 def _moments(edition: Document) -> Refusals:
+    for key, moment in (("posted", edition.posted), ("in_force", edition.in_force)):
+        if not _is_plausible(moment):
+            yield (key,), "lies outside the years 2000 to 2999: correct the date"
     if edition.in_force < edition.posted:
         yield ("in_force",), "lies before posted: an edition binds nobody who couldn't read it"
     if (edition.edition == 1) != (edition.predecessor is None):
         rule = "should be null in edition 1 and the digest of the edition before in all others"
         yield ("predecessor",), rule
+
+
+def _is_plausible(moment: datetime) -> bool:
+    # At the ends of the calendar a moment has no UTC form, so its own year is looked at first.
+    return 1999 <= moment.year <= 3000 and 2000 <= moment.astimezone(UTC).year <= 2999
 
 
 def _languages(edition: Document) -> Refusals:

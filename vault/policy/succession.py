@@ -2,8 +2,8 @@
 
 Identities are the ids: a compartment's uuid, a field's uid, an owner's id, a service's SPIFFE
 id. Names may change, ids keep what was written and seen under them. Three rules together keep
-a team from shedding its history: its name doesn't go to another id, its services' SPIFFE ids
-don't go to another owner, and whoever acted for subjects never asks for itself.
+a team from shedding its history: its name doesn't go to another id, its services' names and
+SPIFFE ids don't go to another owner, and whoever acted for subjects never asks for itself.
 """
 
 from collections.abc import Iterator, Mapping
@@ -129,12 +129,16 @@ def _name_of(edition: Edition, owner_id: str) -> str | None:
 def _services(past: list[Edition], edition: Edition) -> Refusals:
     services = [its for other in past for its in other.services.values()]
     by_spiffe = {its.spiffe: its for its in services}
+    by_name = {its.name: its for its in services}
     by_owner = {its.owner_id: its for its in services}
     for name, service in edition.services.items():
         same = by_spiffe.get(service.spiffe, service)
         if same.owner_id != service.owner_id:
             sentence = f"was a service of {same.owner} and stays with what {same.owner} saw"
             yield ("services", name, "spiffe"), f"{sentence}: take a SPIFFE id never used before"
+        elif (namesake := by_name.get(name, service)).owner_id != service.owner_id:
+            sentence = f"was a service of {namesake.owner}, and blocks and the trail speak of names"
+            yield ("services", name, "owner"), f"{sentence}: give this service another name"
         mate = by_owner.get(service.owner_id, service)
         if mate.subject_facing and not service.subject_facing:
             sentence = f"acted for subjects as {mate.name} and knows who they are"

@@ -39,33 +39,38 @@ class Attempt:
         self._event = event
         self._settled = False
 
-    async def admit(
+    def decide(
         self, operation: Operation, purpose: str, names: Sequence[str]
     ) -> tuple[FieldUse, ...]:
         """Return the fields in the forms that the caller's grant gives, or raise the denial.
 
-        Decided on the edition alone, before any data is looked at: so it tells nothing about
-        data. An owner's first touch of the compartment is durable when this returns.
+        Decided on the edition alone, before any data is looked at: so it tells nothing about data.
         """
-        call, served = self._call, self._served
-        decision = decide(call.edition, call.service, purpose, served.name, operation, names)
+        call, name = self._call, self._served.name
+        decision = decide(call.edition, call.service, purpose, name, operation, names)
         if isinstance(decision, Denied):
-            self._asked_in_vain(names)
+            known = call.edition.compartments[name].fields
+            asked = tuple((known[n].uid, 0) for n in names if n in known)
+            self._event = replace(self._event, uses=asked)
             raise decision.error()
         self.asks_for(decision.uses)
-        served.limits.take(call.service, operation)
-        await served.history.touch(call, served.uuid)
         return decision.uses
+
+    async def admit(
+        self, operation: Operation, purpose: str, names: Sequence[str]
+    ) -> tuple[FieldUse, ...]:
+        """Decide, count it against the caller's limits, and put a first touch on record."""
+        uses = self.decide(operation, purpose, names)
+        served = self._served
+        served.limits.take(self._call.service, operation)
+        if await served.history.touch(self._call, served.uuid):
+            # Here too, durably: a control chain without this touch is refused from now on.
+            await served.lookups.saw_ledger(*served.history.seen)
+        return uses
 
     def met(self, record: OpenedRecord) -> None:
         """Note whose record it is: by a token that only their record can find again."""
         self._event = self._event.of_subject(record.about.audit_salt)
-
-    def _asked_in_vain(self, names: Sequence[str]) -> None:
-        """Note the fields that a denial was about, as far as the edition knows them."""
-        fields = self._call.edition.compartments[self._served.name].fields
-        known = tuple((fields[name].uid, 0) for name in names if name in fields)
-        self._event = replace(self._event, uses=known)
 
     def asks_for(self, uses: Sequence[FieldUse]) -> None:
         """Note the fields, in the forms given."""
@@ -110,6 +115,8 @@ async def attempt(
     served: ServedCompartment, call: Call, operation: str, purpose: str = ""
 ) -> AsyncIterator[Attempt]:
     """Frame a use case: whatever it raises is recorded before the caller hears of it.
+
+    A frame that neither allows, changes nor raises leaves no event: nothing was asked for yet.
 
     If the trail can't be written, the answer is VaultError(AUDIT_UNAVAILABLE) instead.
     """

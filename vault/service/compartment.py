@@ -1,8 +1,10 @@
 """A compartment as this process serves it: storage, keys, trail, and how a record opens."""
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
 from vault.audit.event import Event
@@ -68,6 +70,7 @@ class ServedCompartment:
         self.loader = Loader(database)
         self.lookups = Lookups(database)
         self.epoch = FIRST_EPOCH
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         chain = Chain(uuid, self._audit_key)
         self.committer: Committer[Event] = Committer(database, chain, lambda: self.epoch)
 
@@ -149,6 +152,10 @@ class ServedCompartment:
         kek = await self.keyring.get(KeyName(KeyKind.KEK, wrapped.kek_version))
         data_key = sealing.unwrap_data_key(kek, address, wrapped.wrapped)
         return OpenedRecord(address, data_key, row, sealing.open_record(address, data_key, row))
+
+    def turn(self, address: Address) -> asyncio.Lock:
+        """Return the lock that writers of a record in this process take turns by."""
+        return self._turns.setdefault(address.pseudonym, asyncio.Lock())
 
     async def wrap(self, address: Address, data_key: DataKey) -> WrappedDataKey:
         """Wrap a data key under the newest KEK."""

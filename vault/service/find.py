@@ -1,10 +1,13 @@
 """Find: who holds this value, as far as the caller may know.
 
-Absent and unconsented are answered alike, and cost alike: else Find would tell who is
-registered. It is rate-limited: else it would tell by trying.
+Absent and unconsented are answered alike, and no sooner the one than the other: else Find would
+tell who is registered. It is rate-limited: else it would tell by trying.
 """
 
+import asyncio
+import logging
 import os
+import time
 from collections.abc import Sequence
 
 from vault.crypto import blind_index
@@ -18,11 +21,18 @@ from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import wholly_covered
 from vault.service.values import MOST_A_VALUE, index_value
 
+log = logging.getLogger("piivault.find")
+
+_MOST_FOUND = 100
+_MOST_CANDIDATES = 500
+_NOT_FOUND_TAKES = 0.05  # seconds: longer than it takes to look through many candidates
+
 
 async def find(
     served: ServedCompartment, call: Call, purpose: str, name: str, value: str
 ) -> list[Pseudonym]:
     """Return whose records hold a value of an indexed field. Raises VaultError."""
+    began = time.monotonic()
     async with attempt(served, call, Operation.FIND, purpose) as trail:
         uses = await trail.admit(Operation.FIND, purpose, [name])
         if not value or len(value.encode()) > MOST_A_VALUE:
@@ -34,6 +44,7 @@ async def find(
         found = await _found(served, call, uses[0], value)
         visible = await _visible(served, call, purpose, uses, found)
         if not visible:
+            await asyncio.sleep(max(0.0, began + _NOT_FOUND_TAKES - time.monotonic()))
             raise VaultError(Reason.NOT_FOUND, "Nothing that you may find holds this value.")
         for record in visible[1:]:
             async with attempt(served, call, Operation.FIND, purpose) as other:
@@ -51,8 +62,12 @@ async def _found(
     sought = await index_value(served, call.edition, use.field, value)
     # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
     sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
-    found = await served.lookups.find(use.field.uid, blind_index.NORMALISATION, sought)
-    return found or [os.urandom(PSEUDONYM_BYTES)]
+    found = await served.lookups.find(
+        use.field.uid, blind_index.NORMALISATION, sought, _MOST_CANDIDATES + 1
+    )
+    if not found or len(found) > _MOST_CANDIDATES:
+        return [os.urandom(PSEUDONYM_BYTES)]  # what so many hold tells nobody apart
+    return found
 
 
 async def _visible(
@@ -62,12 +77,20 @@ async def _visible(
     uses: tuple[FieldUse, ...],
     pseudonyms: Sequence[bytes],
 ) -> list[OpenedRecord]:
-    visible = []
-    for pseudonym in pseudonyms:
-        record = await served.open_if_any(Address(served.uuid, pseudonym))
-        if record is not None and _covers(served, call, purpose, uses, record):
-            visible.append(record)
-    return visible
+    """Open all candidates together, and keep those that consent covers, at most _MOST_FOUND."""
+    records = await asyncio.gather(*(_candidate(served, raw) for raw in pseudonyms))
+    covered = [r for r in records if r is not None and _covers(served, call, purpose, uses, r)]
+    return covered[:_MOST_FOUND]
+
+
+async def _candidate(served: ServedCompartment, pseudonym: bytes) -> OpenedRecord | None:
+    try:
+        return await served.open_if_any(Address(served.uuid, pseudonym))
+    except VaultError as e:
+        if e.reason is not Reason.DAMAGED:
+            raise
+        log.error("a damaged record in %s was passed over by Find", served.name)
+        return None
 
 
 def _covers(

@@ -18,15 +18,20 @@ class History:
     def __init__(self, editions: Editions) -> None:
         self._editions = editions
 
-    async def touch(self, call: Call, compartment: bytes) -> None:
-        """Return once the control chain holds this touch.
+    @property
+    def seen(self) -> tuple[int, bytes]:
+        """How far the control chain was read: the last entry's sequence number and hash."""
+        return self._editions.ledger.sequence, self._editions.ledger.head
+
+    async def touch(self, call: Call, compartment: bytes) -> bool:
+        """Return once the control chain holds this touch; tell whether it is the first.
 
         Raises VaultError(NOT_GRANTED) if the owner touched what must not be joined with it, or
         VaultError(POLICY_UNAVAILABLE) if the policy changed meanwhile: the caller retries.
         """
         owner = call.service.owner_id
         if compartment in self._editions.ledger.touched.get(owner, ()):
-            return
+            return False
 
         def propose(ledger: Ledger) -> Entry | None:
             touched = ledger.touched.get(owner, frozenset())
@@ -38,6 +43,7 @@ class History:
             return ledger.next(TOUCH, touch_body(owner, compartment), {})
 
         await self._editions.add(propose)
+        return True
 
 
 def _check(call: Call, touched: frozenset[bytes], compartment: bytes) -> None:

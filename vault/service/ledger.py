@@ -21,7 +21,7 @@ entries behind it. A touch needs no signature, since a forged one only forbids.
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -67,10 +67,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A blocked service: under its name then, and under its identity then."""
+    """A blocked service: by its name, and by every identity that it has had."""
 
     service: str
-    spiffe: str
+    identities: frozenset[str]  # the SPIFFE ids that the name has had
     reason: str
 
 
@@ -133,7 +133,8 @@ class Ledger:
     def is_blocked(self, service: Service) -> bool:
         """Tell whether officers blocked a service, by its name or its identity."""
         return any(
-            b.service == service.name or b.spiffe == service.spiffe for b in self.blocks.values()
+            b.service == service.name or service.spiffe in b.identities
+            for b in self.blocks.values()
         )
 
     def check(self, kind: str, body: bytes) -> None:
@@ -208,10 +209,13 @@ class Ledger:
 
     def _block(self, body: bytes) -> "Ledger":
         said = _read(body, "service", "reason", "nonce")
-        service = self.newest.services.get(said["service"]) if self.newest else None
-        if service is None:
-            raise ControlChainError("There is no such service in the newest edition.")
-        block = Block(service.name, service.spiffe, said["reason"])
+        # In any edition: one that is published and not in force yet may lack it already.
+        newest_first = [self.editions[number] for number in sorted(self.editions, reverse=True)]
+        found = [e.services[said["service"]] for e in newest_first if said["service"] in e.services]
+        if not found:
+            raise ControlChainError("There is no such service in any edition.")
+        identities = frozenset(service.spiffe for service in found)
+        block = Block(said["service"], identities, said["reason"])
         return replace(self, blocks={**self.blocks, statement(BLOCK, body): block})
 
     def _unblock(self, body: bytes) -> "Ledger":
@@ -235,13 +239,21 @@ def _utf8(body: bytes) -> str:
 
 
 def _read(body: bytes, *keys: str) -> dict[str, str]:
+    """Read a body of strings, in its one spelling: what an officer sees is what takes effect."""
     try:
         said = json.loads(body)
-        if set(said) == set(keys) and all(isinstance(said[key], str) for key in keys):
+        if set(said) == set(keys) and _canonical(said) == body and _is_plain(said.values()):
             return dict(said)
     except (ValueError, TypeError, RecursionError):
         pass
-    raise ControlChainError(f"Its body must be a JSON object of the strings {', '.join(keys)}.")
+    raise ControlChainError(
+        f"Its body must be canonical JSON of the strings {', '.join(sorted(keys))}, without "
+        "control characters."
+    )
+
+
+def _is_plain(texts: Iterable[object]) -> bool:
+    return all(isinstance(text, str) and text.isprintable() for text in texts)
 
 
 def _hex(text: str) -> bytes:

@@ -94,7 +94,7 @@ async def batch_reveal(
             violations={"pseudonyms": f"must be 1 to {MOST_A_BATCH}"},
         )
     async with attempt(served, call, Operation.REVEAL, purpose) as trail:
-        await trail.admit(Operation.REVEAL, purpose, names)  # denied alike: one event
+        trail.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
 
     async def outcome(pseudonym: str) -> Revealed | VaultError:
         try:

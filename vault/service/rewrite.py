@@ -4,7 +4,9 @@ Compare-and-swap on the row version: a change is made to the version that it was
 not at all. The request id is noted in the same transaction, so that a repetition changes nothing.
 """
 
+import asyncio
 import json
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.commit import Transaction
 
-_TRIES = 5
+_TRIES = 8
+_PAUSE = 0.02  # seconds, more with each try
 _DAY = 24 * 3600
 
 
@@ -48,23 +51,29 @@ async def rewrite(
 ) -> str:
     """Change a record and return its new etag.
 
-    `edit` is pure but for keys, and may run again if the record changed meanwhile: unless the
-    caller gave an etag, which then is refused as stale. Raises VaultError.
+    `edit` is pure but for keys, and may run again if another process changed the record
+    meanwhile: unless the caller gave an etag, which then is refused as stale. Writers of one
+    record in this process take turns, so that nobody's withdrawal is starved by others' puts.
+    Raises VaultError.
     """
-    for tries_left in reversed(range(_TRIES)):
-        record = await served.open(address)
-        trail.met(record)
-        edited = await edit(record)
-        check_record_size(edited.values.values())
-        sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
-        try:
-            changed = await trail.change(_swap(record, sealed, edited, mark, etag), sealed)
-        except VaultError as e:
-            if e.reason is not Reason.STALE_ETAG or etag or not tries_left:
-                raise
-            continue
-        return etag_of(sealed) if changed else await current_etag(served, address)
-    raise AssertionError("the last try returns or raises")
+    async with served.turn(address):
+        for tries in range(_TRIES):
+            await asyncio.sleep(tries * _PAUSE * random.random())  # noqa: S311 -- spreads tries
+            record = await served.open(address)
+            trail.met(record)
+            edited = await edit(record)
+            check_record_size(edited.values.values())
+            sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
+            try:
+                changed = await trail.change(_swap(record, sealed, edited, mark, etag), sealed)
+            except VaultError as e:
+                if e.reason is not Reason.STALE_ETAG or etag:
+                    raise
+                continue
+            return etag_of(sealed) if changed else await current_etag(served, address)
+    raise VaultError(
+        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=_TRIES * _PAUSE
+    )
 
 
 def _swap(

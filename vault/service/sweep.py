@@ -104,7 +104,7 @@ def overdue(
         moment(record.about.registered_at),
         [item.uid for item in record.about.fields],
     )
-    return frozenset(uid for uid, end in moments.items() if end is not None and end <= now)
+    return frozenset(uid for uid, end in moments.items() if end <= now)
 
 
 async def _remove(

@@ -14,8 +14,6 @@ from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
 
-MOST_FOUND = 100
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -49,8 +47,8 @@ class Lookups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, uid: int, version: int, value: bytes) -> Sequence[bytes]:
-        """Return the pseudonyms that an index value stands for, at most MOST_FOUND."""
+    async def find(self, uid: int, version: int, value: bytes, most: int) -> Sequence[bytes]:
+        """Return the pseudonyms that an index value stands for, at most `most`."""
         query = (
             select(t.blind_index.c.pseudonym)
             .where(
@@ -59,7 +57,7 @@ class Lookups:
                 t.blind_index.c.value == value,
             )
             .order_by(t.blind_index.c.slot)
-            .limit(MOST_FOUND)
+            .limit(most)
         )
         with storage_errors():
             async with self._database.reads.connect() as connection:

@@ -74,3 +74,11 @@ def test_a_batch_that_comes_back_short_is_an_error(sdk: Sdk, house: House, accou
     house.answer("BatchReveal", record_pb.BatchRevealResponse())
     with pytest.raises(errors.InternalError, match="incomplete"):
         sdk.do(accounts.reveal_many(["psn_a"], ["phone"]))
+
+
+def test_a_request_that_the_server_would_not_take_is_not_sent(
+    sdk: Sdk, house: House, accounts: Any
+) -> None:
+    with pytest.raises(errors.TooLarge, match="above 4 MiB"):
+        sdk.do(accounts.put("psn_a", {"note": "ж" * (2 * 1024 * 1024)}))
+    assert house.seen == []

@@ -194,6 +194,46 @@ def _use(purpose: str, compartment: str, **fields: str) -> Change:
 
 
 REFUSED: dict[str, tuple[Change, str, str]] = {
+    "posted before the years": (
+        lambda t: t.update(posted="2000-01-01T05:00:00+06:00"),
+        "posted",
+        "outside the years 2000 to 2999",
+    ),
+    "posted where UTC has no day": (
+        lambda t: t.update(posted="0001-01-01T00:00:00+06:00"),
+        "posted",
+        "outside the years 2000 to 2999",
+    ),
+    "in force after the years": (
+        lambda t: t.update(in_force="2999-12-31T23:00:00-06:00"),
+        "in_force",
+        "outside the years 2000 to 2999",
+    ),
+    "in force where UTC has no day": (
+        lambda t: t.update(in_force="9999-12-31T23:00:00-06:00"),
+        "in_force",
+        "outside the years 2000 to 2999",
+    ),
+    "a title of two lines": (
+        lambda t: t["purposes"]["account"]["title"].update(en="An\naccount"),
+        "purposes.account.title.en",
+        "control characters",
+    ),
+    "a law that moves the cursor": (
+        lambda t: t["law"].update(en="The law\x1b[2K"),
+        "law.en",
+        "control characters",
+    ),
+    "a description written backwards": (
+        lambda t: t["purposes"]["account"]["description"].update(en="An \u202eaccount"),
+        "purposes.account.description.en",
+        "control characters",
+    ),
+    "a reason with an isolate": (
+        lambda t: t["joinable"][0]["reason"].update(en="An \u2067order"),
+        "joinable[0].reason.en",
+        "control characters",
+    ),
     "in force before it is posted": (
         lambda t: t.update(in_force="2025-12-31T00:00:00+06:00"),
         "in_force",

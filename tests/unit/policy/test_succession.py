@@ -145,6 +145,16 @@ def _orders_moves(tree: Any) -> None:
     tree["grants"] = [its for its in tree["grants"] if its["service"] != "analytics"]
 
 
+def _analytics_is_of_the_press(tree: Any) -> None:
+    tree["services"]["analytics"].update(owner="press_office", spiffe="spiffe://oshto.kg/anew")
+    tree["grants"].pop()
+
+
+def _no_analytics(tree: Any) -> None:
+    del tree["services"]["analytics"]
+    tree["grants"].pop()
+
+
 def _portal_works(tree: Any) -> None:
     tree["services"]["portal"].update(subject_facing=False, spiffe="spiffe://oshto.kg/inside")
 
@@ -215,6 +225,14 @@ REFUSED = {
     ),
     "a service that changes hands": Case((_same, _orders_moves), "services.orders.spiffe",
                                          "was a service of municipal_services"),
+    "a service's name for another team's": Case(
+        (_same, _analytics_is_of_the_press), "services.analytics.owner",
+        "was a service of site_statistics",
+    ),
+    "a service's name for another team's, after a while": Case(
+        (_same, _no_analytics, _analytics_is_of_the_press), "services.analytics.owner",
+        "give this service another name",
+    ),
     "a subject-facing team that would hold data": Case(
         (_same, _portal_works), "services.portal.owner", "acted for subjects",
     ),

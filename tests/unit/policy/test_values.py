@@ -7,6 +7,7 @@ from vault.policy import Field, FieldType, check_value
 TAKEN = [
     (FieldType.NAME, "Айгүл"),
     (FieldType.NAME, "Х Æ A-12"),
+    (FieldType.NAME, "\u202bعائشة\u202c"),
     (FieldType.EMAIL, "aigul@example.kg"),
     (FieldType.EMAIL, "nobody@nowhere"),
     (FieldType.PHONE, "+996 (555) 12-34-56"),

@@ -1,6 +1,5 @@
 """The control chain as a state machine: what takes effect, what is passed over, what is refused."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -115,6 +114,17 @@ def test_a_block_refuses_a_service_by_name_and_by_identity(first: Ledger) -> Non
     assert not blocked.is_blocked(first.editions[1].services["support"])
 
 
+def test_a_service_that_the_next_edition_drops_can_be_blocked_until_then(first: Ledger) -> None:
+    """And under every identity that its name has had."""
+    support = "  support: {owner: helpdesk, spiffe: spiffe://oshto.kg/support}\n"
+    moved = support.replace("kg/support", "kg/support2")
+    ledger = after(first, EDITION, successor(POLICY, (support, moved)).encode(), "aida")
+    second = ledger.editions[2]
+    blocked = after(ledger, BLOCK, block_body("support", "stolen", "1"), "aida")
+    for edition in (first.editions[1], second):
+        assert blocked.is_blocked(replace(edition.services["support"], name="renamed"))
+
+
 def test_lifting_a_block_takes_two_officers_and_counts_once(first: Ledger) -> None:
     """The signatures that lifted one block don't lift the next one of the same service."""
     block = block_body("orders", "stolen", "1")
@@ -135,11 +145,15 @@ def test_lifting_a_block_takes_two_officers_and_counts_once(first: Ledger) -> No
     [
         (BLOCK, b"{}"),
         (BLOCK, b"not json"),
-        (BLOCK, b'{"service": "nobody", "reason": "r", "nonce": "1"}'),
-        (BLOCK, b'{"service": ["orders"], "reason": "r", "nonce": "1"}'),
-        (UNBLOCK, b'{"block": "zz", "reason": "r"}'),
-        (UNBLOCK, json.dumps({"block": "00" * 32, "reason": "r"}).encode()),
-        (TOUCH, b'{"owner": "o", "compartment": "zz"}'),
+        (BLOCK, block_body("nobody", "r", "1")),
+        (BLOCK, b'{"nonce":"1","reason":"r","service":["orders"]}'),
+        (BLOCK, b'{"nonce":"1","reason":"r","service":"support","service":"orders"}'),
+        (BLOCK, b'{"nonce":"1","reason":"r", "service":"orders"}'),
+        (BLOCK, b'{"nonce":"1","reason":"\\ud800","service":"orders"}'),
+        (BLOCK, block_body("orders", "\x1b[2J", "1")),
+        (UNBLOCK, b'{"block":"zz","reason":"r"}'),
+        (UNBLOCK, unblock_body(bytes(32), "r")),
+        (TOUCH, b'{"compartment":"zz","owner":"o"}'),
         (TOUCH, b"[" * 100_000),
         (EDITION, b"\xff\xfe"),
         ("reset", b"{}"),
@@ -149,6 +163,10 @@ def test_lifting_a_block_takes_two_officers_and_counts_once(first: Ledger) -> No
         "no JSON",
         "no such service",
         "wrong type",
+        "a key twice",
+        "another spelling",
+        "half a character",
+        "a control character",
         "no hexadecimal",
         "no such block",
         "a touch in no hexadecimal",

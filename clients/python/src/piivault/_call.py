@@ -12,9 +12,10 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message
 
 from piivault._types import Form, Secret
-from piivault.errors import InvalidRequest, InvalidValue
+from piivault.errors import InvalidRequest, InvalidValue, TooLarge
 from piivault.v1 import types_pb2
 
+LARGEST_REQUEST = 4 * 1024 * 1024  # bytes: gRPC's own limit, and the server's
 REQUEST_ID_KEY = "piivault-request-id"
 
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -47,6 +48,12 @@ class Scope:
 
     compartment: str
     purpose: str
+
+
+def check_size(call: Call[Response, Result]) -> None:
+    """Raise TooLarge for a request that the server doesn't take whole."""
+    if call.request.ByteSize() > LARGEST_REQUEST:
+        raise TooLarge("The request is above 4 MiB: send less at once.")
 
 
 def request_id_or_new(given: str | None = None) -> str:

@@ -3,7 +3,7 @@
 import grpc
 
 from piivault import _errors
-from piivault._call import REQUEST_ID_KEY, Call, Response, Result
+from piivault._call import REQUEST_ID_KEY, Call, Response, Result, check_size
 from piivault._channel import Connections
 from piivault._settings import Deadline, Settings
 from piivault.errors import PiivaultError
@@ -23,6 +23,7 @@ class Transport:
     def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""
         address = self._settings.address_of(call.compartment)
+        check_size(call)
         channel = self._connections.pick(address)
         for idle in self._connections.take_idle():
             idle.close()
@@ -55,6 +56,7 @@ class AsyncTransport:
     async def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""
         address = self._settings.address_of(call.compartment)
+        check_size(call)
         channel = self._connections.pick(address)
         for idle in self._connections.take_idle():
             await idle.close()

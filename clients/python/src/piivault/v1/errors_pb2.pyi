@@ -49,7 +49,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_GRANTED: _ErrorReason.ValueType  # 31
     """PERMISSION_DENIED. No grant gives this service this operation for this purpose in this compartment, or the edition forbids it."""
     ERROR_REASON_FIELD_BEYOND_PURPOSE: _ErrorReason.ValueType  # 32
-    """PERMISSION_DENIED. The purpose doesn't see this field."""
+    """PERMISSION_DENIED. The purpose doesn't see this field, or not in the form that the operation needs."""
     ERROR_REASON_CAPABILITY_INVALID: _ErrorReason.ValueType  # 33
     """PERMISSION_DENIED. The capability is malformed, forged or for another compartment."""
     ERROR_REASON_CAPABILITY_EXPIRED: _ErrorReason.ValueType  # 34
@@ -63,7 +63,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 40
     """NOT_FOUND. Nothing is registered under this pseudonym; for Find: nothing that the caller may find."""
     ERROR_REASON_ERASED: _ErrorReason.ValueType  # 41
-    """NOT_FOUND. The subject erased their data. It doesn't come back unless they register again."""
+    """NOT_FOUND. The data was erased: by its subject, or at the end of its retention. It doesn't come back unless they register again."""
     ERROR_REASON_ALREADY_REGISTERED: _ErrorReason.ValueType  # 42
     """ALREADY_EXISTS. The subject is registered in this compartment already."""
     ERROR_REASON_VALUE_TAKEN: _ErrorReason.ValueType  # 43
@@ -77,7 +77,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 53
     """FAILED_PRECONDITION. The request id was used before, with another request."""
     ERROR_REASON_STALE_ETAG: _ErrorReason.ValueType  # 54
-    """ABORTED. The record changed since the etag was read: read again, then write."""
+    """ABORTED. The record (or the control chain) changed since it was read: read again, then write."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 60
     """RESOURCE_EXHAUSTED. The caller asks too often; RetryInfo says when to come back."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 61
@@ -91,7 +91,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 72
     """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
     ERROR_REASON_POLICY_UNAVAILABLE: _ErrorReason.ValueType  # 73
-    """UNAVAILABLE. No edition is in force, or it couldn't be confirmed for too long. Retry."""
+    """UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, or it changed just now. Retry."""
     ERROR_REASON_DAMAGED: _ErrorReason.ValueType  # 80
     """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 81
@@ -134,7 +134,7 @@ ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 30
 ERROR_REASON_NOT_GRANTED: ErrorReason.ValueType  # 31
 """PERMISSION_DENIED. No grant gives this service this operation for this purpose in this compartment, or the edition forbids it."""
 ERROR_REASON_FIELD_BEYOND_PURPOSE: ErrorReason.ValueType  # 32
-"""PERMISSION_DENIED. The purpose doesn't see this field."""
+"""PERMISSION_DENIED. The purpose doesn't see this field, or not in the form that the operation needs."""
 ERROR_REASON_CAPABILITY_INVALID: ErrorReason.ValueType  # 33
 """PERMISSION_DENIED. The capability is malformed, forged or for another compartment."""
 ERROR_REASON_CAPABILITY_EXPIRED: ErrorReason.ValueType  # 34
@@ -148,7 +148,7 @@ ERROR_REASON_SERVICE_BLOCKED: ErrorReason.ValueType  # 37
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND. Nothing is registered under this pseudonym; for Find: nothing that the caller may find."""
 ERROR_REASON_ERASED: ErrorReason.ValueType  # 41
-"""NOT_FOUND. The subject erased their data. It doesn't come back unless they register again."""
+"""NOT_FOUND. The data was erased: by its subject, or at the end of its retention. It doesn't come back unless they register again."""
 ERROR_REASON_ALREADY_REGISTERED: ErrorReason.ValueType  # 42
 """ALREADY_EXISTS. The subject is registered in this compartment already."""
 ERROR_REASON_VALUE_TAKEN: ErrorReason.ValueType  # 43
@@ -162,7 +162,7 @@ ERROR_REASON_RESTRICTED: ErrorReason.ValueType  # 52
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 53
 """FAILED_PRECONDITION. The request id was used before, with another request."""
 ERROR_REASON_STALE_ETAG: ErrorReason.ValueType  # 54
-"""ABORTED. The record changed since the etag was read: read again, then write."""
+"""ABORTED. The record (or the control chain) changed since it was read: read again, then write."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 60
 """RESOURCE_EXHAUSTED. The caller asks too often; RetryInfo says when to come back."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 61
@@ -176,7 +176,7 @@ ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 71
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 72
 """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
 ERROR_REASON_POLICY_UNAVAILABLE: ErrorReason.ValueType  # 73
-"""UNAVAILABLE. No edition is in force, or it couldn't be confirmed for too long. Retry."""
+"""UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, or it changed just now. Retry."""
 ERROR_REASON_DAMAGED: ErrorReason.ValueType  # 80
 """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 81

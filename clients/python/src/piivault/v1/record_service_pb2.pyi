@@ -364,7 +364,7 @@ class DescribeResponse(_message.Message):
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldDescription]:
-        """The fields that the purpose sees."""
+        """The fields that this service may touch."""
 
     def __init__(
         self,

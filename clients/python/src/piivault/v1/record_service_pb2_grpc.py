@@ -104,7 +104,8 @@ class RecordServiceServicer(object):
 
     def Find(self, request, context):
         """Returns the pseudonyms of records that hold this value of an indexed field, and whose
-        subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented.
+        subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented, and
+        for a value that more than 500 records hold: it tells nobody apart.
 
         Who may call: services with a grant for `find`. Rate-limited.
         """

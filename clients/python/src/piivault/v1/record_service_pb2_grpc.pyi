@@ -56,7 +56,8 @@ class RecordServiceStub:
     """
     Find: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.FindRequest, _record_service_pb2.FindResponse]
     """Returns the pseudonyms of records that hold this value of an indexed field, and whose
-    subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented.
+    subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented, and
+    for a value that more than 500 records hold: it tells nobody apart.
 
     Who may call: services with a grant for `find`. Rate-limited.
     """
@@ -94,7 +95,8 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """
     Find: _aio.UnaryUnaryMultiCallable[_record_service_pb2.FindRequest, _record_service_pb2.FindResponse]  # type: ignore[assignment]
     """Returns the pseudonyms of records that hold this value of an indexed field, and whose
-    subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented.
+    subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented, and
+    for a value that more than 500 records hold: it tells nobody apart.
 
     Who may call: services with a grant for `find`. Rate-limited.
     """
@@ -153,7 +155,8 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_record_service_pb2.FindResponse, _abc.Awaitable[_record_service_pb2.FindResponse]]:
         """Returns the pseudonyms of records that hold this value of an indexed field, and whose
-        subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented.
+        subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented, and
+        for a value that more than 500 records hold: it tells nobody apart.
 
         Who may call: services with a grant for `find`. Rate-limited.
         """

@@ -30,7 +30,7 @@ class _FormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Form.ValueType],
     FORM_PLAIN: _Form.ValueType  # 1
     """The value as it was given."""
     FORM_MASKED: _Form.ValueType  # 2
-    """The value behind the mask of its field's type, such as "a***@e***.kg"."""
+    """The value behind the mask of its field's type, such as "a***@***.kg"."""
     FORM_PRESENT: _Form.ValueType  # 3
     """Only whether there is a value."""
 
@@ -42,7 +42,7 @@ FORM_UNSPECIFIED: Form.ValueType  # 0
 FORM_PLAIN: Form.ValueType  # 1
 """The value as it was given."""
 FORM_MASKED: Form.ValueType  # 2
-"""The value behind the mask of its field's type, such as "a***@e***.kg"."""
+"""The value behind the mask of its field's type, such as "a***@***.kg"."""
 FORM_PRESENT: Form.ValueType  # 3
 """Only whether there is a value."""
 Global___Form: _TypeAlias = Form  # noqa: Y015
