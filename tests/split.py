@@ -27,7 +27,7 @@ from vault.dev.local import split
 from vault.dev.served import Served
 from vault.keys.transit import AppRole, Transit
 from vault.store.engine import connect, entrance
-from vault.store.roles import Role, roles
+from vault.store.rights import Role, roles
 
 __all__ = ["split_house"]
 

@@ -29,7 +29,7 @@ from vault.service.ledger import EDITION, ControlChainError
 from vault.service.limits import Limits
 from vault.service.sweep import sweep
 from vault.store.control import ControlChain
-from vault.store.roles import Rights
+from vault.store.rights import Rights
 from vault.store.schema import Schema, SchemaError
 
 log = logging.getLogger("piivault.app")

@@ -13,9 +13,9 @@ from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError
 from vault.keys.transit import AppRole, Jwt, Login, TokenFile, Transit
 from vault.roles import seal_faults
-from vault.store import roles, schema
+from vault.store import schema
 from vault.store.engine import Database, connect
-from vault.store.roles import Rights
+from vault.store.rights import Rights, RoleError, check
 from vault.store.schema import Schema
 
 log = logging.getLogger("piivault.app")
@@ -63,8 +63,8 @@ async def open_database(
     await schema.check(database, kind)
     if not settings.server.development:
         try:
-            await roles.check(database, rights)
-        except roles.RoleError as e:
+            await check(database, rights)
+        except RoleError as e:
             raise LoginError(str(e)) from None
     return database
 

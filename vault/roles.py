@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from vault.config import Compartment, Role, Settings
 from vault.policy import Edition
-from vault.store.roles import Rights
+from vault.store.rights import Rights
 
 # Why a role is played alone.
 _ALONE: Mapping[Role, str] = {

@@ -33,7 +33,7 @@ from vault.setup.files import Deployment, files
 from vault.setup.processes import processes
 from vault.setup.scram import verifier
 from vault.store.engine import connect, within
-from vault.store.roles import OWNER, RoleError, roles
+from vault.store.rights import OWNER, RoleError, roles
 
 COMPARTMENTS = tuple(compile_edition(POLICY.read_text(encoding="utf-8")).compartments)
 DEPLOYMENT = Deployment(

@@ -9,7 +9,7 @@ from vault.errors import Reason, VaultError
 from vault.store import schema
 from vault.store import tables as t
 from vault.store.engine import Database, connect
-from vault.store.roles import PRIVILEGES, Rights
+from vault.store.rights import PRIVILEGES, Rights
 from vault.store.schema import Schema, SchemaError
 
 both_kinds = pytest.mark.parametrize("kind", Schema, ids=lambda kind: kind.value)

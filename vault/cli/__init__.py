@@ -36,7 +36,7 @@ from vault.keys.errors import KeyServerError
 from vault.policy import EditionError
 from vault.service.ledger import ControlChainError
 from vault.store.backup_file import BackupError
-from vault.store.roles import RoleError
+from vault.store.rights import RoleError
 from vault.store.schema import SchemaError
 
 # What a person can act on: said in words, without a traceback.

@@ -8,8 +8,8 @@ import click
 from vault import config
 from vault.cli.options import config_option, connect_as, owner_options, settings
 from vault.roles import control_rights
-from vault.store import roles, schema
-from vault.store.roles import Rights
+from vault.store import schema
+from vault.store.rights import Rights, grant
 from vault.store.schema import Schema
 
 
@@ -46,6 +46,6 @@ async def _upgrade(
     try:
         await schema.upgrade(database, kind)
         if role and database.is_postgresql:
-            await roles.grant(database, role, rights)
+            await grant(database, role, rights)
     finally:
         await database.close()

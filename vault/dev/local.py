@@ -24,9 +24,9 @@ from vault.dev.served import Served
 from vault.dev.stack import Plan, Running, Stack
 from vault.policy import Edition, compile_edition
 from vault.service.ledger import EDITION, statement
-from vault.store import roles, schema
+from vault.store import rights, schema
 from vault.store.engine import connect
-from vault.store.roles import CONTROL, database_of
+from vault.store.rights import CONTROL, database_of
 from vault.store.schema import Schema
 
 Progress = Callable[[str], None]
@@ -150,7 +150,7 @@ def _serve(
 
 async def _prepare(running: Running, settings: config.Settings, text: str) -> None:
     """Run migrations as the owner, give every role its rights, publish the first edition."""
-    granted = roles.roles(name for name in running.owner_urls if name != CONTROL)
+    granted = rights.roles(name for name in running.owner_urls if name != CONTROL)
     for name, url in running.owner_urls.items():
         kind = Schema.CONTROL if name == CONTROL else Schema.COMPARTMENT
         database = connect(url)
@@ -159,7 +159,7 @@ async def _prepare(running: Running, settings: config.Settings, text: str) -> No
             if database.is_postgresql:
                 for role in granted:
                     if role.database == database_of(name):
-                        await roles.grant(database, role.name, role.rights)
+                        await rights.grant(database, role.name, role.rights)
         finally:
             await database.close()
     body = text.encode()

@@ -20,8 +20,8 @@ from vault.dev.child import Child, program
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.setup.scram import verifier
-from vault.store import roles
-from vault.store.roles import OWNER
+from vault.store import rights
+from vault.store.rights import OWNER
 
 __all__ = ["OWNER", "Postgres", "copy_programs"]
 
@@ -78,13 +78,13 @@ class Postgres:
         The passwords are in `passwords/ROLE`.
         """
         try:
-            wanted = roles.roles(compartments)
-        except roles.RoleError as e:
+            wanted = rights.roles(compartments)
+        except rights.RoleError as e:
             raise DevError(str(e)) from None
-        steps = [*roles.making_owner(), *roles.making(wanted)]
+        steps = [*rights.making_owner(), *rights.making(wanted)]
         for name in (OWNER, *(role.name for role in wanted)):
             password = self._layout.secret(self._password(name))
-            steps.append(roles.setting_password(name, verifier(password)))
+            steps.append(rights.setting_password(name, verifier(password)))
         self._sql("\n".join(step.psql for step in steps))
         return {role.name: self.url(role.name, role.database) for role in wanted}
 

@@ -23,7 +23,7 @@ from vault.keys.provision import CAPABILITY_KEY, provision
 from vault.keys.transit import Transit
 from vault.setup.configuration import Section
 from vault.setup.processes import Process, processes
-from vault.store.roles import CONTROL, OWNER, database_of, roles
+from vault.store.rights import CONTROL, OWNER, database_of, roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from vault.keys.provision import CAPABILITY_KEY, provision
 from vault.keys.transit import Transit
 from vault.names import to_base64url
 from vault.setup.scram import verifier
-from vault.store import roles, schema
+from vault.store import rights, schema
 from vault.store.engine import Database, connect, user_of, within
-from vault.store.roles import CONTROL, Role, RoleError, database_of
+from vault.store.rights import CONTROL, Role, RoleError, database_of
 from vault.store.schema import Schema, SchemaError
 
 Told = Callable[[str], None]
@@ -44,7 +44,7 @@ async def apply_to_postgresql(
     owner = user_of(owner_url)
     if not owner:
         raise RoleError("The owner's URL names nobody. Write it postgresql+asyncpg://OWNER:…@…")
-    wanted = roles.roles(compartments)
+    wanted = rights.roles(compartments)
     server = connect(owner_url)
     try:
         await _make(server, owner, wanted, folder, told)
@@ -64,16 +64,16 @@ async def _make(
     server: Database, owner: str, wanted: Sequence[Role], folder: Path, told: Told
 ) -> None:
     """Make roles and databases; give a password to a role that is new, or whose file is gone."""
-    before = [role for role in wanted if await roles.exists(server, role.name)]
-    for step in roles.making(wanted, owner):
-        if await roles.run(server, step) and step.unless:
+    before = [role for role in wanted if await rights.exists(server, role.name)]
+    for step in rights.making(wanted, owner):
+        if await rights.run(server, step) and step.unless:
             told(step.sql)
     for role in wanted:
         file = folder / f"{role.name}.password"
         if role in before and file.exists():
             continue
         password = secrets.token_urlsafe(32)
-        await roles.run(server, roles.setting_password(role.name, verifier(password)))
+        await rights.run(server, rights.setting_password(role.name, verifier(password)))
         _write(file, password)
         told(f"gave {role.name} a password")
 
@@ -89,7 +89,7 @@ async def _fill(url: str, name: str, own: list[Role], told: Told) -> None:
             await schema.upgrade(database, kind)
             told(f"brought {database_of(name)} to this release's schema")
         for role in own:
-            await roles.grant(database, role.name, role.rights)
+            await rights.grant(database, role.name, role.rights)
     finally:
         await database.close()
 

@@ -17,7 +17,7 @@ from vault.setup.processes import Process, processes
 from vault.setup.readme import readme
 from vault.setup.toml import toml
 from vault.store.engine import entrance
-from vault.store.roles import roles
+from vault.store.rights import roles
 
 SECRETS = "secrets"
 

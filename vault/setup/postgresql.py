@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from vault.store.roles import OWNER, database_of, granting, making, making_owner, roles
+from vault.store.rights import OWNER, database_of, granting, making, making_owner, roles
 
 DATABASES, RIGHTS = "1-databases.sql", "2-rights.sql"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vault.config import Role
-from vault.store.roles import auditor_role, control_role, worker_role
+from vault.store.rights import auditor_role, control_role, worker_role
 
 
 @dataclass(frozen=True, slots=True)

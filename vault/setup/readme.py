@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from vault.keys.provision import CAPABILITY_KEY
 from vault.setup.processes import Process
-from vault.store.roles import OWNER
+from vault.store.rights import OWNER
 
 _TEXT = """\
 # Setting piivault up
