@@ -28,6 +28,7 @@ from vault.service.issue import Broker
 from vault.service.ledger import EDITION, ControlChainError
 from vault.service.limits import Limits
 from vault.service.sweep import sweep
+from vault.service.trail import AuditedTrail
 from vault.store.control import ControlChain
 from vault.store.rights import Rights
 from vault.store.schema import Schema, SchemaError
@@ -172,10 +173,13 @@ async def _open_compartment(
 ) -> ServedCompartment:
     edition = editions.state().current
     declared = edition.compartments.get(name)
-    if declared is None:
+    uuid = declared.uuid if declared else section.uuid.bytes if section.uuid else b""
+    if not uuid:
         raise StartError(
-            f"The configuration serves a compartment {name} that edition {edition.number} lacks."
+            f"Edition {edition.number} lacks the compartment {name} of the configuration. "
+            "Give its `uuid` to provision it before an edition brings it."
         )
+    history = History(editions)
     database = await open_database(
         settings, section.database, Schema.COMPARTMENT, Rights.WORKER, stack
     )
@@ -184,17 +188,17 @@ async def _open_compartment(
         transit,
         section.transit_key,
         section.audit_transit_key,
-        declared.uuid,
+        uuid,
         soft=section.key_soft_ttl,
         hard=section.key_hard_ttl,
     )
     served = ServedCompartment(
         name,
-        declared.uuid,
+        uuid,
         database,
         keyring,
         capability_keys,
-        History(editions),
+        history,
         Limits(settings.server.find_per_second),
     )
     stack.push_async_callback(served.close)
@@ -202,6 +206,7 @@ async def _open_compartment(
     stack.push_async_callback(_cancel, sweeper)
     known = await served.establish()
     await editions.check_seen(known.ledger_sequence, known.ledger_head)
+    await history.provisioned(uuid)
     await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
     return served
 
@@ -222,17 +227,34 @@ async def _open_broker(
     return broker
 
 
-async def _open_trails(settings: config.Settings, edition: Edition, stack: AsyncExitStack) -> None:
+@asynccontextmanager
+async def audited(
+    settings: config.Settings,
+) -> AsyncIterator[tuple[Editions, Mapping[str, AuditedTrail]]]:
+    """Open the editions and every trail of [auditor], without serving. Raises StartError."""
+    async with AsyncExitStack() as stack:
+        if settings.auditor is None:
+            raise StartError("The configuration has no [auditor]: this is for the auditor.")
+        _, editions = await _open_editions(settings, stack)
+        yield editions, await _open_trails(settings, editions.state().current, stack)
+
+
+async def _open_trails(
+    settings: config.Settings, edition: Edition, stack: AsyncExitStack
+) -> Mapping[str, AuditedTrail]:
     section = settings.auditor
     assert section is not None  # noqa: S101 -- `faults` saw to it
     transit = await log_in(settings, section.login, stack)
-    for name, audited in section.compartments.items():
+    trails = {}
+    for name, part in section.compartments.items():
         uuid = edition.compartment(name).uuid
         database = await open_database(
-            settings, audited.database, Schema.COMPARTMENT, Rights.AUDITOR, stack
+            settings, part.database, Schema.COMPARTMENT, Rights.AUDITOR, stack
         )
-        keyring = Keyring(transit, "", audited.audit_transit_key, uuid)
+        keyring = Keyring(transit, "", part.audit_transit_key, uuid)
         await look_at_trail(name, uuid, database, keyring)
+        trails[name] = AuditedTrail(uuid, database, keyring)
+    return trails
 
 
 def _capability_keys(settings: config.Settings) -> dict[bytes, bytes]:

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import (
     BaseModel,
@@ -143,8 +144,12 @@ class Broker(_Section):
 
 
 class Compartment(_Section):
-    """One compartment as this process serves it."""
+    """One compartment as this process serves it.
 
+    `uuid` is for one that no edition has yet: it is provisioned first, then published.
+    """
+
+    uuid: UUID | None = None
     database: Database
     login: Login
     transit_key: str

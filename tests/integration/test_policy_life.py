@@ -1,5 +1,6 @@
 """Editions on live data: published, widened, narrowed, blocked, remembered, expired."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -15,9 +16,14 @@ from piivault.officers import OfficersClient
 
 from tests.house import POLICY, House, run_house
 from tests.policies import successor
+from vault import app
 from vault.app import StartError
 from vault.dev.local import officer_signs, serving
+from vault.keys.provision import provision
 from vault.service.ledger import BLOCK, EDITION, UNBLOCK, block_body, statement, unblock_body
+from vault.store import schema
+from vault.store.engine import connect
+from vault.store.schema import Schema
 
 WITHIN = 2.0  # seconds: what the documentation promises
 NEWSLETTER = "        fields: {first_name: plain, email: plain}\n"
@@ -305,3 +311,94 @@ def test_the_command_line_tells_officers_what_they_do(own: House, tmp_path: Path
     assert said.returncode == 1
     assert "no such service" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def command(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `piivault` as the officer Аида, with the house's configuration."""
+    words = [str(Path(sys.executable).with_name("piivault")), *arguments]
+    environment = {
+        **os.environ,
+        **house.environment("officer-aida"),
+        "PIIVAULT_CONFIG": str(house.running.config),
+    }
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_an_auditor_is_told_why_a_past_request_was_decided(own: House, office: Office) -> None:
+    """By the trail, and by the rules of the edition of that time."""
+    person = own.register("accounts")
+    orders = own.client("orders").compartment("accounts", purpose="services")
+    with pytest.raises(errors.FieldBeyondPurpose) as refused:
+        orders.reveal(person.pseudonym, ["email"])
+    services = "fields: {last_name: plain, first_name: plain, phone: plain}"
+    office.publish((services, services.replace("}", ", email: plain}")))
+    said = command(own, "policy", "explain", "--request", refused.value.request_id)
+    assert said.returncode == 0, said.stderr
+    for part in (
+        "edition 1",
+        "orders",
+        "email",
+        "denied FIELD_BEYOND_PURPOSE",
+        "doesn't see email",
+    ):
+        assert part in " ".join(said.stdout.split()), said.stdout
+    said = command(own, "policy", "explain", "--request", "00000000-0000-0000-0000-000000000000")
+    assert "No trail that you may read holds this request id" in said.stderr
+
+
+def test_removing_a_purpose_says_how_much_falls_due(own: House, tmp_path: Path) -> None:
+    """Counted on the records themselves, without a value shown."""
+    for _ in range(3):
+        own.register("accounts", city="Ош")
+    own.register("accounts")
+    file = tmp_path / "next.yaml"
+    cities = ("          city: present\n", "")
+    file.write_text(successor(POLICY.read_text(encoding="utf-8"), cities), encoding="utf-8")
+    said = command(own, "policy", "due", str(file))
+    assert "accounts: 4 records; falls due: city: 3" in said.stdout, said.stderr
+    assert "web: 0 records; falls due: nothing" in said.stdout
+
+
+PETS = """
+  pets:
+    uuid: 0a6e5d4c-3b2a-4190-8f7e-6d5c4b3a2910
+    title: {ky: Үй жаныбарлары, ru: Питомцы, en: Pets}
+    subjects: [person]
+    fields:
+      name: {uid: 1, type: name, title: {ky: Аты, ru: Кличка, en: Name}}
+
+# 2.4 d: databases"""
+
+
+def test_a_new_compartment_is_provisioned_first_and_published_then(
+    own: House, office: Office, tmp_path: Path
+) -> None:
+    """On live data, without a restart of what runs."""
+    new = ("\n# 2.4 d: databases", PETS)
+    with pytest.raises(errors.InvalidRequest, match="isn't provisioned"):
+        office.publish(new)
+    office.text = POLICY.read_text(encoding="utf-8")
+
+    ids = provision(own.running.admin, [*own.edition.compartments, "pets"])["piivault-worker-pets"]
+    (tmp_path / "role").write_text(ids.role_id)
+    (tmp_path / "secret").write_text(ids.secret_id)
+    url = f"sqlite+aiosqlite:///{tmp_path}/pets.db"
+    settings = own.configured(
+        COMPARTMENTS__PETS__UUID="0a6e5d4c-3b2a-4190-8f7e-6d5c4b3a2910",
+        COMPARTMENTS__PETS__DATABASE__URL=url,
+        COMPARTMENTS__PETS__TRANSIT_KEY="piivault-pets",
+        COMPARTMENTS__PETS__AUDIT_TRANSIT_KEY="piivault-pets.audit",
+        COMPARTMENTS__PETS__LOGIN__METHOD="approle",
+        COMPARTMENTS__PETS__LOGIN__ROLE_ID_FILE=str(tmp_path / "role"),
+        COMPARTMENTS__PETS__LOGIN__SECRET_ID_FILE=str(tmp_path / "secret"),
+    )
+
+    async def provisioned() -> None:
+        database = connect(url)
+        await schema.upgrade(database, Schema.COMPARTMENT)
+        await database.close()
+        async with app.opened(settings, "pets"):
+            pass
+
+    asyncio.run(provisioned())
+    office.publish(new)

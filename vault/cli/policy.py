@@ -1,17 +1,20 @@
 """`piivault policy`: look at editions, and publish them."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import click
 from piivault.officers import OfficersClient
 from rich.console import Console
-from rich.table import Table
 
-from vault.cli.options import read_edition
+from vault import app, config
+from vault.cli.options import config_option, read_edition, settings
+from vault.cli.past import explain_request, rules_table
 from vault.cli.signing import SIGNS, parse_signatures, report, signer
-from vault.policy import Edition, Operation, compile_edition, diff, edition_schema, graph
+from vault.policy import Edition, Operation, Step, compile_edition, diff, edition_schema, graph
 from vault.service.ledger import EDITION, statement
+from vault.service.sweep import Counted, count_due
 
 _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -127,10 +130,10 @@ def approve(yes: bool) -> None:
 
 
 @policy.command()
-@click.argument("service")
-@click.argument("purpose")
-@click.argument("compartment")
-@click.argument("fields", nargs=-1, required=True)
+@click.argument("service", required=False)
+@click.argument("purpose", required=False)
+@click.argument("compartment", required=False)
+@click.argument("fields", nargs=-1)
 @click.option(
     "--operation",
     type=click.Choice([o.value for o in Operation]),
@@ -141,24 +144,50 @@ def approve(yes: bool) -> None:
 @click.option(
     "--edition", type=int, default=0, help="Under which edition; the one in force by default."
 )
+@click.option("--request", help="A past request's id instead: for auditors, from the trail.")
+@config_option
 def explain(
-    service: str,
-    purpose: str,
-    compartment: str,
+    service: str | None,
+    purpose: str | None,
+    compartment: str | None,
     fields: tuple[str, ...],
     operation: str,
     edition: int,
+    request: str | None,
+    file: Path,
 ) -> None:
-    """Say rule by rule why a service may or may not do something to fields."""
+    """Say rule by rule why a service may or may not do something to fields.
+
+    Asks control, as an officer. With --request it reads the trail, with the auditor's own
+    configuration: what was decided then, and the rules of the edition of that time.
+    """
+    if request:
+        if not asyncio.run(explain_request(settings(file), request, Console())):
+            raise click.ClickException("No trail that you may read holds this request id.")
+        return
+    if not (service and purpose and compartment and fields):
+        raise click.UsageError("Name a service, a purpose, a compartment and fields; or --request.")
     with OfficersClient.from_env() as control:
         rules = control.explain(service, purpose, compartment, operation, fields, edition)
-    table = Table()
-    for column in ("rule", "passes", "why"):
-        table.add_column(column, overflow="fold")
-    for rule in rules:
-        table.add_row(rule.rule, "yes" if rule.holds else "no", rule.sentence)
-    Console().print(table)
-    click.echo("allowed" if all(rule.holds for rule in rules) else "denied")
+    steps = tuple(Step(rule.rule, rule.holds, rule.sentence) for rule in rules)
+    Console().print(rules_table(steps))
+    click.echo("allowed" if all(step.holds for step in steps) else "denied")
+
+
+@policy.command()
+@click.argument("edition", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@config_option
+def due(edition: Path, file: Path) -> None:
+    """Count what would fall due for erasure under an edition, and say of which fields.
+
+    Run it with a worker's configuration: it opens every record of the worker's compartments,
+    shows no value, and changes nothing.
+    """
+    read, then = settings(file), read_edition(edition)
+    for compartment in read.compartments:
+        counted = asyncio.run(_due(read, compartment, then))
+        listed = ", ".join(f"{name}: {count}" for name, count in sorted(counted.fields.items()))
+        click.echo(f"{compartment}: {counted.records} records; falls due: {listed or 'nothing'}")
 
 
 @policy.command(name="graph")
@@ -193,3 +222,8 @@ def _print_changes(before: Edition, after: Edition) -> None:
         click.echo(f"  - {change.sentence}")
     if not changes:
         click.echo("  nothing changes for anybody.")
+
+
+async def _due(read: config.Settings, compartment: str, then: Edition) -> Counted:
+    async with app.opened(read, compartment) as (served, editions):
+        return await count_due(served, editions.state(), then)

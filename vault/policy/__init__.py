@@ -35,7 +35,7 @@ from vault.policy.graph import graph
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
 from vault.policy.schema import edition_schema
-from vault.policy.succession import check_succession, needs_officers
+from vault.policy.succession import WORKERS, check_succession, needs_officers
 from vault.policy.told import ConsentGiven
 from vault.policy.values import check_value
 from vault.policy.vocabulary import (
@@ -55,7 +55,8 @@ __all__ = [
     "Edition", "Compartment", "Field", "Purpose", "Use", "FieldUse", "Terms",
     "Service", "Limit", "Grant", "Forbid",
     # An edition after another
-    "compile_successor", "check_succession", "needs_officers", "diff", "Change", "Concerns",
+    "compile_successor", "check_succession", "needs_officers", "WORKERS",
+    "diff", "Change", "Concerns",
     # Its words
     "Basis", "FieldType", "Form", "Index", "Operation", "Retention", "SubjectKind", "Text",
     # Who may

@@ -12,6 +12,9 @@ from vault.policy.clique import Reached, rejoined
 from vault.policy.edition import Compartment, Edition, Field
 from vault.policy.faults import EditionError, Fault, Refusals, spell
 
+WORKERS = "piivault"
+"""Under whom `touched` has the compartments that workers opened: no owner's id, which is a UUID."""
+
 Before = Mapping[int, Edition]
 Touched = Mapping[str, frozenset[bytes]]
 
@@ -48,6 +51,7 @@ def refusals(before: Before, edition: Edition, touched: Touched) -> Refusals:
     past = [before[number] for number in sorted(before)]
     for name, compartment in edition.compartments.items():
         yield from _compartment(past, name, compartment)
+    yield from _provisioned(past, edition, touched)
     yield from _owners(past, edition)
     yield from _services(past, edition)
     yield from _history(past, edition, touched)
@@ -89,6 +93,19 @@ def _compartment(past: list[Edition], name: str, compartment: Compartment) -> Re
         ]
         for key, sentence in _field(field, earlier):
             yield ("compartments", name, "fields", field.name, key), sentence
+
+
+def _provisioned(past: list[Edition], edition: Edition, touched: Touched) -> Refusals:
+    """Refuse a new compartment that no worker opened. The first edition comes before workers."""
+    opened = touched.get(WORKERS, frozenset())
+    for name, compartment in edition.compartments.items() if past else ():
+        known = any(compartment.uuid in other.by_uuid for other in past)
+        if not known and compartment.uuid not in opened:
+            sentence = (
+                "isn't provisioned: no worker has opened its database and keys. Start one with "
+                "this `uuid` in its configuration, then publish"
+            )
+            yield ("compartments", name), sentence
 
 
 def _field(field: Field, earlier: list[tuple[int, Field]]) -> Iterator[tuple[str, str]]:

@@ -7,13 +7,14 @@ longer is. Later operations look into memory and pay nothing.
 """
 
 from vault.errors import Reason, VaultError
+from vault.policy import WORKERS
 from vault.service.call import Call
 from vault.service.editions import Editions
 from vault.service.ledger import TOUCH, Entry, Ledger, touch_body
 
 
 class History:
-    """Notes first touches."""
+    """Notes first touches, and which compartments workers have opened."""
 
     def __init__(self, editions: Editions) -> None:
         self._editions = editions
@@ -22,6 +23,16 @@ class History:
     def seen(self) -> tuple[int, bytes]:
         """How far the control chain was read: the last entry's sequence number and hash."""
         return self._editions.ledger.sequence, self._editions.ledger.head
+
+    async def provisioned(self, compartment: bytes) -> None:
+        """Put on record that a worker opened a compartment: an edition may bring it now."""
+
+        def propose(ledger: Ledger) -> Entry | None:
+            if compartment in ledger.touched.get(WORKERS, ()):
+                return None
+            return ledger.next(TOUCH, touch_body(WORKERS, compartment), {})
+
+        await self._editions.add(propose)
 
     async def touch(self, call: Call, compartment: bytes) -> bool:
         """Return once the control chain holds this touch; tell whether it is the first.

@@ -11,7 +11,7 @@ its end off, no more, and a process refuses to go back behind what it saw.
     edition   the YAML document                1 officer, or 2 (*)   the policy changes
     block     {"service", "reason", "nonce"}   1 officer             a service is refused at once
     unblock   {"block": statement, "reason"}   2 officers            it is served again
-    touch     {"owner", "compartment"}         nobody                history (`service.history`)
+    touch     {"compartment", "owner"}         nobody                history (`service.history`)
 
 (*) two where it declares a new joinable pair.
 

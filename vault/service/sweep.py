@@ -8,7 +8,7 @@ records by compare-and-swap like everybody else, so that it blocks no reader.
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vault.audit import event as audit
@@ -16,7 +16,7 @@ from vault.audit.event import Event
 from vault.crypto.primitives import digest
 from vault.crypto.record import Address, SealedRecord, seal_record
 from vault.errors import Reason, VaultError
-from vault.policy import due
+from vault.policy import Edition, due
 from vault.service.call import PolicyState
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import given, moment
@@ -64,6 +64,36 @@ async def sweep(
             *(served.name, swept.looked_at, swept.erased, swept.trimmed, swept.damaged),
         )
     return swept
+
+
+@dataclass(slots=True)
+class Counted:
+    """How many records there are, and how many fields would fall due, by name."""
+
+    records: int = 0
+    fields: dict[str, int] = field(default_factory=dict)
+
+
+async def count_due(served: ServedCompartment, policy: PolicyState, then: Edition) -> Counted:
+    """Count what an edition would have erased, if it were in force now. Changes nothing.
+
+    Raises VaultError.
+    """
+    counted, cursor = Counted(), b""
+    names = {f.uid: f.name for f in policy.current.compartments[served.name].fields.values()}
+    ledger = replace(policy.ledger, editions={**policy.editions, then.number: then})
+    future = PolicyState(then, ledger)
+    while page := await served.lookups.page(cursor, _PAGE):
+        for pseudonym in page:
+            record = await served.open_if_any(Address(served.uuid, pseudonym))
+            if record is not None:
+                now = max(await served.lookups.now(), then.in_force)
+                for uid in overdue(served, future, record, now):
+                    name = names.get(uid, str(uid))
+                    counted.fields[name] = counted.fields.get(name, 0) + 1
+        counted.records += len(page)
+        cursor = page[-1]
+    return counted
 
 
 async def _look_at(

@@ -17,6 +17,20 @@ class Trail:
     breaks: tuple[Break, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AuditedTrail:
+    """A compartment's trail as the auditor opens it."""
+
+    compartment: bytes
+    database: Database
+    keyring: Keyring
+
+    async def of_request(self, request_id: str) -> list[sealed_pb2.AuditEvent]:
+        """Return the events that a request left, in the order of time."""
+        trail = await read_trail(self.compartment, self.database, self.keyring)
+        return [event for event in trail.events if event.request_id == request_id]
+
+
 async def read_trail(compartment: bytes, database: Database, keyring: Keyring) -> Trail:
     """Open all events of a compartment, by a login that may read them.
 
