@@ -18,6 +18,7 @@ from tests.house import POLICY, House, run_house
 from tests.policies import successor
 from vault import app
 from vault.app import StartError
+from vault.crypto.primitives import is_signed
 from vault.dev.local import officer_signs, serving
 from vault.keys.provision import provision
 from vault.service.ledger import BLOCK, EDITION, UNBLOCK, block_body, statement, unblock_body
@@ -402,3 +403,28 @@ def test_a_new_compartment_is_provisioned_first_and_published_then(
 
     asyncio.run(provisioned())
     office.publish(new)
+
+
+def test_an_officer_signs_with_a_transit_key(house: House, tmp_path: Path) -> None:
+    """Under the officer's own login; what comes out is what a key file would have signed."""
+    admin = house.running.admin
+    admin.write("transit/keys/officer-aida", type="ed25519")
+    rule = 'path "transit/sign/officer-aida" {\n  capabilities = ["update"]\n}\n'
+    admin.write("sys/policies/acl/officer-aida", policy=rule)
+    made = admin.write("auth/token/create", policies=["officer-aida"], ttl="10m")
+    (tmp_path / "token").write_text(made["auth"]["client_token"])
+    environment = {
+        **os.environ,
+        "PIIVAULT_OFFICER": "aida",
+        "PIIVAULT_SIGNING_KEY": "transit:officer-aida",
+        "PIIVAULT_KEY_SERVER": house.running.key_server,
+        "PIIVAULT_KEY_SERVER_CA": str(house.running.key_server_ca),
+        "PIIVAULT_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    words = [str(Path(sys.executable).with_name("piivault")), "policy", "sign", str(POLICY)]
+    said = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    officer, _, signature = said.stdout.strip().partition(":")
+    assert officer == "aida", said.stderr
+    (public_key,) = admin.public_keys("officer-aida").values()
+    signed = statement(EDITION, POLICY.read_bytes())
+    assert is_signed(public_key, bytes.fromhex(signature), signed)
