@@ -128,7 +128,7 @@ REFUSED: Refused = {
     "a compartment that the edition lacks": (
         lambda h, t: h.configured().model_copy(update={"compartments": {
             "shaar": h.settings.compartments["accounts"]}}),
-        "serves a compartment shaar that edition 1 lacks", ""),
+        "Edition 1 lacks the compartment shaar", ""),
     "a broker without its section": (
         lambda h, t: h.configured().model_copy(update={"broker": None}),
         "needs a section [broker]", ""),

@@ -188,11 +188,11 @@ def test_a_token_in_a_file_is_renewed(
 ) -> None:
     """Used past its first life, though nobody wrote another one."""
     file = tmp_path / "token"
-    file.write_text(token(ttl="1s", explicit_max_ttl="60s") + "\n")
+    file.write_text(token(ttl="6s", explicit_max_ttl="60s") + "\n")
     transit = opened(TokenFile(file))
-    for _ in range(5):
+    for _ in range(8):  # renewed after 4 seconds, with 2 to spare
         assert transit.new_wrapped_key(ACCOUNTS, CONTEXT)
-        time.sleep(0.3)
+        time.sleep(0.9)
     assert transit.new_wrapped_key(ACCOUNTS, CONTEXT)
 
 
