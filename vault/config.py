@@ -170,7 +170,6 @@ class Auditor(_Section):
     """The auditor: every trail, by a login that opens nothing else."""
 
     login: Login
-    signing_key: str = "piivault-audit"
     compartments: Annotated[Mapping[str, AuditedCompartment], Field(min_length=1)]
 
 

@@ -62,7 +62,6 @@ async def test_a_tombstone_is_found(database: Database, lookups: Lookups) -> Non
 async def test_a_new_database_says_nothing_of_itself(lookups: Lookups) -> None:
     assert await lookups.identity() is None
     assert await lookups.keyring() == []
-    assert await lookups.is_empty()
 
 
 async def test_a_database_is_established_with_its_first_keys(lookups: Lookups) -> None:
@@ -90,11 +89,6 @@ async def test_a_key_is_added_once(lookups: Lookups) -> None:
         (1, "vault:v1:first"),
         (2, "vault:v1:third"),
     ]
-
-
-async def test_a_database_with_a_record_is_not_empty(database: Database, lookups: Lookups) -> None:
-    await put(database, t.records, pseudonym=b"A")
-    assert not await lookups.is_empty()
 
 
 async def test_what_was_seen_of_the_ledger_never_shrinks(lookups: Lookups) -> None:

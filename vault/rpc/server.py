@@ -1,7 +1,7 @@
 """The gRPC server of one process: its services behind the guard, TLS with client certificates."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -126,12 +126,8 @@ class Server:
                 getattr(servicer, method.name),
                 admit,
             )
-            for method in _methods(service)
+            for method in service.methods
         }
         generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
         self._grpc.add_generic_rpc_handlers((generic,))
         self._names.append(service.full_name)
-
-
-def _methods(service: ServiceDescriptor) -> Iterable[Any]:
-    return service.methods

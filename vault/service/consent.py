@@ -15,7 +15,7 @@ async def grant_consent(
     served: ServedCompartment, call: Call, capability: str, consents: Sequence[ConsentAsked]
 ) -> str:
     """Add or renew consents; return the new etag. Raises VaultError."""
-    async with attempt(served, call, "grant_consent") as trail:
+    async with attempt(served, call, "grant_consent") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         _some(consents, "consents")
         asked = [[c.purpose, c.edition, c.language] for c in consents]
@@ -26,7 +26,7 @@ async def grant_consent(
             add_consents(call, served.name, about, consents)
             return Edited(about, record.values())
 
-        return await rewrite(served, trail, address, edit, mark)
+        return await rewrite(served, attempted, address, edit, mark)
 
 
 async def withdraw_consent(
@@ -37,7 +37,7 @@ async def withdraw_consent(
     A purpose that no longer is in the edition can be withdrawn from, too. What isn't given, or
     is withdrawn already, stays as it is.
     """
-    async with attempt(served, call, "withdraw_consent") as trail:
+    async with attempt(served, call, "withdraw_consent") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         _some(purposes, "purposes")
         mark = await request_mark(served, call, "withdraw_consent", address, sorted(purposes))
@@ -55,7 +55,7 @@ async def withdraw_consent(
                     consent.withdrawn_at = now()
             return Edited(about, record.values())
 
-        return await rewrite(served, trail, address, edit, mark)
+        return await rewrite(served, attempted, address, edit, mark)
 
 
 def _copy(record: OpenedRecord) -> sealed_pb2.Record:

@@ -8,9 +8,9 @@ from vault.service.compartment import ServedCompartment
 
 async def describe_grant(served: ServedCompartment, call: Call, purpose: str) -> Description:
     """Return what the caller may do here for a purpose. Raises VaultError."""
-    async with attempt(served, call, "describe", purpose) as trail:
+    async with attempt(served, call, "describe", purpose) as attempted:
         description = describe(call.edition, call.service, purpose, served.name)
         if isinstance(description, Denied):
             raise description.error()
-        await trail.allow()
+        await attempted.allow()
         return description

@@ -15,7 +15,7 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> None:
     Erasing once more changes nothing and succeeds. It needs no key but the look-up key: a
     record whose bytes are damaged can be erased too.
     """
-    async with attempt(served, call, "erase") as trail:
+    async with attempt(served, call, "erase") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         tombstone = await served.tombstone(address)
         mark = await request_mark(served, call, "erase", address, None)
@@ -26,7 +26,7 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> None:
                 raise
             record = None
         if record is not None:
-            trail.met(record)
+            attempted.met(record)
 
         async def change(transaction: Transaction) -> None:
             if mark and not await changes.remember_request(transaction, mark):
@@ -37,4 +37,4 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> None:
                     Reason.NOT_FOUND, f"Nothing is registered for this subject in {served.name}."
                 )
 
-        await trail.change(change, None)
+        await attempted.change(change, None)

@@ -33,8 +33,8 @@ async def find(
 ) -> list[Pseudonym]:
     """Return whose records hold a value of an indexed field. Raises VaultError."""
     began = time.monotonic()
-    async with attempt(served, call, Operation.FIND, purpose) as trail:
-        uses = await trail.admit(Operation.FIND, purpose, [name])
+    async with attempt(served, call, Operation.FIND, purpose) as attempted:
+        uses = await attempted.admit(Operation.FIND, purpose, [name])
         if not value or len(value.encode()) > MOST_A_VALUE:
             raise VaultError(
                 Reason.INVALID_VALUE,
@@ -51,8 +51,8 @@ async def find(
                 other.asks_for(uses)
                 other.met(record)
                 await other.allow()
-        trail.met(visible[0])
-        await trail.allow()
+        attempted.met(visible[0])
+        await attempted.allow()
         return [Pseudonym(record.address.pseudonym) for record in visible]
 
 

@@ -25,8 +25,8 @@ async def put(
     etag: str,
 ) -> str:
     """Write values for a purpose; return the new etag. Raises VaultError."""
-    async with attempt(served, call, Operation.PUT, purpose) as trail:
-        uses = await trail.admit(Operation.PUT, purpose, [*fields, *clear])
+    async with attempt(served, call, Operation.PUT, purpose) as attempted:
+        uses = await attempted.admit(Operation.PUT, purpose, [*fields, *clear])
         address = served.address(pseudonym)
         write = _writing(served, call, fields, clear)
 
@@ -34,7 +34,7 @@ async def put(
             wholly_covered(call, served, purpose, uses, record)
             return await write(record)
 
-        return await _carry_out(served, call, trail, address, edit, fields, clear, etag)
+        return await _carry_out(served, call, attempted, address, edit, fields, clear, etag)
 
 
 async def put_own(
@@ -46,20 +46,20 @@ async def put_own(
     etag: str,
 ) -> str:
     """Write the subject's own values (clause 3.1.1); return the new etag. Raises VaultError."""
-    async with attempt(served, call, "put") as trail:
+    async with attempt(served, call, "put") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         if not fields and not clear:
             raise VaultError(
                 Reason.MALFORMED_REQUEST, "Nothing to change: name fields to set or clear."
             )
         edit = _writing(served, call, fields, clear)
-        return await _carry_out(served, call, trail, address, edit, fields, clear, etag)
+        return await _carry_out(served, call, attempted, address, edit, fields, clear, etag)
 
 
 async def _carry_out(
     served: ServedCompartment,
     call: Call,
-    trail: Attempt,
+    attempted: Attempt,
     address: Address,
     edit: Edit,
     fields: Fields,
@@ -68,7 +68,7 @@ async def _carry_out(
 ) -> str:
     asked = [dict(fields), list(clear), etag]
     mark = await request_mark(served, call, Operation.PUT, address, asked)
-    return await rewrite(served, trail, address, edit, mark, etag)
+    return await rewrite(served, attempted, address, edit, mark, etag)
 
 
 def _writing(served: ServedCompartment, call: Call, fields: Fields, clear: Sequence[str]) -> Edit:

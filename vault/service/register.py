@@ -38,7 +38,7 @@ async def register(
 
     After an erasure the record starts anew, under a new data key, if the subject consents anew.
     """
-    async with attempt(served, call, "register") as trail:
+    async with attempt(served, call, "register") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         compartment = call.edition.compartment(served.name)
         _check_kind(compartment, kind)
@@ -50,7 +50,7 @@ async def register(
         add_consents(call, served.name, about, consents)
         data_key = DataKey.new()
         sealed = seal_record(address, data_key, about, values.values())
-        trail.met(OpenedRecord(address, data_key, sealed, about))
+        attempted.met(OpenedRecord(address, data_key, sealed, about))
         wrapped = await served.wrap(address, data_key)
         rows = await index_rows(served, call.edition, values.values())
         tombstone = await served.tombstone(address)
@@ -72,7 +72,7 @@ async def register(
             await changes.replace_index_rows(transaction, address.pseudonym, (), rows)
             return True
 
-        opened = await trail.change(change, sealed)
+        opened = await attempted.change(change, sealed)
         return etag_of(sealed) if opened else await current_etag(served, address)
 
 

@@ -54,13 +54,13 @@ async def reveal(
 
     `recipient` is the third party that the caller says it discloses to.
     """
-    async with attempt(served, call, Operation.REVEAL, purpose) as trail:
-        uses = await trail.admit(Operation.REVEAL, purpose, names)
+    async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
+        uses = await attempted.admit(Operation.REVEAL, purpose, names)
         record = await served.open(served.address(pseudonym))
-        trail.met(record)
+        attempted.met(record)
         allowed = covered(call, served, purpose, uses, record, recipient)
-        trail.asks_for(allowed.uses)
-        await trail.allow(recipient)
+        attempted.asks_for(allowed.uses)
+        await attempted.allow(recipient)
         # From here on the trail says that these values were given: a fault below leaves an
         # event without an answer, never an answer without an event.
         try:
@@ -93,8 +93,8 @@ async def batch_reveal(
             f"A batch names 1 to {MOST_A_BATCH} pseudonyms. Split it.",
             violations={"pseudonyms": f"must be 1 to {MOST_A_BATCH}"},
         )
-    async with attempt(served, call, Operation.REVEAL, purpose) as trail:
-        trail.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
+    async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
+        attempted.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
 
     async def outcome(pseudonym: str) -> Revealed | VaultError:
         try:

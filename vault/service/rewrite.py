@@ -43,7 +43,7 @@ Edit = Callable[[OpenedRecord], Awaitable[Edited]]
 
 async def rewrite(
     served: ServedCompartment,
-    trail: Attempt,
+    attempted: Attempt,
     address: Address,
     edit: Edit,
     mark: RequestMark | None,
@@ -60,12 +60,12 @@ async def rewrite(
         for tries in range(_TRIES):
             await asyncio.sleep(tries * _PAUSE * random.random())  # noqa: S311 -- spreads tries
             record = await served.open(address)
-            trail.met(record)
+            attempted.met(record)
             edited = await edit(record)
             check_record_size(edited.values.values())
             sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
             try:
-                changed = await trail.change(_swap(record, sealed, edited, mark, etag), sealed)
+                changed = await attempted.change(_swap(record, sealed, edited, mark, etag), sealed)
             except VaultError as e:
                 if e.reason is not Reason.STALE_ETAG or etag:
                     raise

@@ -29,14 +29,14 @@ async def view(
     served: ServedCompartment, call: Call, capability: str, names: Sequence[str]
 ) -> Viewed:
     """Return the subject's values, all of them if no names are given. Raises VaultError."""
-    async with attempt(served, call, "view") as trail:
+    async with attempt(served, call, "view") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         compartment = call.edition.compartment(served.name)
         fields = [compartment.field(n) for n in names or compartment.fields]
-        trail.asks_for([FieldUse(f, Form.PLAIN) for f in fields])
+        attempted.asks_for([FieldUse(f, Form.PLAIN) for f in fields])
         record = await served.open(address)
-        trail.met(record)
-        await trail.allow()
+        attempted.met(record)
+        await attempted.allow()
         try:
             values = record.values(f.uid for f in fields)
         except DamagedError:

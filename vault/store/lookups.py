@@ -83,13 +83,6 @@ class Lookups:
                 rows = (await connection.execute(select(t.keyring))).all()
                 return [KeyRow(*row) for row in rows]
 
-    async def is_empty(self) -> bool:
-        """Tell whether no record was ever written here."""
-        with storage_errors():
-            async with self._database.reads.connect() as connection:
-                query = select(func.count()).select_from(select(t.records).limit(1).subquery())
-                return (await connection.execute(query)).scalar_one() == 0
-
     async def establish(self, identity: Identity, keys: Sequence[KeyRow]) -> None:
         """Write the database's own row and first keys, unless another process was first."""
         with storage_errors():

@@ -113,7 +113,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         services: support may now reveal email plain and not masked of accounts for account.
         services: support may now find email plain and not masked of accounts for account.
         services: newsletter may now reveal city plain of accounts for newsletter.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "narrower": (
         _same,
@@ -133,7 +133,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         subjects: account uses accounts for 1 month and no longer 3 years.
         erasure: patronymic, organisation, city and position of accounts are used for 1 month and no longer 3 years.
         erasure: email of accounts is used for 1 year and no longer 3 years.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "kept for longer": (
         _kept_for_less,
@@ -141,7 +141,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         """
         subjects: account uses accounts for 3 years and no longer 1 month.
         consent: Consent given before to account in accounts doesn't cover that account now keeps accounts for 3 years and not only 1 month.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "a purpose gone": (
         _same,
@@ -152,7 +152,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         erasure: cookie_id and user_agent of web fall due on 2026-01-01: no purpose sees it any more.
         services: analytics may no longer reveal anything of web for statistics.
         owners: site_statistics reaches nothing now.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "a compartment gone": (
         _same,
@@ -176,7 +176,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         consent: Nobody consented to statistics in web yet: it is denied until they consent.
         services: analytics may now reveal cookie_id present and user_agent plain of web for statistics.
         owners: site_statistics reaches web now.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "a purpose that joins more": (
         _same,
@@ -186,7 +186,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         subjects: account may now join accounts with orders.
         consent: Nobody consented to account in orders yet: it is denied until they consent.
         consent: Consent given before to account in accounts covers nothing any more: account now may join accounts with orders.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "a purpose on another basis": (
         _same,
@@ -194,7 +194,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         """
         subjects: statistics now stands on contract and no longer on consent.
         consent: Consent given before to statistics in web covers nothing any more: statistics now stands on contract and not on consent.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "a purpose in other words": (
         _same,
@@ -202,7 +202,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         """
         policy: cookie_id of web reads Advertising identifier now: make sure that it means the same.
         subjects: The purpose newsletter is put in other words, and old consents count for it: make sure that it means the same.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "a third party": (
         _same,
@@ -213,7 +213,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         subjects: The third party courier is new: Courier.
         consent: Consent given before to services in accounts doesn't cover that services now lets data of accounts go to courier.
         consent: Consent given before to services in orders doesn't cover that services now lets data of orders go to courier.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "no third party any more": (
         _courier,
@@ -229,7 +229,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         _courier_renamed,
         """
         subjects: The third party courier is called Fast courier now, and old consents count for it: make sure that it is the same.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "a pair": (
         lambda tree: tree.update(joinable=[], grants=tree["grants"][1:]),
@@ -242,7 +242,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         consent: Consent given before to services in orders covers nothing any more: services now may join orders with accounts.
         services: orders may now reveal last_name plain, first_name plain and phone plain of accounts for services.
         owners: municipal_services reaches accounts and orders now.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "limits": (
         _same,
@@ -264,7 +264,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         """
         services: newsletter may no longer reveal first_name of accounts for newsletter.
         services: Whatever is granted, the services of press_office must not find or reveal first_name of accounts: They write news.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "something no longer forbidden": (
         _forbidden,
@@ -272,7 +272,7 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         """
         services: newsletter may now reveal first_name plain of accounts for newsletter.
         services: It is no longer so that the services of press_office must not find or reveal first_name of accounts.
-        """,  # noqa: E501
+        """,  # noqa: E501 -- an edition as it is written
     ),
     "grants": (
         _same,
