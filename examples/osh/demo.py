@@ -19,11 +19,11 @@ from rich.console import Console
 from examples.osh.cast import POLICY, gather
 from examples.osh.stage import Stage, Step, screen
 from examples.osh.story import STORY
-from vault.app import StartError
 from vault.cli.options import log_to
 from vault.dev import DevError
 from vault.dev.local import local
 from vault.keys.errors import KeyServerError
+from vault.opening import StartError
 
 
 @click.command()

@@ -9,10 +9,10 @@ from sqlalchemy import make_url
 
 from tests.house import House
 from vault import config
-from vault.app import StartError
 from vault.dev import Running, Stack
 from vault.dev.local import plan_of, serving
 from vault.keys.provision import BROKER, worker
+from vault.opening import StartError
 
 Changed = Callable[[House, Path], config.Settings]
 

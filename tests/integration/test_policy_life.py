@@ -17,10 +17,10 @@ from piivault.officers import OfficersClient
 from tests.house import POLICY, House, run_house
 from tests.policies import successor
 from vault import app
-from vault.app import StartError
 from vault.crypto.primitives import is_signed
 from vault.dev.local import officer_signs, serving
 from vault.keys.provision import provision
+from vault.opening import StartError
 from vault.service.ledger import BLOCK, EDITION, UNBLOCK, block_body, statement, unblock_body
 from vault.store import schema
 from vault.store.engine import connect

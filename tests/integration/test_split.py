@@ -22,11 +22,11 @@ from tests.house import House
 from tests.split import SplitHouse
 from tests.wire import PATIENCE
 from vault import config
-from vault.app import StartError
 from vault.cli.signing import Signer
 from vault.dev import DevError, Stack
 from vault.dev.local import officer_signs, plan_of, serving
 from vault.keys.errors import KeyServerForbidden
+from vault.opening import StartError
 from vault.service.ledger import BLOCK, UNBLOCK, block_body, statement, unblock_body
 
 PROCESSES = (

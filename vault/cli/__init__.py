@@ -18,7 +18,6 @@ import sys
 import click
 from piivault.errors import PiivaultError
 
-from vault.app import StartError
 from vault.cli.backup import backup
 from vault.cli.config import config
 from vault.cli.db import db
@@ -33,6 +32,7 @@ from vault.config import ConfigError
 from vault.dev import DevError
 from vault.errors import VaultError
 from vault.keys.errors import KeyServerError
+from vault.opening import StartError
 from vault.policy import EditionError
 from vault.service.ledger import ControlChainError
 from vault.store.backup_file import BackupError

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from vault import app, config
+from vault import config
 from vault.cli.backup import CONTROL, section_of
 from vault.cli.options import config_option, connect_as, owner_options, settings
 from vault.cli.progress import bars
+from vault.opening import officer_keys
 from vault.service.editions import Editions
 from vault.store.control import ControlChain
 from vault.store.engine import connect
@@ -61,7 +62,7 @@ async def _uuid(read: config.Settings, name: str) -> bytes:
     """Return a compartment's uuid, as the edition in force has it."""
     control = connect(read.control.url, read.control.password_file)
     try:
-        editions = Editions(ControlChain(control), app.officer_keys(read))
+        editions = Editions(ControlChain(control), officer_keys(read))
         await editions.refresh()
         edition = editions.state().current
     finally:

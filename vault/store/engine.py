@@ -1,5 +1,6 @@
 """Engines, one a database: no error prints a parameter, and no SQL names two databases."""
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -89,7 +91,11 @@ def user_of(url: str) -> str | None:
 
 def _sqlite(url: URL) -> Database:
     # isolation_level None: the driver begins no transactions of its own
-    arguments = {"factory": _Walled, "isolation_level": None}
+    arguments = {
+        "factory": _Walled,
+        "isolation_level": None,
+        "async_creator_fn": _connect_sqlite,
+    }
     reads = _engine(url, arguments)
     writes = _engine(url, arguments, pool_size=1, max_overflow=0)
 
@@ -98,6 +104,18 @@ def _sqlite(url: URL) -> Database:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return Database(reads, writes)
+
+
+async def _connect_sqlite(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
+    """Connect, or leave nothing behind: a failed connection's thread could outlive the loop."""
+    connection = aiosqlite.connect(*args, **kwargs)
+    thread = connection._thread
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join)
+        raise
 
 
 def _engine(url: URL, arguments: Mapping[str, object], **pool: int) -> AsyncEngine:

@@ -1,0 +1,176 @@
+"""Open what a process serves: each part under its own login, or a StartError that names it.
+
+Whatever is opened is closed by the stack that it was opened on.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+
+from vault import config
+from vault.crypto import capability
+from vault.errors import Reason, VaultError
+from vault.keys.keyring import Keyring, WrongKeyServerError
+from vault.logins import LoginError, log_in, open_database
+from vault.names import from_base64url
+from vault.policy import Edition
+from vault.roles import control_rights
+from vault.service.auditor import look_at_trail
+from vault.service.compartment import ServedCompartment, WrongDatabaseError
+from vault.service.editions import Editions
+from vault.service.history import History
+from vault.service.issue import Broker
+from vault.service.ledger import ControlChainError
+from vault.service.limits import Limits
+from vault.service.trail import AuditedTrail
+from vault.store.control import ControlChain
+from vault.store.rights import Rights
+from vault.store.schema import Schema, SchemaError
+
+
+class StartError(Exception):
+    """The process can't serve; the message says why and what to do."""
+
+
+# What to do about a part that doesn't answer; all other faults say it themselves.
+_REMEDIES = {
+    Reason.KEYS_UNAVAILABLE: "The key server doesn't answer, is sealed, or refuses the login. "
+    "Check [key_server] and `login`; the log names the fault.",
+    Reason.STORAGE_UNAVAILABLE: "The database can't be asked. Check that it runs, its `url` and "
+    "`password_file`; the log names the fault.",
+}
+
+
+@contextmanager
+def opening(part: str) -> Iterator[None]:
+    """Turn whatever is wrong with a part of the house into a StartError that names the part."""
+    try:
+        yield
+    except VaultError as e:
+        raise StartError(f"{part}: {_REMEDIES.get(e.reason, e.message)}") from None
+    except OSError as e:
+        fault = f"{e.filename} can't be read: {e.strerror}." if e.filename else str(e)
+        raise StartError(f"{part}: {fault}") from None
+    except (
+        LoginError,
+        SchemaError,
+        WrongDatabaseError,
+        WrongKeyServerError,
+        ControlChainError,
+        ValueError,
+    ) as e:
+        raise StartError(f"{part}: {e}") from None
+
+
+async def open_editions(
+    settings: config.Settings, stack: AsyncExitStack
+) -> tuple[ControlChain, Editions]:
+    """Open the control database and read its chain."""
+    rights = control_rights(settings.server.roles)
+    database = await open_database(settings, settings.control, Schema.CONTROL, rights, stack)
+    chain = ControlChain(database)
+    editions = Editions(chain, officer_keys(settings), settings.server.edition_stale_after)
+    await editions.refresh()
+    return chain, editions
+
+
+async def open_compartment(
+    name: str,
+    section: config.Compartment,
+    settings: config.Settings,
+    editions: Editions,
+    pinned: Mapping[bytes, bytes],
+    stack: AsyncExitStack,
+) -> ServedCompartment:
+    """Open a compartment: its database, its keys, and what both know of each other."""
+    edition = editions.state().current
+    declared = edition.compartments.get(name)
+    uuid = declared.uuid if declared else section.uuid.bytes if section.uuid else b""
+    if not uuid:
+        raise StartError(
+            f"Edition {edition.number} lacks the compartment {name} of the configuration. "
+            "Give its `uuid` to provision it before an edition brings it."
+        )
+    history = History(editions)
+    database = await open_database(
+        settings, section.database, Schema.COMPARTMENT, Rights.WORKER, stack
+    )
+    transit = await log_in(settings, section.login, stack)
+    keyring = Keyring(
+        transit,
+        section.transit_key,
+        section.audit_transit_key,
+        uuid,
+        soft=section.key_soft_ttl,
+        hard=section.key_hard_ttl,
+    )
+    served = ServedCompartment(
+        name,
+        uuid,
+        database,
+        keyring,
+        pinned,
+        history,
+        Limits(settings.server.find_per_second),
+    )
+    stack.push_async_callback(served.close)
+    known = await served.establish()
+    await editions.check_seen(known.ledger_sequence, known.ledger_head)
+    await history.provisioned(uuid)
+    await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
+    return served
+
+
+async def open_broker(
+    settings: config.Settings, pinned: Mapping[bytes, bytes], stack: AsyncExitStack
+) -> Broker:
+    """Open the broker. It has no data of its own that would tell it the wrong key server."""
+    section = settings.broker
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    transit = await log_in(settings, section.login, stack)
+    broker = Broker(transit, section.pseudonym_key, section.capability_key, section.capability_ttl)
+    if capability.key_id(await broker.public_key()) not in pinned:
+        raise StartError(
+            "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
+            "take what it issues. Check that [key_server] is the one that this house began with."
+        )
+    return broker
+
+
+async def open_trails(
+    settings: config.Settings, edition: Edition, stack: AsyncExitStack
+) -> Mapping[str, AuditedTrail]:
+    """Open every trail of [auditor], and look at its end."""
+    section = settings.auditor
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    transit = await log_in(settings, section.login, stack)
+    trails = {}
+    for name, part in section.compartments.items():
+        uuid = edition.compartment(name).uuid
+        database = await open_database(
+            settings, part.database, Schema.COMPARTMENT, Rights.AUDITOR, stack
+        )
+        keyring = Keyring(transit, "", part.audit_transit_key, uuid)
+        await look_at_trail(name, uuid, database, keyring)
+        trails[name] = AuditedTrail(uuid, database, keyring)
+    return trails
+
+
+def capability_keys(settings: config.Settings) -> dict[bytes, bytes]:
+    """Return the pinned public keys of capabilities by key id; raise StartError if one is none."""
+    keys = [_public_key(text, "capability_keys") for text in settings.capability_keys]
+    return {capability.key_id(key): key for key in keys}
+
+
+def officer_keys(settings: config.Settings) -> dict[str, bytes]:
+    """Return the officers' public keys by name; raise StartError if one is malformed."""
+    return {o.name: _public_key(o.public_key, f"officer {o.name}") for o in settings.officers}
+
+
+def _public_key(text: str, what: str) -> bytes:
+    try:
+        raw = from_base64url(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise StartError(f"{what}: an ed25519 public key is 32 bytes in base64url.")
+    return raw
