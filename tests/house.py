@@ -46,11 +46,11 @@ POLICY = Path(__file__).parents[1] / "examples/osh/policy.yaml"
 class House:
     """A running house, and the ways to it."""
 
-    def __init__(self, running: Running, *, postgres: bool) -> None:
+    def __init__(self, running: Running, *, postgres: bool, policy: Path = POLICY) -> None:
         self.running = running
         self.postgres = postgres
         self.settings = config.load(running.config, {})
-        self.edition = compile_edition(POLICY.read_text(encoding="utf-8"))
+        self.edition = compile_edition(policy.read_text(encoding="utf-8"))
         self._auditor = Transit(
             running.key_server, running.key_server_ca, running.app_roles[AUDITOR], timeout=PATIENCE
         )
@@ -229,10 +229,16 @@ class House:
 
 
 @contextmanager
-def run_house(state: Path, *, postgres: bool) -> Iterator[House]:
-    """Run a house in a state folder."""
-    with local(state, POLICY, postgres=postgres) as running:
-        started = House(running, postgres=postgres)
+def run_house(
+    state: Path,
+    *,
+    postgres: bool,
+    policy: Path = POLICY,
+    identity_providers: Sequence[Mapping[str, Any]] = (),
+) -> Iterator[House]:
+    """Run a house in a state folder, with identity providers that its broker pins."""
+    with local(state, policy, postgres=postgres, identity_providers=identity_providers) as running:
+        started = House(running, postgres=postgres, policy=policy)
         yield started
         started.close()
 

@@ -16,6 +16,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from piivault import TLS
 from piivault.v1 import (
     policy_service_pb2,
@@ -99,6 +100,13 @@ def send_bytes(
     call: Any = channel.unary_unary(method)  # the stubs don't know calls without serialisers
     answer: bytes = call(body, timeout=timeout, metadata=metadata)
     return answer
+
+
+def is_ready(channel: grpc.Channel, service: str = "") -> bool:
+    """Ask the health service whether a process, or one of its services, is serving."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def refused(channel: grpc.Channel, request: Message, request_id: str = "") -> Refusal:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import resource
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from vault import config
@@ -16,16 +16,17 @@ from vault.opening import (
     open_trails,
     opening,
 )
-from vault.roles import apart, faults
+from vault.roles import apart, faults, held, while_joinable
 from vault.rpc.guard import Guard
 from vault.rpc.server import Server, Tls
 from vault.service.approve import Approvals
+from vault.service.call import PolicyState
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.house import House
 from vault.service.ledger import EDITION
 from vault.service.trail import AuditedTrail
-from vault.upkeep import follow, sweep_often
+from vault.upkeep import follow, sweep_often, tell_health
 
 _GRACE = 5.0  # seconds for calls to finish at the end
 
@@ -35,7 +36,7 @@ async def running(settings: config.Settings) -> AsyncIterator[int]:
     """Serve while the context lasts; yields the port. Raises StartError."""
     _harden()
     async with AsyncExitStack() as stack:
-        server = await _assemble(settings, stack)
+        server, state = await _assemble(settings, stack)
         with opening("server"):
             tls = Tls(
                 settings.server.certificate,
@@ -44,6 +45,7 @@ async def running(settings: config.Settings) -> AsyncIterator[int]:
             )
             port = await server.start(settings.server.address, tls)
         stack.push_async_callback(server.drain, _GRACE)
+        _keep_up(tell_health(state, server.tell), stack)
         yield port
 
 
@@ -86,33 +88,39 @@ async def publish_first(
             return True
 
 
-async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
+async def _assemble(
+    settings: config.Settings, stack: AsyncExitStack
+) -> tuple[Server, Callable[[], PolicyState]]:
+    """Open what is served; return the server, not started yet, and what it decides by."""
     _refuse(faults(settings))
     with opening("control"):
         chain, editions = await open_editions(settings, stack)
         edition = editions.state().current
-    _refuse(apart(settings, edition))
+    uuids = held(settings, edition)
+    _refuse(apart(uuids, edition))
+    state = while_joinable(editions.state, uuids)
     keys = capability_keys(settings)
     compartments = {}
     if "worker" in settings.server.roles:
         for name, section in settings.compartments.items():
             with opening(f"compartment {name}"):
                 served = await open_compartment(name, section, settings, editions, keys, stack)
-            _keep_up(sweep_often(served, editions, section.sweep_interval), stack)
+            _keep_up(sweep_often(served, state, section.sweep_interval), stack)
             compartments[name] = served
     _keep_up(follow(editions, tuple(compartments.values())), stack)
     broker = None
     if "broker" in settings.server.roles:
         with opening("broker"):
-            broker = await open_broker(settings, keys, stack)
+            broker = await open_broker(settings, edition, keys, stack)
     if "auditor" in settings.server.roles:
         with opening("auditor"):
             await open_trails(settings, edition, stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
     house = House(editions, compartments, broker, approvals)
     officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
-    guard = Guard(editions.state, officers, settings.server.default_deadline)
-    return Server(house, guard, worker=bool(compartments), development=settings.server.development)
+    guard = Guard(state, officers, settings.server.default_deadline)
+    development = settings.server.development
+    return Server(house, guard, worker=bool(compartments), development=development), state
 
 
 def _refuse(found: Sequence[str]) -> None:

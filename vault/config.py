@@ -10,18 +10,22 @@ Secrets stand in files of their own and are named here, never written here.
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from vault.crypto.assertion import Algorithm, read_public_key
 from vault.names import NAME
 
 ENVIRONMENT_PREFIX = "PIIVAULT__"
@@ -134,6 +138,47 @@ class Officer(_Section):
     spiffe: Annotated[str, Field(pattern=r"^spiffe://")] | None = None
 
 
+class IdentityKey(_Section):
+    """A public key of an identity provider; nothing that signs is taken from anywhere else."""
+
+    id: Annotated[str, Field(min_length=1)]  # `kid` in what it signs
+    algorithm: Algorithm
+    public_key: str  # PEM
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            read_public_key(self.algorithm, self.public_key)
+        except ValueError as e:
+            fault = {"fault": str(e)}
+            raise PydanticCustomError("public_key", "public_key {fault}", fault) from None
+        return self
+
+
+class IdentityProvider(_Section):
+    """Who may say that a subject is there, where the edition asks for that."""
+
+    issuer: Annotated[str, Field(min_length=1)]  # `iss`, letter by letter
+    audience: Annotated[str, Field(min_length=1)] = "piivault"
+    keys: tuple[IdentityKey, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.keys:
+            raise PydanticCustomError("keys", "keys has none: pin those that it signs with")
+        if len({key.id for key in self.keys}) < len(self.keys):
+            raise PydanticCustomError("keys", "two keys have the same id: give each its own")
+        if self.audience.startswith("spiffe://"):
+            raise PydanticCustomError("audience", "audience is piivault's name, and no service's")
+        return self
+
+
+def _distinct(providers: tuple[IdentityProvider, ...]) -> tuple[IdentityProvider, ...]:
+    if len({provider.issuer for provider in providers}) < len(providers):
+        raise PydanticCustomError("issuers", "two have the same issuer: make them one")
+    return providers
+
+
 class Broker(_Section):
     """The broker's own keys; never on a worker outside development."""
 
@@ -141,6 +186,7 @@ class Broker(_Section):
     pseudonym_key: str = "piivault-pseudonym"
     capability_key: str = "piivault-capability"
     capability_ttl: Annotated[int, Field(gt=0, le=24 * 3600)] = 900  # seconds
+    identity_providers: Annotated[tuple[IdentityProvider, ...], AfterValidator(_distinct)] = ()
 
 
 class Compartment(_Section):

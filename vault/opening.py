@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 
 from vault import config
 from vault.crypto import capability
+from vault.crypto.assertion import IdentityProvider, PinnedKey, read_public_key
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
 from vault.logins import LoginError, log_in, open_database
@@ -121,13 +122,29 @@ async def open_compartment(
 
 
 async def open_broker(
-    settings: config.Settings, pinned: Mapping[bytes, bytes], stack: AsyncExitStack
+    settings: config.Settings,
+    edition: Edition,
+    pinned: Mapping[bytes, bytes],
+    stack: AsyncExitStack,
 ) -> Broker:
     """Open the broker. It has no data of its own that would tell it the wrong key server."""
     section = settings.broker
     assert section is not None  # noqa: S101 -- `faults` saw to it
+    asking = [its.name for its in edition.services.values() if its.require_subject_assertion]
+    if asking and not section.identity_providers:
+        raise StartError(
+            f"broker: edition {edition.number} has {', '.join(asking)} act only for subjects who "
+            "are there, and no identity provider is pinned that could say so. Pin it and its keys "
+            "under [[broker.identity_providers]]."
+        )
     transit = await log_in(settings, section.login, stack)
-    broker = Broker(transit, section.pseudonym_key, section.capability_key, section.capability_ttl)
+    broker = Broker(
+        transit,
+        section.pseudonym_key,
+        section.capability_key,
+        section.capability_ttl,
+        [_identity_provider(provider) for provider in section.identity_providers],
+    )
     if capability.key_id(await broker.public_key()) not in pinned:
         raise StartError(
             "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
@@ -164,6 +181,14 @@ def capability_keys(settings: config.Settings) -> dict[bytes, bytes]:
 def officer_keys(settings: config.Settings) -> dict[str, bytes]:
     """Return the officers' public keys by name; raise StartError if one is malformed."""
     return {o.name: _public_key(o.public_key, f"officer {o.name}") for o in settings.officers}
+
+
+def _identity_provider(section: config.IdentityProvider) -> IdentityProvider:
+    keys = {
+        key.id: PinnedKey(key.algorithm, read_public_key(key.algorithm, key.public_key))
+        for key in section.keys
+    }
+    return IdentityProvider(section.issuer, section.audience, keys)
 
 
 def _public_key(text: str, what: str) -> bytes:

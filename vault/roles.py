@@ -1,15 +1,21 @@
 """What each role may hold: a process that has more of it doesn't start.
 
 Everything here is refused outside development alone, where one process may play all roles.
-`apart` takes an edition; the rest is plain from the configuration.
+`apart` and `while_joinable` take editions; the rest is plain from the configuration.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from urllib.parse import urlsplit
 
 from vault.config import Compartment, Role, Settings
+from vault.errors import Reason, VaultError
 from vault.policy import Edition
+from vault.service.call import PolicyState
 from vault.store.rights import Rights
+
+log = logging.getLogger("piivault.app")
 
 # Why a role is played alone.
 _ALONE: Mapping[Role, str] = {
@@ -47,21 +53,63 @@ def faults(settings: Settings) -> list[str]:
     return missing if settings.server.development else [*missing, *_too_much(settings)]
 
 
-def apart(settings: Settings, edition: Edition) -> list[str]:
-    """Return what forbids one process to hold the compartments that it would."""
+def held(settings: Settings, edition: Edition) -> Mapping[str, bytes]:
+    """Return the uuids of a process's compartments by the names that it has for them.
+
+    None in development. One that nobody knows yet has no uuid, and is joinable with nothing.
+    """
     if settings.server.development:
-        return []
-    served = sorted(settings.compartments)
+        return {}
+    own = {name: c.uuid.bytes if c.uuid else b"" for name, c in settings.compartments.items()}
+    known = {name: edition.compartments[name].uuid for name in own if name in edition.compartments}
+    return {**own, **known}
+
+
+def apart(uuids: Mapping[str, bytes], edition: Edition) -> list[str]:
+    """Return what forbids one process to hold these compartments together."""
+    names = {uuid: compartment.name for uuid, compartment in edition.by_uuid.items()}
     pairs = [
         f"{a} and {b}"
-        for i, a in enumerate(served)
-        for b in served[i + 1 :]
-        if frozenset((a, b)) not in edition.joinable
+        for a, b in combinations(sorted(uuids), 2)
+        if frozenset((names.get(uuids[a]), names.get(uuids[b]))) not in edition.joinable
     ]
     if not pairs:
         return []
     found = f"This process would hold compartments that aren't joinable: {', '.join(pairs)}."
     return [f"{found} Serve them from processes of their own."]
+
+
+def while_joinable(
+    state: Callable[[], PolicyState], uuids: Mapping[str, bytes]
+) -> Callable[[], PolicyState]:
+    """Return `state` that refuses once the edition in force keeps a process's compartments apart.
+
+    Each edition is judged when it comes in force, and once. What the process holds in memory it
+    could still put together, so it serves none of them until it is started anew without, or an
+    edition declares the pair again. Raises VaultError(POLICY_UNAVAILABLE).
+    """
+    judged: Edition | None = None
+    found: list[str] = []
+
+    def checked() -> PolicyState:
+        nonlocal judged, found
+        policy = state()
+        if policy.current is not judged:
+            judged, found = policy.current, apart(uuids, policy.current)
+            for fault in found:
+                log.error(
+                    "edition %d is in force, and nothing is served here any more: %s",
+                    *(judged.number, fault),
+                )
+        if found:
+            raise VaultError(
+                Reason.POLICY_UNAVAILABLE,
+                f"Edition {policy.current.number} keeps compartments apart that this process "
+                "serves together, so it serves none. Tell its operators to start one for each.",
+            )
+        return policy
+
+    return checked
 
 
 def seal_faults(seal_type: str, settings: Settings) -> list[str]:

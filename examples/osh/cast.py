@@ -9,6 +9,7 @@ from pathlib import Path
 import piivault
 from piivault import Client, RootId, Subject
 
+from examples.osh.identity_provider import IdentityProvider
 from vault.dev import Running
 
 POLICY = Path(__file__).with_name("policy.yaml")
@@ -59,6 +60,7 @@ class Cast:
     orders: Client
     support: Client
     analytics: Client
+    identity_provider: IdentityProvider
     roots: tuple[RootId, ...]  # the portal keeps them beside its own accounts, and nobody else
     aigul: Subject
     bekzat: Subject
@@ -66,7 +68,7 @@ class Cast:
 
 
 @contextmanager
-def gather(running: Running) -> Iterator[Cast]:
+def gather(running: Running, identity_provider: IdentityProvider) -> Iterator[Cast]:
     """Open every service's client, and draw a root id for each subject."""
     with ExitStack() as stack:
         portal, orders, support, analytics = (
@@ -75,7 +77,18 @@ def gather(running: Running) -> Iterator[Cast]:
         )
         roots = (piivault.new_root(), piivault.new_root(), piivault.new_root())
         aigul, bekzat, bakery = (portal.subject(root) for root in roots)
-        yield Cast(running, portal, orders, support, analytics, roots, aigul, bekzat, bakery)
+        yield Cast(
+            running,
+            portal,
+            orders,
+            support,
+            analytics,
+            identity_provider,
+            roots,
+            aigul,
+            bekzat,
+            bakery,
+        )
 
 
 def environment(file: Path) -> dict[str, str]:

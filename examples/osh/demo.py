@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 
 from examples.osh.cast import POLICY, gather
+from examples.osh.identity_provider import IdentityProvider
 from examples.osh.stage import Stage, Step, screen
 from examples.osh.story import STORY
 from vault.cli.options import log_to
@@ -48,7 +49,14 @@ def play(story: Sequence[Step], console: Console, *, postgres: bool = False) -> 
     console.print("What the city of Osh promises in its privacy policy, kept step by step.")
     with tempfile.TemporaryDirectory(prefix="piivault-demo-") as folder, console.status("") as busy:
         state = Path(folder, "state")
-        with local(state, POLICY, postgres=postgres, progress=busy.update) as running:
+        identity_provider = IdentityProvider()
+        with local(
+            state,
+            POLICY,
+            postgres=postgres,
+            identity_providers=[identity_provider.pinned],
+            progress=busy.update,
+        ) as running:
             log_to(state / "log" / "server.log")
             parts = ", ".join(part.name for part in running.parts)
             console.print(
@@ -56,7 +64,7 @@ def play(story: Sequence[Step], console: Console, *, postgres: bool = False) -> 
                 "and the gRPC server behind mutual TLS."
             )
             busy.stop()
-            with gather(running) as cast:
+            with gather(running, identity_provider) as cast:
                 stage.tell(story, cast)
             busy.update("stopping")
             busy.start()

@@ -1,11 +1,13 @@
 """The configuration: one file and the environment; what nobody knows is refused, all at once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from tests.identity_provider import ISSUER, IdentityProvider
 from vault import config
 from vault.config import ConfigError, Settings, load
 from vault.dev import configuration
@@ -46,6 +48,21 @@ def read(tmp_path: Path) -> Load:
     return loaded
 
 
+PROVIDER = IdentityProvider()
+KEY = f"""
+[[broker.identity_providers.keys]]
+id = "2026-1"
+algorithm = "EdDSA"
+public_key = \"\"\"
+{PROVIDER.pem}\"\"\"
+"""
+
+
+def _provider(more: str, issuer: str = ISSUER) -> str:
+    """Write an identity provider, before the broker's login."""
+    return f'[[broker.identity_providers]]\nissuer = "{issuer}"\n{more or KEY}\n[broker.login]'
+
+
 FAULTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "an unknown section": ("[server]", "[colour]\n[server]", ("colour: Extra",)),
     "an unknown key in the server": (
@@ -74,6 +91,28 @@ FAULTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "capabilities for more than a day": (
         "[broker.login]", "[broker]\ncapability_ttl = 86401\n[broker.login]",
         ("broker.capability_ttl: ",)),
+    "a provider without keys": (
+        "[broker.login]", _provider("keys = []"),
+        ("broker.identity_providers.0: keys has none",)),
+    "a provider without an issuer": (
+        "[broker.login]", _provider("", issuer=""), ("identity_providers.0.issuer: ",)),
+    "a provider's key that is none": (
+        "[broker.login]", _provider(KEY.replace("BEGIN", "BEGUN")),
+        ("identity_providers.0.keys.0: public_key should be a public key in PEM",)),
+    "a provider's key for another algorithm": (
+        "[broker.login]", _provider(KEY.replace("EdDSA", "RS256")),
+        ("identity_providers.0.keys.0: public_key isn't a key for RS256",)),
+    "a provider's key for HMAC": (
+        "[broker.login]", _provider(KEY.replace("EdDSA", "HS256")),
+        ("identity_providers.0.keys.0.algorithm: Input should be 'EdDSA', 'ES256' or 'RS256'",)),
+    "two keys of one name": (
+        "[broker.login]", _provider(KEY + KEY), ("identity_providers.0: two keys have the same",)),
+    "two providers of one name": (
+        "[broker.login]", _provider(KEY).removesuffix("[broker.login]") + _provider(KEY),
+        ("broker.identity_providers: two have the same issuer",)),
+    "a provider that speaks to a service": (
+        "[broker.login]", _provider('audience = "spiffe://oshto.kg/portal"\n' + KEY),
+        ("identity_providers.0: audience is piivault's name",)),
     "an officer without a usable name": ('"aida"', '"Аида Ж"', ("officers.0.name: ",)),
     "an officer whose name only begins well": ('"aida"', '"aida!"', ("officers.0.name: ",)),
     "an officer without a SPIFFE id": ('"spiffe://', '"https://', ("officers.0.spiffe: ",)),
@@ -107,6 +146,23 @@ def test_a_good_one_is_read_and_frozen(read: Load) -> None:
     assert settings.broker.capability_ttl == 900
     with pytest.raises(ValidationError, match="frozen"):
         settings.server.address = "0.0.0.0:8443"
+
+
+def test_identity_providers_are_read_as_people_write_them(read: Load) -> None:
+    settings = read("[broker.login]", _provider(KEY))
+    assert settings.broker is not None
+    (provider,) = settings.broker.identity_providers
+    assert (provider.issuer, provider.audience) == (ISSUER, "piivault")
+    assert [(key.id, key.algorithm) for key in provider.keys] == [("2026-1", "EdDSA")]
+
+
+def test_identity_providers_are_written_as_they_are_read(tmp_path: Path) -> None:
+    place = replace(PLACE, identity_providers=[PROVIDER.section])
+    text = toml(settings(processes(["accounts"]), place), configuration.HEAD)
+    (tmp_path / "piivault.toml").write_text(text, encoding="utf-8")
+    broker = load(tmp_path / "piivault.toml", {}).broker
+    assert broker is not None
+    assert broker.identity_providers == (PROVIDER.settings,)
 
 
 def test_paths_are_relative_to_the_files_folder(read: Load, tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ POLICIES: dict[str, tuple[frozenset[str], Callable[[str], Message]]] = {
         purpose="services", compartment="accounts", operation="reveal", fields=["phone"])),
     "Approve": (frozenset({OFFICER}), lambda identity: policies.ApproveRequest(kind="nothing")),
     "ListPending": (frozenset({OFFICER}), lambda identity: policies.ListPendingRequest()),
+    "ListTouches": (frozenset({OFFICER}), lambda identity: policies.ListTouchesRequest()),
 }  # fmt: skip
 
 

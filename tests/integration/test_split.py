@@ -337,7 +337,7 @@ def test_in_development_all_that_is_allowed(sqlite_house: House) -> None:
 
 def test_a_worker_appends_touches_to_the_chain_and_nothing_else(split_house: SplitHouse) -> None:
     row = "(1000000, '', '{}', '', '')"
-    for kind in ("edition", "block", "unblock"):
+    for kind in ("edition", "block", "unblock", "reset"):
         with pytest.raises(DBAPIError, match="row-level security"):
             split_house.sql_as(
                 "piivault_control_web", f"INSERT INTO chain VALUES {row.format(kind)}"

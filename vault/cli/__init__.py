@@ -9,6 +9,7 @@
     piivault restore          bring them back into an empty database
     piivault policy           check, show, diff, sign, publish, approve, explain, graph editions
     piivault service          block a service now; let it go on
+    piivault history          show what owners touched; reset it
 
 Each says more with --help. A module a command; what they share is in `options` and `signing`.
 """
@@ -23,6 +24,7 @@ from vault.cli.config import config
 from vault.cli.db import db
 from vault.cli.dev import dev
 from vault.cli.first import first
+from vault.cli.history import history
 from vault.cli.policy import policy
 from vault.cli.restore import restore
 from vault.cli.serve import serve
@@ -61,7 +63,7 @@ def cli() -> None:
 
 
 policy.add_command(first)
-for command in (dev, setup, serve, config, db, backup, restore, policy, service):
+for command in (dev, setup, serve, config, db, backup, restore, policy, service, history):
     cli.add_command(command)
 
 

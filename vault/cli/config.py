@@ -23,3 +23,6 @@ def check(file: Path) -> None:
     serves = ", ".join(read.compartments) or "none"
     roles = ", ".join(sorted(read.server.roles))
     click.echo(f"{file} can be used. Roles: {roles}. Compartments: {serves}.")
+    if read.broker and read.broker.identity_providers:
+        issuers = ", ".join(provider.issuer for provider in read.broker.identity_providers)
+        click.echo(f"Identity providers: {issuers}.")

@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import tomllib
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 from vault.cli.options import log_to
 from vault.dev.local import local, split
 from vault.dev.stack import Running
+from vault.setup.configuration import Section
 
 EXAMPLE = Path("examples/osh/policy.yaml")
 
@@ -38,7 +40,18 @@ EXAMPLE = Path("examples/osh/policy.yaml")
     is_flag=True,
     help="A process for each role and compartment, as outside development; needs --postgres.",
 )
-def dev(state: Path | None, policy: Path, postgres: bool, is_split: bool) -> None:
+@click.option(
+    "--identity-providers",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file with [[identity_providers]], for the broker's configuration.",
+)
+def dev(
+    state: Path | None,
+    policy: Path,
+    postgres: bool,
+    is_split: bool,
+    identity_providers: Path | None,
+) -> None:
     """Run everything on this machine: key server, storage, certificates, gRPC server.
 
     All parts are real; state is kept in one folder and found again at the next start.
@@ -49,17 +62,26 @@ def dev(state: Path | None, policy: Path, postgres: bool, is_split: bool) -> Non
             "--split needs --postgres: a SQLite file is one process's, and the control database "
             "is everybody's."
         )
+    pinned = _identity_providers(identity_providers) if identity_providers else []
     state = state or Path(".piivault-split" if is_split else ".piivault")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, like Ctrl-C
     console = Console(soft_wrap=True)
     with ExitStack() as stack:
         with console.status("starting") as status:
             if is_split:
-                running, served = stack.enter_context(split(state, policy, progress=status.update))
+                running, served = stack.enter_context(
+                    split(state, policy, identity_providers=pinned, progress=status.update)
+                )
                 pids = {name: str(one.pid) for name, one in served.items()}
             else:
                 running = stack.enter_context(
-                    local(state, policy, postgres=postgres, progress=status.update)
+                    local(
+                        state,
+                        policy,
+                        postgres=postgres,
+                        identity_providers=pinned,
+                        progress=status.update,
+                    )
                 )
                 pids = dict.fromkeys(running.servers, "this one")
                 log_to(running.config.parent / "log" / "server.log")
@@ -67,6 +89,17 @@ def dev(state: Path | None, policy: Path, postgres: bool, is_split: bool) -> Non
             _show(console, running, pids)
             threading.Event().wait()
         console.print("stopping")
+
+
+def _identity_providers(file: Path) -> list[Section]:
+    """Read the list; whether the broker can use it is said when its configuration is read."""
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))["identity_providers"]
+    except (ValueError, KeyError):
+        found = None
+    if not isinstance(found, list):
+        raise click.ClickException(f"{file} is no TOML with [[identity_providers]].")
+    return found
 
 
 def _show(console: Console, running: Running, pids: Mapping[str, str]) -> None:

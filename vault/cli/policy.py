@@ -9,11 +9,12 @@ from piivault.officers import OfficersClient
 from rich.console import Console
 
 from vault import app, config
+from vault.cli.history import in_words
 from vault.cli.options import config_option, read_edition, settings
 from vault.cli.past import explain_request, rules_table
 from vault.cli.signing import SIGNS, parse_signatures, report, signer
 from vault.policy import Edition, Operation, Step, compile_edition, diff, edition_schema, graph
-from vault.service.ledger import EDITION, statement
+from vault.service.ledger import EDITION, RESET, statement
 from vault.service.sweep import Counted, count_due
 
 _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -121,6 +122,8 @@ def approve(yes: bool) -> None:
             click.echo(what)
             if entry.kind == EDITION:
                 _print_changes(_newest(control), compile_edition(entry.body.decode()))
+            elif entry.kind == RESET:
+                click.echo(in_words(entry.body, control.touches().counting))
             else:
                 click.echo(entry.body.decode(errors="replace"))
             if yes or click.confirm(f"Approve this {entry.kind}?"):

@@ -1,7 +1,7 @@
 """What the stack writes for others to read: `piivault*.toml` and the env files."""
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vault.dev.layout import Layout
@@ -29,6 +29,7 @@ def place(
     databases: Mapping[str, Section],
     officers: Mapping[str, tuple[bytes, str]],
     capability_keys: Mapping[int, bytes],
+    identity_providers: Sequence[Section] = (),
     certificate: str = "server",
     development: bool = True,
 ) -> Place:
@@ -52,6 +53,7 @@ def place(
             for name, (key, spiffe) in officers.items()
         ],
         capability_keys=[to_base64url(key) for key in capability_keys.values()],
+        identity_providers=identity_providers,
         development=development,
     )
 

@@ -8,7 +8,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +24,7 @@ from vault.dev.served import Served
 from vault.dev.stack import Plan, Running, Stack
 from vault.policy import Edition, compile_edition
 from vault.service.ledger import EDITION, statement
+from vault.setup.configuration import Section
 from vault.store import rights, schema
 from vault.store.engine import connect
 from vault.store.rights import CONTROL, database_of
@@ -35,13 +36,21 @@ _START_SECONDS = 30
 
 @contextmanager
 def local(
-    state: Path, policy: Path, *, postgres: bool = False, progress: Progress = lambda step: None
+    state: Path,
+    policy: Path,
+    *,
+    postgres: bool = False,
+    identity_providers: Sequence[Section] = (),
+    progress: Progress = lambda step: None,
 ) -> Iterator[Running]:
     """Start the stack and the server; stop all of it at the end.
 
-    Raises DevError, EditionError, StartError.
+    `identity_providers` go into the broker's configuration. Raises DevError, EditionError,
+    StartError.
     """
-    with prepared(state, policy, postgres=postgres, progress=progress) as running:
+    with prepared(
+        state, policy, postgres=postgres, identity_providers=identity_providers, progress=progress
+    ) as running:
         progress("starting the gRPC server")
         with serving(config.load(running.config, {})):
             yield running
@@ -49,7 +58,11 @@ def local(
 
 @contextmanager
 def split(
-    state: Path, policy: Path, *, progress: Progress = lambda step: None
+    state: Path,
+    policy: Path,
+    *,
+    identity_providers: Sequence[Section] = (),
+    progress: Progress = lambda step: None,
 ) -> Iterator[tuple[Running, Mapping[str, Served]]]:
     """Start the stack on PostgreSQL, and each process of a deployment as one of its own.
 
@@ -57,7 +70,14 @@ def split(
     the names in `running.servers`. Raises DevError, EditionError.
     """
     with (
-        prepared(state, policy, postgres=True, split=True, progress=progress) as running,
+        prepared(
+            state,
+            policy,
+            postgres=True,
+            split=True,
+            identity_providers=identity_providers,
+            progress=progress,
+        ) as running,
         ExitStack() as stack,
     ):
         progress("starting the processes")
@@ -83,6 +103,7 @@ def prepared(
     *,
     postgres: bool = False,
     split: bool = False,
+    identity_providers: Sequence[Section] = (),
     progress: Progress = lambda step: None,
 ) -> Iterator[Running]:
     """Start all but the gRPC server: the stack, its schema, its first edition.
@@ -91,7 +112,8 @@ def prepared(
     """
     text = policy.read_text(encoding="utf-8")
     edition = compile_edition(text)
-    stack = Stack(state, plan_of(edition), postgres=postgres, split=split, progress=progress)
+    plan = plan_of(edition, identity_providers)
+    stack = Stack(state, plan, postgres=postgres, split=split, progress=progress)
     with stack as running:
         settings = config.load(running.config, {})
         progress("bringing the databases up to date")
@@ -99,10 +121,15 @@ def prepared(
         yield running
 
 
-def plan_of(edition: Edition) -> Plan:
+def plan_of(edition: Edition, identity_providers: Sequence[Section] = ()) -> Plan:
     """Return what the stack has to know of an edition."""
     services = {service.name: service.spiffe for service in edition.services.values()}
-    return Plan(edition.trust_domain, tuple(edition.compartments), services)
+    return Plan(
+        edition.trust_domain,
+        tuple(edition.compartments),
+        services,
+        identity_providers=tuple(identity_providers),
+    )
 
 
 @contextmanager

@@ -28,12 +28,16 @@ from vault.store.rights import CONTROL, OWNER, database_of, roles
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the stack has to know of an edition; `services` maps names to SPIFFE ids."""
+    """What the stack has to know of an edition; `services` maps names to SPIFFE ids.
+
+    `identity_providers` are those of the broker's configuration, as `vault.config` reads them.
+    """
 
     trust_domain: str
     compartments: tuple[str, ...]
     services: Mapping[str, str]
     officers: tuple[str, ...] = ("aida", "bakyt")
+    identity_providers: tuple[Section, ...] = ()
 
     def officer_id(self, name: str) -> str:
         """Return an officer's SPIFFE id."""
@@ -234,6 +238,7 @@ class Stack:
                 databases=databases,
                 officers=officers,
                 capability_keys=capability_keys,
+                identity_providers=plan.identity_providers,
                 certificate=name,
                 development=not self._split,
             )

@@ -128,6 +128,7 @@ def _service(name: str, written: document.Service, edition: Document) -> Service
         owner_id=str(edition.owners[written.owner].id),
         spiffe=written.spiffe,
         subject_facing=written.subject_facing,
+        require_subject_assertion=written.require_subject_assertion,
         limits={op: Limit(its.per_second, its.per_day) for op, its in written.limits.items()},
     )
 

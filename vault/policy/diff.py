@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from vault.policy import diff_terms
 from vault.policy.compare import Named, gone, kept, listed, new
-from vault.policy.edition import Compartment, Edition, Field, Forbid, Limit
+from vault.policy.edition import Compartment, Edition, Field, Forbid, Limit, Service
 from vault.policy.vocabulary import Operation, Text, english
 
 
@@ -109,6 +109,8 @@ def _joinable(edition: Edition) -> dict[frozenset[bytes], tuple[list[str], Text]
 def _services(before: Edition, after: Edition) -> Named:
     for service in new(before.by_spiffe, after.by_spiffe):
         acts = ", which acts for subjects" if service.subject_facing else ""
+        if service.require_subject_assertion:
+            acts += " who are there"
         yield service.name, f"{service.name}, of {service.owner}, is a new service{acts}."
     for service in gone(before.by_spiffe, after.by_spiffe):
         yield service.name, f"{service.name}, of {service.owner}, is no longer let in."
@@ -125,6 +127,22 @@ def _often(limit: Limit) -> str:
     each = {"second": limit.per_second, "day": limit.per_day}
     said = [f"{count:,.15g} times a {unit}" for unit, count in each.items() if count is not None]
     return f"at most {' and '.join(said)}" if said else "as often as the server lets it"
+
+
+def _presence(before: Edition, after: Edition) -> Named:
+    """Compare owners: a subject-facing service is its owner's only one, whatever it is called."""
+    were, are = _acting(before), _acting(after)
+    for was, now in kept(were, are):
+        if now.require_subject_assertion and not was.require_subject_assertion:
+            sentence = "acts only for subjects who are there now: it must show an assertion of each"
+            yield now.name, f"{now.name} {sentence}."
+        if was.require_subject_assertion and not now.require_subject_assertion:
+            sentence = f"{now.name} NO LONGER HAS TO SHOW THAT A SUBJECT IS THERE"
+            yield now.name, f"{sentence}: it may act for whomever it has a root id of, at any time."
+
+
+def _acting(edition: Edition) -> dict[str, Service]:
+    return {its.owner_id: its for its in edition.services.values() if its.subject_facing}
 
 
 _Access = tuple[str, str, bytes, Operation]  # SPIFFE id, purpose, uuid of the compartment
@@ -218,6 +236,7 @@ def _reach(edition: Edition) -> dict[str, set[bytes]]:
 
 _PARTS: tuple[tuple[Concerns, Callable[[Edition, Edition], Named]], ...] = (
     (Concerns.POLICY, _policy),
+    (Concerns.POLICY, _presence),
     (Concerns.POLICY, _compartments),
     (Concerns.POLICY, _pairs),
     (Concerns.SUBJECTS, diff_terms.purposes),

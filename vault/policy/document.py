@@ -193,6 +193,8 @@ class Service(_Part):
     """The id in the service's client certificate."""
     subject_facing: bool = False
     """Whether it acts for subjects; it then does nothing else, and its owner owns nothing else."""
+    require_subject_assertion: bool = False
+    """Whether it acts only for subjects who are there, by an assertion of an identity provider."""
     limits: dict[Operation, Limit] = {}
     """How often it may do what. Without a limit, the server's own apply."""
 

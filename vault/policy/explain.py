@@ -90,7 +90,8 @@ def _forbids(asked: _Asked) -> Iterator[Step]:
 def _grant(asked: _Asked) -> Iterator[Step]:
     name, what = asked.service.name, f"{asked.operation} in {asked.compartment}"
     if asked.service.subject_facing:
-        sentence = f"{name} is subject-facing: it acts for subjects, and no grant is possible."
+        whom = "subjects who are there" if asked.service.require_subject_assertion else "subjects"
+        sentence = f"{name} is subject-facing: it acts for {whom}, and no grant is possible."
         yield Step("grant", False, sentence)
         return
     key = (name, asked.purpose, asked.compartment)

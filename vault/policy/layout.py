@@ -220,7 +220,8 @@ def grant_line(grant: Grant) -> str:
 def remarks(service: Service) -> list[str]:
     """Say what else there is to know of a service."""
     if service.subject_facing:
-        return ["acts for one subject at a time"]
+        there = ["who must be there"] if service.require_subject_assertion else []
+        return ["acts for one subject at a time", *there]
     return [f"{operation} at most {often(limit)}" for operation, limit in service.limits.items()]
 
 

@@ -149,6 +149,9 @@ def _services(edition: Document) -> Refusals:
                 f"knows who they are, so give {name} an owner of its own"
             )
             yield (*at, "owner"), sentence
+        if service.require_subject_assertion and not service.subject_facing:
+            sentence = f"is for services that act for subjects: remove it, {name} acts for none"
+            yield (*at, "require_subject_assertion"), sentence
         yield from _limits(service, at)
 
 

@@ -37,8 +37,14 @@ def spiffe_id(auth_context: Mapping[str, Iterable[bytes]]) -> str:
 def identify(
     edition: Edition, officers: frozenset[str], peer: str
 ) -> tuple[Caller, Service | None]:
-    """Return what kind of caller a SPIFFE id is, and its service if it is one."""
+    """Return what kind of caller a SPIFFE id is, and its service if it is one.
+
+    An officer is an officer, whatever an edition says: officers sign editions, and none may make
+    a service of herself.
+    """
+    if peer in officers:
+        return Caller.OFFICER, None
     service = edition.service_of(peer)
-    if service is not None:
-        return (Caller.SUBJECT_FACING if service.subject_facing else Caller.INTERNAL), service
-    return (Caller.OFFICER if peer in officers else Caller.STRANGER), None
+    if service is None:
+        return Caller.STRANGER, None
+    return (Caller.SUBJECT_FACING if service.subject_facing else Caller.INTERNAL), service

@@ -7,6 +7,7 @@ from vault.errors import Reason, VaultError
 from vault.policy import Edition, Operation, explain
 from vault.service.approve import Approvals
 from vault.service.call import Visit
+from vault.service.history import Touch, named, touches
 
 
 class PolicyServicer:
@@ -56,6 +57,21 @@ class PolicyServicer:
             ]
         )
 
+    async def ListTouches(
+        self, visit: Visit, request: pb.ListTouchesRequest
+    ) -> pb.ListTouchesResponse:
+        """Return what owners touched, and what was reset of it."""
+        ledger = await self._approvals.history()
+        return pb.ListTouchesResponse(
+            touches=map(_touch, touches(ledger)),
+            resets=[
+                pb.ResetTouch(
+                    touch=_touch(named(ledger, r.owner_id, r.compartment)), reason=r.reason
+                )
+                for r in ledger.resets
+            ],
+        )
+
     async def Explain(self, visit: Visit, request: pb.ExplainRequest) -> pb.ExplainResponse:
         """Say rule by rule why."""
         if visit.service is not None and visit.service.name != request.service:
@@ -83,6 +99,15 @@ class PolicyServicer:
                 pb.ExplainedRule(rule=s.rule, holds=s.holds, sentence=s.sentence) for s in steps
             ],
         )
+
+
+def _touch(touch: Touch) -> pb.Touch:
+    return pb.Touch(
+        owner_id=touch.owner_id,
+        owner=touch.owner,
+        compartment_uuid=touch.uuid,
+        compartment=touch.compartment,
+    )
 
 
 def _edition(visit: Visit, number: int) -> Edition:

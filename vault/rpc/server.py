@@ -106,7 +106,7 @@ class Server:
         await self.tell(ready=True)
         return port
 
-    async def tell(self, *, ready: bool) -> None:
+    async def tell(self, ready: bool) -> None:
         """Set what the health service answers."""
         state = health_pb2.HealthCheckResponse
         for name in (*self._names, ""):

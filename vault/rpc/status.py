@@ -34,6 +34,8 @@ _CODES: Mapping[grpc.StatusCode, tuple[Reason, ...]] = {
         Reason.CAPABILITY_BORROWED,
         Reason.RECIPIENT_NOT_ALLOWED,
         Reason.SERVICE_BLOCKED,
+        Reason.SUBJECT_ASSERTION_REQUIRED,
+        Reason.SUBJECT_ASSERTION_INVALID,
     ),
     grpc.StatusCode.NOT_FOUND: (Reason.NOT_FOUND, Reason.ERASED),
     grpc.StatusCode.ALREADY_EXISTS: (Reason.ALREADY_REGISTERED, Reason.VALUE_TAKEN),

@@ -60,10 +60,15 @@ class Approvals:
         except (ControlChainError, EditionError) as e:
             raise VaultError(Reason.MALFORMED_REQUEST, str(e)) from None
         if effective:
-            await self._chain.drop_pending(signed)
+            await self._drop_idle()
         else:
             await self._chain.keep_pending(PendingRow(signed, kind, body, sign_off(signatures)))
         return Pending(kind, body, tuple(sorted(approved)), needed, effective)
+
+    async def history(self) -> Ledger:
+        """Return the control chain as it is now, with all that owners touched."""
+        await self._editions.refresh()
+        return self._editions.ledger
 
     async def pending(self) -> Sequence[Pending]:
         """Return what waits for more officers."""
@@ -84,8 +89,26 @@ class Approvals:
 
         await self._editions.add(propose)
 
+    async def _drop_idle(self) -> None:
+        """Drop what took effect, and what no longer can: nobody should be asked to sign it.
+
+        A reset that is late must not wait for the owner's next touch.
+        """
+        ledger = self._editions.ledger
+        for row in await self._chain.pending():
+            if row.statement in ledger.applied or not _possible(ledger, row):
+                await self._chain.drop_pending(row.statement)
+
     async def _gathered(self, signed: bytes) -> dict[str, bytes]:
         for row in await self._chain.pending():
             if row.statement == signed:
                 return signatures_in(row.signatures)
         return {}
+
+
+def _possible(ledger: Ledger, row: PendingRow) -> bool:
+    try:
+        ledger.check(row.kind, row.body)
+    except (ControlChainError, EditionError):
+        return False
+    return True

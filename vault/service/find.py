@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from vault.crypto import blind_index
+from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
 from vault.names import PSEUDONYM_BYTES, Pseudonym
@@ -41,27 +42,29 @@ async def find(
                 "A value to look for has 1 byte to 64 KiB.",
                 violations={"field.value": "has no usable length"},
             )
-        found = await _found(served, call, uses[0], value)
+        # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
+        sought = await index_value(served, call.edition, uses[0].field, value)
+        sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
+        found = await _found(served, uses[0], sought)
         visible = await _visible(served, call, purpose, uses, found)
-        if not visible:
-            await asyncio.sleep(max(0.0, began + _NOT_FOUND_TAKES - time.monotonic()))
-            raise VaultError(Reason.NOT_FOUND, "Nothing that you may find holds this value.")
         for record in visible[1:]:
             async with attempt(served, call, Operation.FIND, purpose) as other:
                 other.asks_for(uses)
                 other.met(record)
                 await other.allow()
-        attempted.met(visible[0])
-        await attempted.allow()
-        return [Pseudonym(record.address.pseudonym) for record in visible]
+        if visible:
+            attempted.met(visible[0])
+            await attempted.allow()
+        # The index isn't sealed: whoever writes the table can point a value at anybody. Only now,
+        # the events being durable, a record is asked whether it holds the value.
+        holding = [r for r in visible if await _holds(served, call, uses[0], sought, r)]
+        if not holding:
+            await asyncio.sleep(max(0.0, began + _NOT_FOUND_TAKES - time.monotonic()))
+            raise VaultError(Reason.NOT_FOUND, "Nothing that you may find holds this value.")
+        return [Pseudonym(record.address.pseudonym) for record in holding]
 
 
-async def _found(
-    served: ServedCompartment, call: Call, use: FieldUse, value: str
-) -> Sequence[bytes]:
-    sought = await index_value(served, call.edition, use.field, value)
-    # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
-    sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
+async def _found(served: ServedCompartment, use: FieldUse, sought: bytes) -> Sequence[bytes]:
     found = await served.lookups.find(
         use.field.uid, blind_index.NORMALISATION, sought, _MOST_CANDIDATES + 1
     )
@@ -91,6 +94,21 @@ async def _candidate(served: ServedCompartment, pseudonym: bytes) -> OpenedRecor
             raise
         log.error("a damaged record in %s was passed over by Find", served.name)
         return None
+
+
+async def _holds(
+    served: ServedCompartment, call: Call, use: FieldUse, sought: bytes, record: OpenedRecord
+) -> bool:
+    try:
+        values = record.values([use.field.uid])
+    except DamagedError:
+        values = {}
+    for value in values.values():
+        if await index_value(served, call.edition, use.field, value.value) == sought:
+            return True
+    # Tampered with, unless the record was changed just now.
+    log.warning("an index row in %s stands for no value of its record: passed over", served.name)
+    return False
 
 
 def _covers(

@@ -1,16 +1,47 @@
 """The wall of history: what an owner's services once touched, they have seen for ever.
 
+Unless two officers say otherwise, with a reason (a reset): from then on the owner's next operation
+there is a first one again, held against all else that it touched. What people saw, they remember.
+
 The first operation of an owner in a compartment is written into the control chain before it is
 served. Publishing an edition appends to the same chain, and of two who append at once one looks
 again: so no edition is judged without the touch, and no touch served under an edition that no
 longer is. Later operations look into memory and pay nothing.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from vault.errors import Reason, VaultError
 from vault.policy import WORKERS
 from vault.service.call import Call
 from vault.service.editions import Editions
 from vault.service.ledger import TOUCH, Entry, Ledger, touch_body
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What an owner touched: ids, and the last names that editions gave them ("" if none did)."""
+
+    owner_id: str
+    owner: str
+    uuid: bytes
+    compartment: str
+
+
+def named(ledger: Ledger, owner_id: str, uuid: bytes) -> Touch:
+    """Name a touch as people know it."""
+    newest_first = [ledger.editions[number] for number in sorted(ledger.editions, reverse=True)]
+    owners = (name for e in newest_first for name, its in e.owners.items() if its == owner_id)
+    compartments = (e.by_uuid[uuid].name for e in newest_first if uuid in e.by_uuid)
+    return Touch(owner_id, next(owners, ""), uuid, next(compartments, ""))
+
+
+def touches(ledger: Ledger) -> Iterator[Touch]:
+    """Yield all that counts. What workers opened is no owner's history."""
+    for owner_id, uuids in ledger.touched.items():
+        if owner_id != WORKERS:
+            yield from (named(ledger, owner_id, uuid) for uuid in sorted(uuids))
 
 
 class History:

@@ -1,16 +1,19 @@
 """Issue: from a root id to a pseudonym and a capability. The broker's only work.
 
 The root id passes through and is kept nowhere: not in a variable that outlives the call, not
-in a log, not in the trail.
+in a log, not in the trail. So does the assertion of an identity provider that the subject is there.
 """
 
 import asyncio
+import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from vault.crypto import assertion
+from vault.crypto.assertion import IdentityProvider
 from vault.crypto.capability import Capability, encode, to_sign
 from vault.crypto.pseudonym import transit_input
 from vault.errors import Reason, VaultError
@@ -34,13 +37,21 @@ class Issued:
 
 
 class Broker:
-    """Holds no state but the names of its keys at the key server, and a public key."""
+    """Holds no state but the names of its keys at the key server, and public keys."""
 
-    def __init__(self, transit: Transit, pseudonym_key: str, capability_key: str, ttl: int) -> None:
+    def __init__(
+        self,
+        transit: Transit,
+        pseudonym_key: str,
+        capability_key: str,
+        ttl: int,
+        providers: Sequence[IdentityProvider] = (),
+    ) -> None:
         self._transit = transit
         self._pseudonym_key = pseudonym_key
         self._capability_key = capability_key
         self._ttl = ttl
+        self._providers = providers
         self._public_key = b""
 
     async def public_key(self) -> bytes:
@@ -50,12 +61,16 @@ class Broker:
             self._public_key = keys[max(keys)]
         return self._public_key
 
-    async def issue(self, call: Call, compartment: str, root_id: bytes) -> Issued:
+    async def issue(
+        self, call: Call, compartment: str, root_id: bytes, subject_assertion: str = ""
+    ) -> Issued:
         """Return the subject's pseudonym in a compartment, with a capability for the caller.
 
-        Raises VaultError(UNKNOWN_COMPARTMENT, MALFORMED_REQUEST, KEYS_UNAVAILABLE).
+        Raises VaultError(UNKNOWN_COMPARTMENT, MALFORMED_REQUEST, SUBJECT_ASSERTION_REQUIRED,
+        SUBJECT_ASSERTION_INVALID, KEYS_UNAVAILABLE).
         """
         uuid = call.edition.compartment(compartment).uuid
+        root_id = self._subject(call, root_id, subject_assertion)
         if len(root_id) != ROOT_ID_BYTES:
             raise VaultError(
                 Reason.MALFORMED_REQUEST,
@@ -72,6 +87,25 @@ class Broker:
             lambda: self._transit.sign(self._capability_key, to_sign(payload))
         )
         return Issued(pseudonym, encode(payload, signature), expires)
+
+    def _subject(self, call: Call, root_id: bytes, subject_assertion: str) -> bytes:
+        """Return whom the caller acts for. An assertion that is given counts, asked for or not."""
+        if not subject_assertion:
+            if call.service.require_subject_assertion:
+                raise VaultError(
+                    Reason.SUBJECT_ASSERTION_REQUIRED,
+                    f"Edition {call.edition.number} lets {call.service.name} act only for subjects "
+                    "who are there: send the identity provider's assertion for this subject.",
+                )
+            return root_id
+        holder = call.service.spiffe
+        there = assertion.verify(subject_assertion, self._providers, holder, time.time())
+        if root_id and not hmac.compare_digest(root_id, there):
+            raise VaultError(
+                Reason.SUBJECT_ASSERTION_INVALID,
+                "This assertion is another subject's: send the one of the subject of root_id.",
+            )
+        return there
 
     async def _ask(self, call: Callable[[], T]) -> T:
         try:

@@ -12,22 +12,26 @@ its end off, no more, and a process refuses to go back behind what it saw.
     block     {"service", "reason", "nonce"}   1 officer             a service is refused at once
     unblock   {"block": statement, "reason"}   2 officers            it is served again
     touch     {"compartment", "owner"}         nobody                history (`service.history`)
+    reset     {"owner", "compartment",         2 officers            the touch counts no more, from
+               "reason", "nonce"}                                    this entry on
 
 (*) two where it declares a new joinable pair.
 
 An entry that doesn't hold is part of the chain and of no effect: it is reported, and can't stop the
-entries behind it. A touch needs no signature, since a forged one only forbids.
+entries behind it. It was judged at its place: what a later entry allows, a reset above all, doesn't
+bring it back. A touch needs no signature, since a forged one only forbids; a reset undoes it.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vault.crypto.primitives import digest, is_signed
 from vault.names import from_base64url, to_base64url
 from vault.policy import (
+    WORKERS,
     Edition,
     EditionError,
     Service,
@@ -38,8 +42,8 @@ from vault.policy import (
 
 log = logging.getLogger("piivault.policy")
 
-EDITION, BLOCK, UNBLOCK, TOUCH = "edition", "block", "unblock", "touch"
-SIGNED = (EDITION, BLOCK, UNBLOCK)
+EDITION, BLOCK, UNBLOCK, TOUCH, RESET = "edition", "block", "unblock", "touch", "reset"
+SIGNED = (EDITION, BLOCK, UNBLOCK, RESET)
 _START = bytes(32)
 
 
@@ -71,6 +75,15 @@ class Block:
 
     service: str
     identities: frozenset[str]  # the SPIFFE ids that the name has had
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A touch that two officers took back, and why."""
+
+    owner_id: str
+    compartment: bytes
     reason: str
 
 
@@ -107,6 +120,12 @@ def touch_body(owner_id: str, compartment: bytes) -> bytes:
     return _canonical({"owner": owner_id, "compartment": compartment.hex()})
 
 
+def reset_body(owner_id: str, compartment: bytes, reason: str, nonce: str) -> bytes:
+    """Write the body that takes a touch back; the nonce lets it be done again after a new one."""
+    said = {"owner": owner_id, "compartment": compartment.hex(), "reason": reason, "nonce": nonce}
+    return _canonical(said)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ledger:
     """All that the chain has said so far. `officers` are public keys by name."""
@@ -118,6 +137,7 @@ class Ledger:
     documents: Mapping[int, str] = field(default_factory=dict)
     blocks: Mapping[bytes, Block] = field(default_factory=dict)  # by statement
     touched: Mapping[str, frozenset[bytes]] = field(default_factory=dict)  # uuids by owner id
+    resets: tuple[Reset, ...] = ()  # as they were decided
     applied: frozenset[bytes] = frozenset()  # statements that took effect
 
     @property
@@ -171,7 +191,7 @@ class Ledger:
             return needs_officers(self.newest, compile_edition(_utf8(body)))
         if kind not in SIGNED:
             raise ControlChainError(f"Officers sign {', '.join(SIGNED)}; nothing else.")
-        return 2 if kind == UNBLOCK else 1
+        return 1 if kind == BLOCK else 2
 
     def signers(self, kind: str, body: bytes, signatures: Mapping[str, bytes]) -> frozenset[str]:
         """Return the officers whose signatures under an entry hold."""
@@ -188,8 +208,10 @@ class Ledger:
         signed = statement(entry.kind, entry.body)
         if signed in self.applied:
             raise ControlChainError("It took effect before: a signature counts once.")
-        needed = self.needed(entry.kind, entry.body)
-        if len(self.signers(entry.kind, entry.body, signatures_in(entry.signatures))) < needed:
+        signers = self.signers(entry.kind, entry.body, signatures_in(entry.signatures))
+        # What no officer signed isn't even read: a large document would keep every process busy.
+        needed = self.needed(entry.kind, entry.body) if signers else 1
+        if len({self.officers[name] for name in signers}) < needed:  # one key is one officer
             raise ControlChainError(
                 f"It needs the signatures of {needed} officers whose keys are in the configuration."
             )
@@ -197,7 +219,8 @@ class Ledger:
         return replace(after, applied=self.applied | {signed})
 
     def _effect(self, kind: str) -> Callable[[bytes], "Ledger"]:
-        return {EDITION: self._publish, BLOCK: self._block, UNBLOCK: self._unblock}[kind]
+        effects = (self._publish, self._block, self._unblock, self._reset)
+        return dict(zip(SIGNED, effects, strict=True))[kind]
 
     def _publish(self, body: bytes) -> "Ledger":
         edition = compile_successor(_utf8(body), self.editions, self.touched)
@@ -230,6 +253,17 @@ class Ledger:
         touched = self.touched.get(owner, frozenset()) | {uuid}
         return replace(self, touched={**self.touched, owner: touched})
 
+    def _reset(self, body: bytes) -> "Ledger":
+        said = _read(body, "owner", "compartment", "reason", "nonce")
+        owner, uuid = said["owner"], _hex(said["compartment"])
+        if owner == WORKERS or uuid not in self.touched.get(owner, ()):
+            raise ControlChainError("The owner has no touch of this compartment on record.")
+        if not said["reason"].strip():
+            raise ControlChainError("A reset needs a reason, for those who read it later.")
+        touched = {**self.touched, owner: self.touched[owner] - {uuid}}
+        reset = Reset(owner, uuid, said["reason"])
+        return replace(self, touched=touched, resets=(*self.resets, reset))
+
 
 def _utf8(body: bytes) -> str:
     try:
@@ -242,18 +276,15 @@ def _read(body: bytes, *keys: str) -> dict[str, str]:
     """Read a body of strings, in its one spelling: what an officer sees is what takes effect."""
     try:
         said = json.loads(body)
-        if set(said) == set(keys) and _canonical(said) == body and _is_plain(said.values()):
+        plain = all(isinstance(text, str) and text.isprintable() for text in said.values())
+        if plain and set(said) == set(keys) and _canonical(said) == body:
             return dict(said)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     raise ControlChainError(
         f"Its body must be canonical JSON of the strings {', '.join(sorted(keys))}, without "
         "control characters."
     )
-
-
-def _is_plain(texts: Iterable[object]) -> bool:
-    return all(isinstance(text, str) and text.isprintable() for text in texts)
 
 
 def _hex(text: str) -> bytes:

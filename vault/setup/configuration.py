@@ -24,6 +24,7 @@ class Place:
     login: Callable[[str], Section]
     officers: Sequence[Section] = ()
     capability_keys: Sequence[str] = ()
+    identity_providers: Sequence[Section] = ()
     development: bool = False
 
 
@@ -50,6 +51,8 @@ def settings(played: Iterable[Process], place: Place) -> dict[str, Any]:
             tree["auditor"] = {"login": login, "compartments": _audited(process, place)}
         else:
             tree["broker"] = {"login": login}
+            if place.identity_providers:
+                tree["broker"]["identity_providers"] = list(place.identity_providers)
     return tree
 
 

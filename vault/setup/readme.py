@@ -88,6 +88,27 @@ beside it. Then, once for each file:
 This makes the tables, and gives each role its rights: what `postgresql/2-rights.sql` says, which is
 there to be read, or to be run by hand.
 
+### Identity providers
+
+Where the edition says `require_subject_assertion` of a service, the broker alone takes an identity
+provider's word for it that a subject is there. It doesn't start without one, and fetches no keys:
+pin them in its configuration, the next key before the provider begins to sign with it.
+
+    [[broker.identity_providers]]
+    issuer = "https://id.example.kg"        # `iss`, letter by letter
+    audience = "piivault"                   # `aud`; this is the default
+
+    [[broker.identity_providers.keys]]
+    id = "2026-1"                           # `kid`
+    algorithm = "EdDSA"                     # or "ES256", "RS256"
+    public_key = '''
+    -----BEGIN PUBLIC KEY-----
+    …
+    -----END PUBLIC KEY-----
+    '''
+
+`docs/editions.md` says what an assertion holds.
+
 ## 4. The officers: the first edition
 
     piivault policy sign policy.yaml                                          # each officer

@@ -186,6 +186,14 @@ class Sdk:
             return self._loop.run_until_complete(_collect(result))
         return list(result) if isinstance(result, Iterator) else result
 
+    def function(self, of: Callable[[], Any]) -> Any:
+        """Return a function as this client takes one: the asyncio client's is a coroutine's."""
+
+        async def awaited() -> Any:
+            return of()
+
+        return awaited if self._kind is AsyncClient else of
+
     def first(self, result: Any) -> Any:
         """Take one item of an iterator and leave the rest."""
         if isinstance(result, AsyncIterator):

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from piivault import TLS, errors
+from piivault import TLS, errors, new_root
 from piivault.v1 import record_service_pb2 as record_pb
 from piivault.v1 import subject_service_pb2 as subject_pb
 
@@ -115,6 +115,60 @@ def test_an_expired_capability_is_renewed_once_under_the_same_request_id(
     puts = house.calls("Put")
     assert [seen.request.capability for seen in puts] == ["cap_1", "cap_2"]
     assert puts[0].request_id == puts[1].request_id
+
+
+def test_a_fresh_assertion_goes_with_every_question_to_the_broker(
+    sdk: Sdk, house: House, vault: Any
+) -> None:
+    """And to nobody else; it isn't asked for while a capability lasts."""
+    made: list[str] = []
+
+    def fresh() -> str:
+        made.append(f"eyJ.{len(made)}")
+        return made[-1]
+
+    short = issued("cap_1", timedelta(seconds=5))
+    house.answer("Issue", lambda request, context: short, lambda request, context: issued("cap_2"))
+    house.answer("View", subject_pb.ViewResponse())
+    person = vault.subject(new_root(), assertion=sdk.function(fresh))
+    for _ in range(3):
+        sdk.do(person.view("accounts"))
+    asked = [seen.request.subject_assertion for seen in house.calls("Issue")]
+    assert asked == made == ["eyJ.0", "eyJ.1"]
+    assert not any("eyJ" in str(seen.request) for seen in house.calls("View"))
+
+
+def test_an_assertion_may_be_a_text_or_none(sdk: Sdk, house: House, vault: Any) -> None:
+    house.answer("Issue", issued())
+    root = new_root()
+    for assertion in ("eyJ.1", None):
+        sdk.do(vault.subject(root, assertion=assertion).pseudonym("accounts"))
+    asked = [(seen.request.root_id, seen.request.subject_assertion) for seen in house.seen]
+    assert asked == [(bytes(root), "eyJ.1"), (bytes(root), "")]
+
+
+def test_an_assertion_that_is_not_made_reaches_the_caller(sdk: Sdk, vault: Any) -> None:
+    """What the function raises, as it is: the broker isn't asked."""
+
+    def logged_out() -> str:
+        raise PermissionError("nobody is there")
+
+    person = vault.subject(new_root(), assertion=sdk.function(logged_out))
+    with pytest.raises(PermissionError, match="nobody is there"):
+        sdk.do(person.pseudonym("accounts"))
+
+
+@pytest.mark.parametrize("assertion", [b"eyJ", 1, ["eyJ"]], ids=["bytes", "number", "list"])
+def test_what_is_no_assertion_is_refused_unsent_and_unshown(
+    sdk: Sdk, house: House, vault: Any, assertion: Any
+) -> None:
+    with pytest.raises(errors.InvalidRequest, match="a JWT as a str"):
+        vault.subject(new_root(), assertion=assertion)
+    person = vault.subject(new_root(), assertion=sdk.function(lambda: assertion))
+    with pytest.raises(errors.InvalidRequest) as refused:
+        sdk.do(person.pseudonym("accounts"))
+    assert "eyJ" not in str(refused.value)
+    assert not house.seen
 
 
 def test_a_capability_that_stays_expired_is_an_error(sdk: Sdk, house: House, person: Any) -> None:

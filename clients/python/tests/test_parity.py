@@ -26,7 +26,8 @@ def methods(of: type[Any]) -> dict[str, Any]:
 
 def signature(of: Any) -> str:
     """The signature as text, without what must differ."""
-    return str(inspect.signature(inspect.unwrap(getattr(of, "__func__", of)))).replace("Async", "")
+    text = str(inspect.signature(inspect.unwrap(getattr(of, "__func__", of))))
+    return text.replace("Async", "").replace("collections.abc.Awaitable[str]", "str")
 
 
 @pytest.mark.parametrize(("sync", "async_"), PAIRS, ids=lambda pair: pair.__name__)

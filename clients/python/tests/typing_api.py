@@ -1,5 +1,6 @@
 """The whole public API as a user writes it. Checked by mypy --strict and never run."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from piivault import (
@@ -33,6 +34,9 @@ def portal(vault: Client) -> str:
     root: RootId = new_root()
     kept: str = root.expose()
     person: Subject = vault.subject(RootId.parse(kept))
+    fresh: Callable[[], str] = str
+    person = vault.subject(root, assertion=fresh)
+    person = vault.subject(root, assertion="eyJ…")
     notices: list[Notice] = vault.notices("accounts", "ky", timeout=1.0)
     consents: list[Consent] = [n.accept() for n in notices if n.consent_needed and n.text]
     kind: SubjectKind = "person"
@@ -100,10 +104,12 @@ def opening() -> None:
         vault.notices("accounts", "ky")
 
 
-async def awaited(pseudonym: str) -> None:
+async def awaited(pseudonym: str, fresh: Callable[[], Awaitable[str]]) -> None:
     """The same, awaited."""
     async with AsyncClient.from_env({"PIIVAULT_ADDRESS": "host:8443"}) as vault:
         person: AsyncSubject = vault.subject(new_root())
+        person = vault.subject(new_root(), assertion=fresh)
+        person = vault.subject(new_root(), assertion="eyJ…")
         notices: list[Notice] = await vault.notices("accounts", "ky")
         etag: str = await person.register("accounts", {}, [n.accept() for n in notices])
         etag = await person.put("accounts", {"city": None}, etag=etag)

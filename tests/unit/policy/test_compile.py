@@ -70,6 +70,13 @@ def test_services_are_known_by_their_spiffe_ids(edition: Edition) -> None:
     assert edition.service_of("spiffe://oshto.kg/nobody") is None
 
 
+def test_a_service_may_act_only_for_subjects_who_are_there(edition: Edition, variant: Make) -> None:
+    asking = compile_edition(variant(_asks("portal")))
+    assert asking.services["portal"].require_subject_assertion
+    assert not any(its.require_subject_assertion for its in edition.services.values())
+    assert asking.digest != edition.digest
+
+
 def test_what_is_unknown_is_not_repeated(edition: Edition) -> None:
     """A caller may have put a value where a name belongs."""
     with pytest.raises(VaultError) as compartment:
@@ -142,6 +149,10 @@ def _grant(service: str, purpose: str, compartment: str, *operations: str) -> Ch
 def _forbid(**what: Any) -> Change:
     reason = {"ky": "a", "ru": "b", "en": "c"}
     return lambda tree: tree.update(forbid=[{**what, "reason": reason}])
+
+
+def _asks(service: str) -> Change:
+    return lambda tree: tree["services"][service].update(require_subject_assertion=True)
 
 
 def _analytics_with_accounts_forbidden(tree: Any) -> None:
@@ -277,6 +288,11 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         lambda t: t["services"]["orders"].update(spiffe="spiffe://oshto.kg.example/orders"),
         "services.orders.spiffe",
         "begin it with spiffe://oshto.kg/",
+    ),
+    "an assertion of whom an internal service acts for": (
+        _asks("orders"),
+        "services.orders.require_subject_assertion",
+        "orders acts for none",
     ),
     "an unknown owner": (
         lambda t: t["services"]["orders"].update(owner="mayor"),

@@ -101,6 +101,27 @@ def _fields(tree: Any) -> None:
     fields["city"]["voluntary"] = False
 
 
+def _asks(tree: Any) -> None:
+    tree["services"]["portal"]["require_subject_assertion"] = True
+
+
+def _moved(tree: Any) -> None:
+    cabinet = {"owner": "cabinet", "spiffe": "spiffe://oshto.kg/cabinet", "subject_facing": True}
+    del tree["services"]["portal"]
+    tree["services"]["cabinet"] = cabinet
+
+
+def _second(tree: Any) -> None:
+    title = {"ky": "a", "ru": "b", "en": "c"}
+    tree["owners"]["kiosks"] = {"id": "7b1c6f0e-5a3d-4c52-8a51-2f0f6f3f9c01", "title": title}
+    tree["services"]["kiosk"] = {
+        "owner": "kiosks",
+        "spiffe": "spiffe://oshto.kg/kiosk",
+        "subject_facing": True,
+        "require_subject_assertion": True,
+    }
+
+
 CASES: dict[str, tuple[Change, Change, str]] = {
     "wider": (
         _same,
@@ -301,6 +322,37 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         policy: email of accounts can no longer be found by.
         policy: city of accounts is now required of whoever registers.
         services: support may no longer find email of accounts for account.
+        """,
+    ),
+    "subjects who must be there": (
+        _same,
+        _asks,
+        """
+        policy: portal acts only for subjects who are there now: it must show an assertion of each.
+        """,
+    ),
+    "subjects who needn't be there any more": (
+        _asks,
+        _same,
+        """
+        policy: portal NO LONGER HAS TO SHOW THAT A SUBJECT IS THERE: it may act for whomever it has a root id of, at any time.
+        """,  # noqa: E501 -- an edition as it is written
+    ),
+    "another portal of the same owner, for which they needn't be there": (
+        _asks,
+        _moved,
+        """
+        policy: cabinet NO LONGER HAS TO SHOW THAT A SUBJECT IS THERE: it may act for whomever it has a root id of, at any time.
+        services: cabinet, of cabinet, is a new service, which acts for subjects.
+        services: portal, of cabinet, is no longer let in.
+        """,  # noqa: E501 -- an edition as it is written
+    ),
+    "one more, for subjects who are there": (
+        _same,
+        _second,
+        """
+        services: kiosk, of kiosks, is a new service, which acts for subjects who are there.
+        owners: The owner kiosks is new.
         """,
     ),
     "the law": (

@@ -101,6 +101,19 @@ def test_a_value_in_the_place_of_a_name_is_not_repeated(edition: Edition) -> Non
         assert not any(value in step.sentence for step in steps)
 
 
+@pytest.mark.parametrize("asks", [False, True])
+def test_says_whom_a_subject_facing_service_acts_for(variant: Variant, asks: bool) -> None:
+    def change(tree: Any) -> None:
+        tree["services"]["portal"]["require_subject_assertion"] = asks
+
+    edition = compile_edition(variant(change))
+    portal = edition.services["portal"]
+    steps = explain(edition, portal, "services", "orders", Operation.REVEAL, ["address"])
+    (said,) = (step.sentence for step in steps if step.rule == "grant")
+    assert ("for subjects who are there, and" in said) == asks
+    assert ("for subjects, and" in said) != asks
+
+
 def test_says_what_the_record_decides(variant: Variant) -> None:
     def by_contract(tree: Any) -> None:
         tree["purposes"]["services"]["basis"] = "contract"

@@ -54,6 +54,14 @@ def _titles(picture: str) -> list[str]:
     return [its.text or "" for its in ElementTree.fromstring(picture).iter(f"{SVG}title")]
 
 
+def test_says_whose_subjects_must_be_there(edition: Edition, variant: Variant) -> None:
+    def change(tree: Any) -> None:
+        tree["services"]["portal"]["require_subject_assertion"] = True
+
+    assert "who must be there" in graph(compile_edition(variant(change)))
+    assert "who must be there" not in graph(edition)
+
+
 def _clinic() -> Edition:
     return compile_edition(CLINIC.read_text(encoding="utf-8"))
 

@@ -1,5 +1,6 @@
 """The control chain as a state machine: what takes effect, what is passed over, what is refused."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,16 +10,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.policies import successor
-from vault.policy import EditionError
+from vault.policy import WORKERS, EditionError
 from vault.service.ledger import (
     BLOCK,
     EDITION,
+    RESET,
     TOUCH,
     UNBLOCK,
     ControlChainError,
     Entry,
     Ledger,
     block_body,
+    reset_body,
+    sign_off,
     statement,
     touch_body,
     unblock_body,
@@ -156,7 +160,7 @@ def test_lifting_a_block_takes_two_officers_and_counts_once(first: Ledger) -> No
         (TOUCH, b'{"compartment":"zz","owner":"o"}'),
         (TOUCH, b"[" * 100_000),
         (EDITION, b"\xff\xfe"),
-        ("reset", b"{}"),
+        ("forget", b"{}"),
     ],
     ids=[
         "empty",
@@ -190,6 +194,200 @@ def test_a_touch_needs_no_signature(first: Ledger) -> None:
     owner, uuid = first.editions[1].owners["press_office"], bytes(16)
     touched = after(first, TOUCH, touch_body(owner, uuid))
     assert touched.touched == {owner: frozenset({uuid})}
+
+
+ACCOUNTS = bytes.fromhex("6f1d3c52e2a54b0d8f6f0f2a6f0c1a01")
+SEEN = "the owner"
+
+
+def test_one_officer_under_two_names_is_one_officer(first: Ledger) -> None:
+    """What counts is the key."""
+    twice = replace(first, officers={**OFFICERS, "aida2": OFFICERS["aida"]})
+    lifted = after(twice, TOUCH, touch_body(SEEN, ACCOUNTS))
+    body = reset_body(SEEN, ACCOUNTS, "moved", "1")
+    signature = KEYS["aida"].sign(statement(RESET, body))
+    with pytest.raises(ControlChainError, match="2 officers"):
+        lifted.next(RESET, body, {"aida": signature, "aida2": signature})
+
+
+def test_a_reset_takes_one_touch_back_until_the_next_one(first: Ledger) -> None:
+    """That owner's touch of that compartment, and nothing beside it."""
+    ledger = first
+    for owner, uuid in ((SEEN, ACCOUNTS), (SEEN, bytes(16)), ("another", ACCOUNTS)):
+        ledger = after(ledger, TOUCH, touch_body(owner, uuid))
+    ledger = after(ledger, RESET, reset_body(SEEN, ACCOUNTS, "a new team", "1"), "aida", "bakyt")
+    assert ledger.touched == {SEEN: {bytes(16)}, "another": {ACCOUNTS}}
+    assert [(r.owner_id, r.compartment, r.reason) for r in ledger.resets] == [
+        (SEEN, ACCOUNTS, "a new team")
+    ]
+    again = after(ledger, TOUCH, touch_body(SEEN, ACCOUNTS))
+    assert again.touched[SEEN] == {bytes(16), ACCOUNTS}
+    second = after(again, RESET, reset_body(SEEN, ACCOUNTS, "a new team", "2"), "aida", "bakyt")
+    assert second.touched[SEEN] == {bytes(16)}
+
+
+GOOD = reset_body(SEEN, ACCOUNTS, "r", "1")
+BOTH = signed(RESET, GOOD, "aida", "bakyt")
+
+
+@pytest.mark.parametrize(
+    ("body", "signatures", "says"),
+    [
+        (GOOD, {}, "needs the signatures"),
+        (GOOD, {"aida": BOTH["aida"]}, "needs the signatures"),
+        (GOOD, {"aida": BOTH["aida"], "bakyt": BOTH["aida"]}, "needs the signatures"),
+        (GOOD, {"aida": BOTH["aida"], "mallory": BOTH["bakyt"]}, "needs the signatures"),
+        (GOOD, {**signed(UNBLOCK, GOOD, "aida", "bakyt")}, "needs the signatures"),
+        (reset_body(SEEN, ACCOUNTS, "r", "2"), BOTH, "needs the signatures"),
+        (reset_body("another", ACCOUNTS, "r", "1"), BOTH, "needs the signatures"),
+        (reset_body(SEEN, bytes(16), "r", "1"), None, "no touch"),
+        (reset_body("another", ACCOUNTS, "r", "1"), None, "no touch"),
+        (reset_body(WORKERS, ACCOUNTS, "r", "1"), None, "no touch"),
+        (reset_body(SEEN, ACCOUNTS, " ", "1"), None, "needs a reason"),
+        (reset_body(SEEN, ACCOUNTS, "\x1b[2J", "1"), None, "control characters"),
+        (GOOD.replace(b'","', b'", "', 1), None, "canonical"),
+        (GOOD.replace(b'"nonce":"1",', b""), None, "canonical"),
+        (GOOD.replace(ACCOUNTS.hex().encode(), b"zz"), None, "hexadecimal"),
+    ],
+    ids=[
+        "nobody signed",
+        "one officer",
+        "one officer's signature twice",
+        "an officer and nobody",
+        "signatures for another kind",
+        "signatures for another nonce",
+        "signatures for another owner",
+        "a compartment never touched",
+        "an owner who touched nothing",
+        "what workers opened",
+        "no reason",
+        "a reason with control characters",
+        "another spelling",
+        "a word left out",
+        "no hexadecimal",
+    ],
+)
+def test_a_reset_that_does_not_hold_takes_nothing_back(
+    first: Ledger, body: bytes, signatures: Mapping[str, bytes] | None, says: str
+) -> None:
+    """None given: both officers signed it well. In the database it has no effect."""
+    touched = after(first, TOUCH, touch_body(SEEN, ACCOUNTS))
+    touched = after(touched, TOUCH, touch_body(WORKERS, ACCOUNTS))
+    if signatures is None:
+        signatures = signed(RESET, body, "aida", "bakyt")
+    with pytest.raises(ControlChainError, match=says):
+        touched.next(RESET, body, signatures)
+    stored = Entry(touched.sequence + 1, touched.head, RESET, body, sign_off(signatures))
+    followed = touched.follow([stored])
+    assert followed.sequence == touched.sequence + 1
+    assert followed.touched == touched.touched
+    assert not followed.resets
+
+
+def test_signatures_of_one_reset_take_no_later_touch_back(first: Ledger) -> None:
+    """Handed in again, or written into the database once more."""
+    touched = after(first, TOUCH, touch_body(SEEN, ACCOUNTS))
+    reset = after(touched, RESET, GOOD, "aida", "bakyt")
+    again = after(reset, TOUCH, touch_body(SEEN, ACCOUNTS))
+    with pytest.raises(ControlChainError, match="counts once"):
+        again.next(RESET, GOOD, BOTH)
+    replayed = Entry(again.sequence + 1, again.head, RESET, GOOD, sign_off(BOTH))
+    assert again.follow([replayed]).touched[SEEN] == {ACCOUNTS}
+
+
+GRANTED = (
+    "  - {service: analytics, purpose: newsletter, compartment: accounts, operations: [reveal]}\n"
+)
+MOVED = successor(
+    POLICY,
+    ("purpose: statistics, compartment: web,", "purpose: newsletter, compartment: accounts,"),
+).encode()
+"""Takes the web from the owner of statistics, and gives accounts instead."""
+
+
+def seen(first: Ledger) -> tuple[Ledger, str, bytes]:
+    """Have the owner of statistics touch the web."""
+    owner = first.editions[1].services["analytics"].owner_id
+    web = first.editions[1].compartments["web"].uuid
+    return after(first, TOUCH, touch_body(owner, web)), owner, web
+
+
+def test_an_edition_is_judged_by_what_counted_at_its_place(first: Ledger) -> None:
+    """A reset brings back none that had no effect; what it allowed, a later touch doesn't undo."""
+    touched, owner, web = seen(first)
+    early = Entry(
+        touched.sequence + 1,
+        touched.head,
+        EDITION,
+        MOVED,
+        sign_off(signed(EDITION, MOVED, "aida")),
+    )
+    refused = touched.follow([early])
+    assert refused.editions.keys() == {1}
+
+    reset = after(refused, RESET, reset_body(owner, web, "a new team", "1"), "aida", "bakyt")
+    assert reset.editions.keys() == {1}
+    published = after(reset, EDITION, MOVED, "aida")
+    assert published.editions.keys() == {1, 2}
+    late = after(published, TOUCH, touch_body(owner, web))
+    assert late.editions.keys() == {1, 2}
+    assert late.newest is published.newest
+
+
+OWNER = (r"\bsite_statistics\b", "insights")
+SERVICE = (r"(\n  |service: )analytics\b", r"\1counters")
+CERTIFICATE = (r"kg/analytics\b", "kg/counters")
+COMPARTMENT = (r"\bweb\b", "visits")
+GRANT = (r"\n.*purpose: statistics, .*\}", "")
+
+
+@pytest.mark.parametrize(
+    "editions",
+    [
+        [[]],
+        [[], [], []],
+        [[OWNER]],
+        [[SERVICE]],
+        [[CERTIFICATE]],
+        [[COMPARTMENT]],
+        [[OWNER, SERVICE, CERTIFICATE, COMPARTMENT]],
+        [[OWNER], [SERVICE], [CERTIFICATE], [COMPARTMENT]],
+        [[GRANT]],
+        [[GRANT], []],
+    ],
+    ids=[
+        "a new edition",
+        "several new editions",
+        "a renamed owner",
+        "a renamed service",
+        "a new certificate",
+        "a renamed compartment",
+        "all of it at once",
+        "one after the other",
+        "the grant taken away",
+        "the grant taken away long ago",
+    ],
+)
+def test_nothing_but_a_reset_takes_a_touch_back(
+    first: Ledger, editions: list[list[tuple[str, str]]]
+) -> None:
+    """Whatever is renamed or replaced, ids stay, and what was touched under them."""
+    ledger, owner, web = seen(first)
+    text = POLICY
+    for changes in editions:
+        text = successor(text)
+        for pattern, repl in changes:
+            text, times = re.subn(pattern, repl, text)
+            assert times
+        ledger = after(ledger, EDITION, text.encode(), "aida")
+    text = successor(text)
+    moved = re.sub(*GRANT, text).replace("\ngrants:\n", f"\ngrants:\n{GRANTED}")
+    if "counters: {" in moved:
+        moved = moved.replace("service: analytics,", "service: counters,")
+    with pytest.raises(EditionError, match="isn't forgotten"):
+        ledger.next(EDITION, moved.encode(), signed(EDITION, moved.encode(), "aida", "bakyt"))
+    reset = after(ledger, RESET, reset_body(owner, web, "a new team", "1"), "aida", "bakyt")
+    assert after(reset, EDITION, moved.encode(), "aida").newest is not ledger.newest
 
 
 def entries(count: int) -> list[Entry]:

@@ -37,6 +37,8 @@ BY_REASON: dict[str, type[PiivaultError]] = {
     "CAPABILITY_BORROWED": errors.CapabilityError,
     "RECIPIENT_NOT_ALLOWED": errors.RecipientNotAllowed,
     "SERVICE_BLOCKED": errors.ServiceBlocked,
+    "SUBJECT_ASSERTION_REQUIRED": errors.SubjectAssertionRequired,
+    "SUBJECT_ASSERTION_INVALID": errors.SubjectAssertionError,
     "NOT_FOUND": errors.NotFound,
     "ERASED": errors.Erased,
     "ALREADY_REGISTERED": errors.AlreadyRegistered,

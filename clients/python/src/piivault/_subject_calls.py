@@ -54,13 +54,23 @@ def checked_root(root: RootId) -> RootId:
     return root
 
 
-def issue(compartment: str, root: RootId) -> Call[pseudonym_pb.IssueResponse, Issued]:
+def checked_assertion(assertion: object) -> None:
+    """Raise InvalidRequest for anything but a text, a function or None, without showing it."""
+    if not (assertion is None or isinstance(assertion, str) or callable(assertion)):
+        raise InvalidRequest("assertion is a JWT as a str, or a function that returns a fresh one.")
+
+
+def issue(
+    compartment: str, root: RootId, assertion: str
+) -> Call[pseudonym_pb.IssueResponse, Issued]:
     """Ask the broker. Its request id is its own: broker and worker log nothing in common."""
     return Call(
         "/piivault.v1.PseudonymService/Issue",
         None,
         pseudonym_pb.IssueRequest(
-            compartment=text(compartment, "compartment"), root_id=bytes(root)
+            compartment=text(compartment, "compartment"),
+            root_id=bytes(root),
+            subject_assertion=text(assertion, "assertion"),
         ),
         pseudonym_pb.IssueResponse,
         lambda got: Issued(got.pseudonym, got.capability, got.expires_at.ToDatetime(UTC)),

@@ -6,7 +6,7 @@ A test holds the two together: same classes, same methods, same signatures, same
 # ruff: noqa: ASYNC109 - a timeout a method is the API of both clients, and gRPC's own deadline
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -68,9 +68,16 @@ class AsyncClient:
             compartment_addresses=settings.compartment_addresses,
         )
 
-    def subject(self, root: RootId) -> "AsyncSubject":
-        """Return what acts for one subject; for subject-facing services."""
-        return AsyncSubject(self._transport, root)
+    def subject(
+        self, root: RootId, *, assertion: str | Callable[[], Awaitable[str]] | None = None
+    ) -> "AsyncSubject":
+        """Return what acts for one subject; for subject-facing services.
+
+        `assertion` is the identity provider's JWT that says that the subject is there, for services
+        of which the edition asks it: a str, or a function that is called for a fresh one whenever
+        the broker is asked. A str serves for a few minutes, until a capability must be renewed.
+        """
+        return AsyncSubject(self._transport, root, assertion)
 
     async def notices(
         self, compartment: str, language: str, *, timeout: float | None = None
@@ -102,9 +109,16 @@ class AsyncClient:
 class AsyncSubject:
     """Acts for one subject. Pseudonyms and capabilities are asked for as needed, and kept."""
 
-    def __init__(self, transport: AsyncTransport, root: RootId) -> None:
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        root: RootId,
+        assertion: str | Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
+        _subject_calls.checked_assertion(assertion)
         self._transport = transport
         self._root = _subject_calls.checked_root(root)
+        self._assertion = assertion
         self._issued: dict[str, Issued] = {}
 
     async def pseudonym(self, compartment: str, *, timeout: float | None = None) -> str:
@@ -203,9 +217,9 @@ class AsyncSubject:
     async def _issue(self, compartment: str, deadline: Deadline) -> Issued:
         issued = self._issued.get(compartment)
         if issued is None or not issued.is_fresh():
-            issued = await self._transport.run(
-                _subject_calls.issue(compartment, self._root), deadline
-            )
+            given = await self._assertion() if callable(self._assertion) else self._assertion
+            call = _subject_calls.issue(compartment, self._root, given or "")
+            issued = await self._transport.run(call, deadline)
             self._issued[compartment] = issued
         return issued
 

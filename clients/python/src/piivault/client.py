@@ -63,9 +63,16 @@ class Client:
             compartment_addresses=settings.compartment_addresses,
         )
 
-    def subject(self, root: RootId) -> "Subject":
-        """Return what acts for one subject; for subject-facing services."""
-        return Subject(self._transport, root)
+    def subject(
+        self, root: RootId, *, assertion: str | Callable[[], str] | None = None
+    ) -> "Subject":
+        """Return what acts for one subject; for subject-facing services.
+
+        `assertion` is the identity provider's JWT that says that the subject is there, for services
+        of which the edition asks it: a str, or a function that is called for a fresh one whenever
+        the broker is asked. A str serves for a few minutes, until a capability must be renewed.
+        """
+        return Subject(self._transport, root, assertion)
 
     def notices(
         self, compartment: str, language: str, *, timeout: float | None = None
@@ -97,9 +104,13 @@ class Client:
 class Subject:
     """Acts for one subject. Pseudonyms and capabilities are asked for as needed, and kept."""
 
-    def __init__(self, transport: Transport, root: RootId) -> None:
+    def __init__(
+        self, transport: Transport, root: RootId, assertion: str | Callable[[], str] | None = None
+    ) -> None:
+        _subject_calls.checked_assertion(assertion)
         self._transport = transport
         self._root = _subject_calls.checked_root(root)
+        self._assertion = assertion
         self._issued: dict[str, Issued] = {}
 
     def pseudonym(self, compartment: str, *, timeout: float | None = None) -> str:
@@ -196,7 +207,9 @@ class Subject:
     def _issue(self, compartment: str, deadline: Deadline) -> Issued:
         issued = self._issued.get(compartment)
         if issued is None or not issued.is_fresh():
-            issued = self._transport.run(_subject_calls.issue(compartment, self._root), deadline)
+            given = self._assertion() if callable(self._assertion) else self._assertion
+            call = _subject_calls.issue(compartment, self._root, given or "")
+            issued = self._transport.run(call, deadline)
             self._issued[compartment] = issued
         return issued
 

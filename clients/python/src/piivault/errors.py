@@ -9,8 +9,10 @@
     │   ├── FieldBeyondPurpose   the purpose doesn't see this field
     │   ├── RecipientNotAllowed  the edition or the subject knows nothing of this recipient
     │   ├── ServiceBlocked       an officer blocked this service: talk to the security team
-    │   └── CapabilityError      the capability is malformed, forged or another holder's
-    │       └── CapabilityExpired
+    │   ├── CapabilityError      the capability is malformed, forged or another holder's
+    │   │   └── CapabilityExpired
+    │   └── SubjectAssertionError   the assertion isn't one for this service and subject, now
+    │       └── SubjectAssertionRequired   the service acts only for subjects who are there
     ├── InvalidRequest           the request itself is wrong; `violations` says where
     │   ├── UnknownName          no such compartment, purpose or field in the edition
     │   ├── InvalidValue         a value hasn't the form that its field's type asks for
@@ -137,6 +139,14 @@ class CapabilityExpired(CapabilityError):
     """The capability's time is over, even after the SDK asked for a new one."""
 
 
+class SubjectAssertionError(PermissionDenied):
+    """The assertion is malformed, forged, expired, another service's or another subject's."""
+
+
+class SubjectAssertionRequired(SubjectAssertionError):
+    """The edition lets this service act only for subjects who are there: give an assertion."""
+
+
 class InvalidRequest(PiivaultError):
     """The request itself is wrong: sent again, it is refused again."""
 
@@ -261,7 +271,7 @@ class AuditUnavailable(Unavailable):
 
 
 class PolicyUnavailable(Unavailable):
-    """No edition is in force, or it could not be confirmed for too long."""
+    """No edition is in force, it couldn't be confirmed for too long, or it forbids the process."""
 
 
 class Damaged(PiivaultError):

@@ -55,6 +55,32 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Touch:
+    """What an owner's services touched: ids, and the last names ("" if no edition has one)."""
+
+    owner_id: str
+    owner: str
+    compartment_uuid: bytes
+    compartment: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResetTouch:
+    """A touch that two officers took back, and why."""
+
+    touch: Touch
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Touches:
+    """What counts of all that owners touched, and what was taken back."""
+
+    counting: tuple[Touch, ...]
+    resets: tuple[ResetTouch, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedRule:
     """One rule, and whether it lets the request pass."""
 
@@ -103,6 +129,12 @@ class OfficersClient:
             Approval(e.kind, e.body, False, tuple(e.approved_by), e.needed) for e in listed.entries
         ]
 
+    def touches(self) -> Touches:
+        """Return which compartments owners touched, and what officers reset of it."""
+        listed = self._send("ListTouches", pb.ListTouchesRequest(), pb.ListTouchesResponse)
+        resets = (ResetTouch(_touch(reset.touch), reset.reason) for reset in listed.resets)
+        return Touches(tuple(map(_touch, listed.touches)), tuple(resets))
+
     def explain(
         self,
         service: str,
@@ -134,3 +166,7 @@ class OfficersClient:
             request_id_or_new(),
         )
         return self._transport.run(call, self._transport.deadline(_TIMEOUT))
+
+
+def _touch(touch: pb.Touch) -> Touch:
+    return Touch(touch.owner_id, touch.owner, touch.compartment_uuid, touch.compartment)

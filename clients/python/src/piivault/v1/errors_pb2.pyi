@@ -60,6 +60,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED. The edition doesn't let the purpose's data go to this recipient, or the subject wasn't told of it."""
     ERROR_REASON_SERVICE_BLOCKED: _ErrorReason.ValueType  # 37
     """PERMISSION_DENIED. An officer blocked this service. Talk to the security team."""
+    ERROR_REASON_SUBJECT_ASSERTION_REQUIRED: _ErrorReason.ValueType  # 38
+    """PERMISSION_DENIED. The edition lets this service act only for subjects who are there: Issue needs the identity provider's assertion."""
+    ERROR_REASON_SUBJECT_ASSERTION_INVALID: _ErrorReason.ValueType  # 39
+    """PERMISSION_DENIED. The assertion is malformed, forged, expired, too long-lived, another service's or another subject's; the message says which."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 40
     """NOT_FOUND. Nothing is registered under this pseudonym; for Find: nothing that the caller may find."""
     ERROR_REASON_ERASED: _ErrorReason.ValueType  # 41
@@ -91,7 +95,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 72
     """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
     ERROR_REASON_POLICY_UNAVAILABLE: _ErrorReason.ValueType  # 73
-    """UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, or it changed just now. Retry."""
+    """UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, it changed just now, or it forbids what the process holds. Retry."""
     ERROR_REASON_DAMAGED: _ErrorReason.ValueType  # 80
     """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 81
@@ -145,6 +149,10 @@ ERROR_REASON_RECIPIENT_NOT_ALLOWED: ErrorReason.ValueType  # 36
 """PERMISSION_DENIED. The edition doesn't let the purpose's data go to this recipient, or the subject wasn't told of it."""
 ERROR_REASON_SERVICE_BLOCKED: ErrorReason.ValueType  # 37
 """PERMISSION_DENIED. An officer blocked this service. Talk to the security team."""
+ERROR_REASON_SUBJECT_ASSERTION_REQUIRED: ErrorReason.ValueType  # 38
+"""PERMISSION_DENIED. The edition lets this service act only for subjects who are there: Issue needs the identity provider's assertion."""
+ERROR_REASON_SUBJECT_ASSERTION_INVALID: ErrorReason.ValueType  # 39
+"""PERMISSION_DENIED. The assertion is malformed, forged, expired, too long-lived, another service's or another subject's; the message says which."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 40
 """NOT_FOUND. Nothing is registered under this pseudonym; for Find: nothing that the caller may find."""
 ERROR_REASON_ERASED: ErrorReason.ValueType  # 41
@@ -176,7 +184,7 @@ ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 71
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 72
 """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
 ERROR_REASON_POLICY_UNAVAILABLE: ErrorReason.ValueType  # 73
-"""UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, or it changed just now. Retry."""
+"""UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, it changed just now, or it forbids what the process holds. Retry."""
 ERROR_REASON_DAMAGED: ErrorReason.ValueType  # 80
 """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 81

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n piivault/v1/policy_service.proto\x12\x0bpiivault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x11GetEditionRequest\x12\x0e\n\x06number\x18\x01 \x01(\r\"\xb2\x01\n\x12GetEditionResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0e\n\x06number\x18\x03 \x01(\r\x12\x0e\n\x06newest\x18\x04 \x01(\r\x12,\n\x08in_force\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07\x62locked\x18\x06 \x03(\x0b\x32\x1b.piivault.v1.BlockedService\"D\n\x0e\x42lockedService\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\tstatement\x18\x03 \x01(\x0c\"P\n\x0e\x41pproveRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x0f\n\x07officer\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"I\n\x0f\x41pproveResponse\x12\x11\n\teffective\x18\x01 \x01(\x08\x12\x13\n\x0b\x61pproved_by\x18\x02 \x03(\t\x12\x0e\n\x06needed\x18\x03 \x01(\r\"\x14\n\x12ListPendingRequest\"A\n\x13ListPendingResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.piivault.v1.PendingEntry\"O\n\x0cPendingEntry\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x13\n\x0b\x61pproved_by\x18\x03 \x03(\t\x12\x0e\n\x06needed\x18\x04 \x01(\r\"{\n\x0e\x45xplainRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x13\n\x0b\x63ompartment\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x0e\n\x06\x66ields\x18\x05 \x03(\t\x12\x0f\n\x07\x65\x64ition\x18\x06 \x01(\r\"M\n\x0f\x45xplainResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12)\n\x05rules\x18\x02 \x03(\x0b\x32\x1a.piivault.v1.ExplainedRule\">\n\rExplainedRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x10\n\x08sentence\x18\x03 \x01(\t2\xbc\x02\n\rPolicyService\x12M\n\nGetEdition\x12\x1e.piivault.v1.GetEditionRequest\x1a\x1f.piivault.v1.GetEditionResponse\x12\x44\n\x07\x41pprove\x12\x1b.piivault.v1.ApproveRequest\x1a\x1c.piivault.v1.ApproveResponse\x12P\n\x0bListPending\x12\x1f.piivault.v1.ListPendingRequest\x1a .piivault.v1.ListPendingResponse\x12\x44\n\x07\x45xplain\x12\x1b.piivault.v1.ExplainRequest\x1a\x1c.piivault.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n piivault/v1/policy_service.proto\x12\x0bpiivault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x11GetEditionRequest\x12\x0e\n\x06number\x18\x01 \x01(\r\"\xb2\x01\n\x12GetEditionResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x0e\n\x06number\x18\x03 \x01(\r\x12\x0e\n\x06newest\x18\x04 \x01(\r\x12,\n\x08in_force\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x07\x62locked\x18\x06 \x03(\x0b\x32\x1b.piivault.v1.BlockedService\"D\n\x0e\x42lockedService\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\tstatement\x18\x03 \x01(\x0c\"P\n\x0e\x41pproveRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x0f\n\x07officer\x18\x03 \x01(\t\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"I\n\x0f\x41pproveResponse\x12\x11\n\teffective\x18\x01 \x01(\x08\x12\x13\n\x0b\x61pproved_by\x18\x02 \x03(\t\x12\x0e\n\x06needed\x18\x03 \x01(\r\"\x14\n\x12ListPendingRequest\"A\n\x13ListPendingResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.piivault.v1.PendingEntry\"O\n\x0cPendingEntry\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x13\n\x0b\x61pproved_by\x18\x03 \x03(\t\x12\x0e\n\x06needed\x18\x04 \x01(\r\"\x14\n\x12ListTouchesRequest\"c\n\x13ListTouchesResponse\x12#\n\x07touches\x18\x01 \x03(\x0b\x32\x12.piivault.v1.Touch\x12\'\n\x06resets\x18\x02 \x03(\x0b\x32\x17.piivault.v1.ResetTouch\"W\n\x05Touch\x12\x10\n\x08owner_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x18\n\x10\x63ompartment_uuid\x18\x03 \x01(\x0c\x12\x13\n\x0b\x63ompartment\x18\x04 \x01(\t\"?\n\nResetTouch\x12!\n\x05touch\x18\x01 \x01(\x0b\x32\x12.piivault.v1.Touch\x12\x0e\n\x06reason\x18\x02 \x01(\t\"{\n\x0e\x45xplainRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x13\n\x0b\x63ompartment\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x0e\n\x06\x66ields\x18\x05 \x03(\t\x12\x0f\n\x07\x65\x64ition\x18\x06 \x01(\r\"M\n\x0f\x45xplainResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12)\n\x05rules\x18\x02 \x03(\x0b\x32\x1a.piivault.v1.ExplainedRule\">\n\rExplainedRule\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x10\n\x08sentence\x18\x03 \x01(\t2\x8e\x03\n\rPolicyService\x12M\n\nGetEdition\x12\x1e.piivault.v1.GetEditionRequest\x1a\x1f.piivault.v1.GetEditionResponse\x12\x44\n\x07\x41pprove\x12\x1b.piivault.v1.ApproveRequest\x1a\x1c.piivault.v1.ApproveResponse\x12P\n\x0bListPending\x12\x1f.piivault.v1.ListPendingRequest\x1a .piivault.v1.ListPendingResponse\x12P\n\x0bListTouches\x12\x1f.piivault.v1.ListTouchesRequest\x1a .piivault.v1.ListTouchesResponse\x12\x44\n\x07\x45xplain\x12\x1b.piivault.v1.ExplainRequest\x1a\x1c.piivault.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,12 +48,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPENDINGRESPONSE']._serialized_end=614
   _globals['_PENDINGENTRY']._serialized_start=616
   _globals['_PENDINGENTRY']._serialized_end=695
-  _globals['_EXPLAINREQUEST']._serialized_start=697
-  _globals['_EXPLAINREQUEST']._serialized_end=820
-  _globals['_EXPLAINRESPONSE']._serialized_start=822
-  _globals['_EXPLAINRESPONSE']._serialized_end=899
-  _globals['_EXPLAINEDRULE']._serialized_start=901
-  _globals['_EXPLAINEDRULE']._serialized_end=963
-  _globals['_POLICYSERVICE']._serialized_start=966
-  _globals['_POLICYSERVICE']._serialized_end=1282
+  _globals['_LISTTOUCHESREQUEST']._serialized_start=697
+  _globals['_LISTTOUCHESREQUEST']._serialized_end=717
+  _globals['_LISTTOUCHESRESPONSE']._serialized_start=719
+  _globals['_LISTTOUCHESRESPONSE']._serialized_end=818
+  _globals['_TOUCH']._serialized_start=820
+  _globals['_TOUCH']._serialized_end=907
+  _globals['_RESETTOUCH']._serialized_start=909
+  _globals['_RESETTOUCH']._serialized_end=972
+  _globals['_EXPLAINREQUEST']._serialized_start=974
+  _globals['_EXPLAINREQUEST']._serialized_end=1097
+  _globals['_EXPLAINRESPONSE']._serialized_start=1099
+  _globals['_EXPLAINRESPONSE']._serialized_end=1176
+  _globals['_EXPLAINEDRULE']._serialized_start=1178
+  _globals['_EXPLAINEDRULE']._serialized_end=1240
+  _globals['_POLICYSERVICE']._serialized_start=1243
+  _globals['_POLICYSERVICE']._serialized_end=1641
 # @@protoc_insertion_point(module_scope)

@@ -128,7 +128,7 @@ class ApproveRequest(_message.Message):
     OFFICER_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"edition", "block" or "unblock"."""
+    """"edition", "block", "unblock" or "reset"."""
     body: _builtins.bytes
     """What was signed, to the byte."""
     officer: _builtins.str
@@ -235,7 +235,7 @@ class PendingEntry(_message.Message):
     APPROVED_BY_FIELD_NUMBER: _builtins.int
     NEEDED_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"edition", "block" or "unblock"."""
+    """"edition", "block", "unblock" or "reset"."""
     body: _builtins.bytes
     """What an officer would sign."""
     needed: _builtins.int
@@ -259,6 +259,115 @@ class PendingEntry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PendingEntry: _TypeAlias = PendingEntry  # noqa: Y015
+
+@_typing.final
+class ListTouchesRequest(_message.Message):
+    """Asks what owners touched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTouchesRequest: _TypeAlias = ListTouchesRequest  # noqa: Y015
+
+@_typing.final
+class ListTouchesResponse(_message.Message):
+    """What owners touched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOUCHES_FIELD_NUMBER: _builtins.int
+    RESETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def touches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Touch]:
+        """What counts when an edition is published, or a compartment touched for the first time."""
+
+    @_builtins.property
+    def resets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResetTouch]:
+        """What two officers took back, in the order in which they did."""
+
+    def __init__(
+        self,
+        *,
+        touches: _abc.Iterable[Global___Touch] | None = ...,
+        resets: _abc.Iterable[Global___ResetTouch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resets", b"resets", "touches", b"touches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTouchesResponse: _TypeAlias = ListTouchesResponse  # noqa: Y015
+
+@_typing.final
+class Touch(_message.Message):
+    """An owner's services did something in a compartment, whatever it was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    COMPARTMENT_UUID_FIELD_NUMBER: _builtins.int
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    owner_id: _builtins.str
+    """The owner's id, which never changes."""
+    owner: _builtins.str
+    """The owner's last name; empty if no edition names it."""
+    compartment_uuid: _builtins.bytes
+    """The compartment's uuid, 16 bytes."""
+    compartment: _builtins.str
+    """The compartment's last name; empty if no edition names it."""
+    def __init__(
+        self,
+        *,
+        owner_id: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        compartment_uuid: _builtins.bytes = ...,
+        compartment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "compartment_uuid", b"compartment_uuid", "owner", b"owner", "owner_id", b"owner_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Touch: _TypeAlias = Touch  # noqa: Y015
+
+@_typing.final
+class ResetTouch(_message.Message):
+    """A touch that two officers took back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOUCH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, in the officers' words."""
+    @_builtins.property
+    def touch(self) -> Global___Touch:
+        """Which."""
+
+    def __init__(
+        self,
+        *,
+        touch: Global___Touch | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["touch", b"touch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "touch", b"touch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetTouch: _TypeAlias = ResetTouch  # noqa: Y015
 
 @_typing.final
 class ExplainRequest(_message.Message):

@@ -34,6 +34,8 @@ class PolicyServiceStub(object):
     edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
     block     body: JSON {"service", "reason", …}  1 officer
     unblock   body: JSON {"block", "reason", …}    2 officers
+    reset     body: JSON {"owner", "compartment",  2 officers
+    "reason", …}
     """
 
     def __init__(self, channel):
@@ -57,6 +59,11 @@ class PolicyServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_policy__service__pb2.ListPendingRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_policy__service__pb2.ListPendingResponse.FromString,
                 _registered_method=True)
+        self.ListTouches = channel.unary_unary(
+                '/piivault.v1.PolicyService/ListTouches',
+                request_serializer=piivault_dot_v1_dot_policy__service__pb2.ListTouchesRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_policy__service__pb2.ListTouchesResponse.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/piivault.v1.PolicyService/Explain',
                 request_serializer=piivault_dot_v1_dot_policy__service__pb2.ExplainRequest.SerializeToString,
@@ -73,6 +80,8 @@ class PolicyServiceServicer(object):
     edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
     block     body: JSON {"service", "reason", …}  1 officer
     unblock   body: JSON {"block", "reason", …}    2 officers
+    reset     body: JSON {"owner", "compartment",  2 officers
+    "reason", …}
     """
 
     def GetEdition(self, request, context):
@@ -96,6 +105,16 @@ class PolicyServiceServicer(object):
 
     def ListPending(self, request, context):
         """Returns the entries that wait for more officers.
+
+        Who may call: officers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTouches(self, request, context):
+        """Returns which compartments the owners' services ever touched, and what officers reset of it.
+        Says nothing of anybody's data.
 
         Who may call: officers.
         """
@@ -130,6 +149,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     request_deserializer=piivault_dot_v1_dot_policy__service__pb2.ListPendingRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_policy__service__pb2.ListPendingResponse.SerializeToString,
             ),
+            'ListTouches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTouches,
+                    request_deserializer=piivault_dot_v1_dot_policy__service__pb2.ListTouchesRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_policy__service__pb2.ListTouchesResponse.SerializeToString,
+            ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
                     request_deserializer=piivault_dot_v1_dot_policy__service__pb2.ExplainRequest.FromString,
@@ -152,6 +176,8 @@ class PolicyService(object):
     edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
     block     body: JSON {"service", "reason", …}  1 officer
     unblock   body: JSON {"block", "reason", …}    2 officers
+    reset     body: JSON {"owner", "compartment",  2 officers
+    "reason", …}
     """
 
     @staticmethod
@@ -225,6 +251,33 @@ class PolicyService(object):
             '/piivault.v1.PolicyService/ListPending',
             piivault_dot_v1_dot_policy__service__pb2.ListPendingRequest.SerializeToString,
             piivault_dot_v1_dot_policy__service__pb2.ListPendingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTouches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.PolicyService/ListTouches',
+            piivault_dot_v1_dot_policy__service__pb2.ListTouchesRequest.SerializeToString,
+            piivault_dot_v1_dot_policy__service__pb2.ListTouchesResponse.FromString,
             options,
             channel_credentials,
             insecure,

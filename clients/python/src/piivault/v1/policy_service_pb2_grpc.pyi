@@ -35,6 +35,8 @@ class PolicyServiceStub:
       edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
       block     body: JSON {"service", "reason", …}  1 officer
       unblock   body: JSON {"block", "reason", …}    2 officers
+      reset     body: JSON {"owner", "compartment",  2 officers
+                            "reason", …}
     """
 
     @_typing.overload
@@ -57,6 +59,12 @@ class PolicyServiceStub:
 
     Who may call: officers.
     """
+    ListTouches: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListTouchesRequest, _policy_service_pb2.ListTouchesResponse]
+    """Returns which compartments the owners' services ever touched, and what officers reset of it.
+    Says nothing of anybody's data.
+
+    Who may call: officers.
+    """
     Explain: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ExplainRequest, _policy_service_pb2.ExplainResponse]
     """Says rule by rule why a service may or may not do something. Looks at no data.
 
@@ -73,6 +81,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
       edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
       block     body: JSON {"service", "reason", …}  1 officer
       unblock   body: JSON {"block", "reason", …}    2 officers
+      reset     body: JSON {"owner", "compartment",  2 officers
+                            "reason", …}
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -92,6 +102,12 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
 
     Who may call: officers.
     """
+    ListTouches: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListTouchesRequest, _policy_service_pb2.ListTouchesResponse]  # type: ignore[assignment]
+    """Returns which compartments the owners' services ever touched, and what officers reset of it.
+    Says nothing of anybody's data.
+
+    Who may call: officers.
+    """
     Explain: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ExplainRequest, _policy_service_pb2.ExplainResponse]  # type: ignore[assignment]
     """Says rule by rule why a service may or may not do something. Looks at no data.
 
@@ -107,6 +123,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
       edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
       block     body: JSON {"service", "reason", …}  1 officer
       unblock   body: JSON {"block", "reason", …}    2 officers
+      reset     body: JSON {"owner", "compartment",  2 officers
+                            "reason", …}
     """
 
     @_abc_1.abstractmethod
@@ -139,6 +157,18 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.ListPendingResponse, _abc.Awaitable[_policy_service_pb2.ListPendingResponse]]:
         """Returns the entries that wait for more officers.
+
+        Who may call: officers.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTouches(
+        self,
+        request: _policy_service_pb2.ListTouchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListTouchesResponse, _abc.Awaitable[_policy_service_pb2.ListTouchesResponse]]:
+        """Returns which compartments the owners' services ever touched, and what officers reset of it.
+        Says nothing of anybody's data.
 
         Who may call: officers.
         """

@@ -25,19 +25,28 @@ class IssueRequest(_message.Message):
 
     COMPARTMENT_FIELD_NUMBER: _builtins.int
     ROOT_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_ASSERTION_FIELD_NUMBER: _builtins.int
     compartment: _builtins.str
     """The compartment's name in the edition."""
     root_id: _builtins.bytes
-    """16 random bytes, drawn and kept by the subject-facing side alone."""
+    """16 random bytes, drawn and kept by the subject-facing side alone.
+    May be left empty where an assertion is given.
+    """
+    subject_assertion: _builtins.str
+    """A short-lived JWT of an identity provider that the broker pins: its subject is the root id,
+    in base64url, and it is made for the calling service. Required where the edition says
+    `require_subject_assertion` of the service; checked wherever it is given.
+    """
     def __init__(
         self,
         *,
         compartment: _builtins.str = ...,
         root_id: _builtins.bytes = ...,
+        subject_assertion: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "root_id", b"root_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "root_id", b"root_id", "subject_assertion", b"subject_assertion"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
