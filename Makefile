@@ -6,7 +6,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint proto proto-check bench lock clean
+.PHONY: help demo dev test attack lint proto proto-check bench lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ dev: $(VENV)/.made ## Run the stack on this machine; state in .piivault/ (or ARG
 
 test: $(VENV)/.made ## Run the whole suite: real OpenBao, SQLite and PostgreSQL
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+attack: $(VENV)/.made ## Try to break every wall, on split processes; prints what was attempted
+	$(BIN)/pytest tests/attack --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.made proto-check ## Check style, types, floors and protos
 	$(BIN)/ruff check .

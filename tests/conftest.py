@@ -2,6 +2,9 @@
 
 import os
 
+import pytest
+
+from tests.attack.attempts import Gathering
 from tests.house import house, postgres_house, sqlite_house
 from tests.split import split_house
 from tests.stack import login_as, plan, running, sqlite_urls
@@ -20,3 +23,8 @@ __all__ = [
 # The stack's programs are started while servers serve. gRPC's fork handlers would stop its threads
 # for that, and children of ours never use gRPC.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gather what attack tests attempted; xdist's controller reads no conftest but this one."""
+    config.pluginmanager.register(Gathering())

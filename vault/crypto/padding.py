@@ -1,7 +1,7 @@
 """Padding, so that a ciphertext's length says little: `length 4 | data | zeros`."""
 
 LENGTH_BYTES = 4
-RECORD_STEP = 1024
+SMALLEST_RECORD = 1024
 AUDIT_STEP = 256
 _FIELD_BUCKETS = (32, 64, 128, 256)
 
@@ -17,6 +17,17 @@ def unpad(padded: bytes) -> bytes:
     if end > len(padded) or padded[end:].strip(b"\0"):
         raise ValueError("not padded data")
     return padded[LENGTH_BYTES:end]
+
+
+def record_size(length: int) -> int:
+    """Return the padded size of a record: 1 KiB, or the next double of it that is large enough.
+
+    Each size that there is lets a guess be right once more (docs/adr/0007-record-sizes.md).
+    """
+    size = SMALLEST_RECORD
+    while size < length + LENGTH_BYTES:
+        size *= 2
+    return size
 
 
 def step_size(length: int, step: int) -> int:

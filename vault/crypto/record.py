@@ -136,7 +136,7 @@ def seal_record(
         Kind.RECORD,
         data_key.id,
         (address.compartment, address.pseudonym, row_version),
-        padding.pad(data, padding.step_size(len(data), padding.RECORD_STEP)),
+        padding.pad(data, padding.record_size(len(data))),
     )
     return SealedRecord(row_version, sealed)
 

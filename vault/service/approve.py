@@ -45,13 +45,13 @@ class Approvals:
         signatures = await self._gathered(signed) | {officer: signature}
         try:
             ledger = self._editions.ledger
-            needed = ledger.needed(kind, body)
             approved = ledger.signers(kind, body, signatures)
-            if officer not in approved:
+            if officer not in approved:  # first: to read a large document keeps control busy
                 raise ControlChainError(
                     "The signature doesn't hold for this officer, or the officer isn't in the "
                     "server's configuration."
                 )
+            needed = ledger.needed(kind, body)
             ledger.check(kind, body)
             effective = signed in ledger.applied
             if len(approved) >= needed and not effective:

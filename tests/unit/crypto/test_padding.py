@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.crypto.padding import LENGTH_BYTES, field_size, pad, step_size, unpad
+from vault.crypto.padding import LENGTH_BYTES, field_size, pad, record_size, step_size, unpad
 
 LARGEST = 64 * 1024  # the largest value, in bytes
+MEBIBYTE = 1024 * 1024
 STEPS = (256, 1024)
 
 
@@ -94,6 +95,20 @@ def test_few_sizes_are_left() -> None:
     assert len(sizes) < 140
     for size in sizes:
         assert field_size(size - LENGTH_BYTES) == size  # a size is padded to itself
+
+
+def test_a_record_has_one_of_twelve_sizes() -> None:
+    """For all records that are taken: 1 MiB of values, and what is known of them."""
+    lengths = {n * 1021 % (2 * MEBIBYTE - LENGTH_BYTES) for n in range(20_000)}
+    sizes = {record_size(length) for length in lengths}
+    assert sizes == {1024 * 2**doubled for doubled in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("length", "size"), [(0, 1), (1020, 1), (1021, 2), (2044, 2), (2045, 4), (4093, 8)]
+)
+def test_a_record_is_padded_to_the_next_double(length: int, size: int) -> None:
+    assert record_size(length) == size * 1024
 
 
 @pytest.mark.parametrize("step", STEPS)
