@@ -10,7 +10,9 @@ from vault import config
 from vault.opening import (
     StartError,
     capability_keys,
+    open_audits,
     open_broker,
+    open_checkpoints,
     open_compartment,
     open_editions,
     open_trails,
@@ -24,8 +26,17 @@ from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.house import House
 from vault.service.ledger import EDITION
+from vault.service.metrics import Metrics
 from vault.service.trail import AuditedTrail
-from vault.upkeep import follow, sweep_often
+from vault.upkeep import (
+    checkpoint_control,
+    checkpoint_often,
+    follow,
+    keep_ready,
+    sweep_often,
+    watch,
+    write_metrics,
+)
 
 _GRACE = 5.0  # seconds for calls to finish at the end
 
@@ -92,12 +103,14 @@ async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
         chain, editions = await open_editions(settings, stack)
         edition = editions.state().current
     _refuse(apart(settings, edition))
-    keys = capability_keys(settings)
+    keys, metrics = capability_keys(settings), Metrics()
     compartments = {}
     if "worker" in settings.server.roles:
         for name, section in settings.compartments.items():
             with opening(f"compartment {name}"):
-                served = await open_compartment(name, section, settings, editions, keys, stack)
+                served = await open_compartment(
+                    name, section, settings, editions, keys, stack, metrics
+                )
             _keep_up(sweep_often(served, editions, section.sweep_interval), stack)
             compartments[name] = served
     _keep_up(follow(editions, tuple(compartments.values())), stack)
@@ -105,14 +118,31 @@ async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
     if "broker" in settings.server.roles:
         with opening("broker"):
             broker = await open_broker(settings, keys, stack)
+    audits = None
     if "auditor" in settings.server.roles:
         with opening("auditor"):
-            await open_trails(settings, edition, stack)
+            trails = await open_trails(settings, edition, stack)
+            checkpoints, of_control = await open_checkpoints(settings, trails, stack)
+        assert settings.auditor is not None  # noqa: S101 -- `faults` saw to it
+        audits, watchings = open_audits(settings.auditor, trails, editions, metrics)
+        for one in checkpoints:
+            _keep_up(checkpoint_often(one, settings.auditor.checkpoint_interval), stack)
+            _keep_up(watch(watchings[one.name], one), stack)
+        _keep_up(checkpoint_control(of_control, editions), stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
-    house = House(editions, compartments, broker, approvals)
+    house = House(editions, compartments, broker, approvals, audits)
     officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
-    guard = Guard(editions.state, officers, settings.server.default_deadline)
-    return Server(house, guard, worker=bool(compartments), development=settings.server.development)
+    deadline = settings.server.default_deadline
+    guard = Guard(editions.state, officers, deadline, metrics.answered)
+    development = settings.server.development
+    server = Server(house, guard, worker=bool(compartments), development=development)
+    _keep_up(
+        keep_ready(tuple(compartments.values()), lambda ready: server.tell(ready=ready), metrics),
+        stack,
+    )
+    if settings.metrics is not None:
+        _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
+    return server
 
 
 def _refuse(found: Sequence[str]) -> None:

@@ -9,6 +9,7 @@
     piivault restore          bring them back into an empty database
     piivault policy           check, show, diff, sign, publish, approve, explain, graph editions
     piivault service          block a service now; let it go on
+    piivault audit            verify, export and prune audit trails
 
 Each says more with --help. A module a command; what they share is in `options` and `signing`.
 """
@@ -18,6 +19,9 @@ import sys
 import click
 from piivault.errors import PiivaultError
 
+from vault.audit.checkpoint import CheckpointError
+from vault.audit.export import ExportError
+from vault.cli.audit import audit
 from vault.cli.backup import backup
 from vault.cli.config import config
 from vault.cli.db import db
@@ -35,6 +39,8 @@ from vault.keys.errors import KeyServerError
 from vault.opening import StartError
 from vault.policy import EditionError
 from vault.service.ledger import ControlChainError
+from vault.service.prune import PruneError
+from vault.service.verify import NoTrailError
 from vault.store.backup_file import BackupError
 from vault.store.rights import RoleError
 from vault.store.schema import SchemaError
@@ -42,12 +48,16 @@ from vault.store.schema import SchemaError
 # What a person can act on: said in words, without a traceback.
 _SAID = (
     BackupError,
+    CheckpointError,
     ConfigError,
     ControlChainError,
     DevError,
     EditionError,
+    ExportError,
     KeyServerError,
+    NoTrailError,
     PiivaultError,
+    PruneError,
     RoleError,
     SchemaError,
     StartError,
@@ -61,7 +71,7 @@ def cli() -> None:
 
 
 policy.add_command(first)
-for command in (dev, setup, serve, config, db, backup, restore, policy, service):
+for command in (dev, setup, serve, config, db, backup, restore, policy, service, audit):
     cli.add_command(command)
 
 

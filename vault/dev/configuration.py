@@ -29,6 +29,7 @@ def place(
     databases: Mapping[str, Section],
     officers: Mapping[str, tuple[bytes, str]],
     capability_keys: Mapping[int, bytes],
+    checkpoint_keys: Mapping[int, bytes],
     certificate: str = "server",
     development: bool = True,
 ) -> Place:
@@ -52,6 +53,7 @@ def place(
             for name, (key, spiffe) in officers.items()
         ],
         capability_keys=[to_base64url(key) for key in capability_keys.values()],
+        checkpoint_keys=[to_base64url(key) for key in checkpoint_keys.values()],
         development=development,
     )
 
