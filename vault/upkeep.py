@@ -1,20 +1,27 @@
 """What a process does besides answering: each keeps on until it is cancelled."""
 
 import asyncio
+import contextlib
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from secrets import SystemRandom
 
-from vault.errors import VaultError
+from vault.errors import Reason, VaultError
 from vault.service.call import PolicyState
+from vault.service.checkpoints import Checkpoints
 from vault.service.compartment import ServedCompartment
+from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.editions import Editions
 from vault.service.ledger import ControlChainError
+from vault.service.metrics import Metrics
 from vault.service.sweep import sweep
+from vault.service.watching import Covering, Watching
 
 log = logging.getLogger("piivault.app")
 
 POLL = 1.0  # seconds between looks at the control chain
+TRAIL_POLL = 2.0  # seconds between an auditor's looks at a trail, at most
 
 
 async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) -> None:
@@ -34,16 +41,13 @@ async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) 
 
 
 async def tell_health(
-    state: Callable[[], PolicyState], tell: Callable[[bool], Awaitable[None]]
+    check: Callable[[], Awaitable[None]], tell: Callable[[bool], Awaitable[None]]
 ) -> None:
-    """Have the health service say that we serve while there is an edition to decide by.
-
-    There is none while it can't be confirmed, or while it forbids what this process holds.
-    """
+    """Have the health service say that we serve while `check` finds nothing against it."""
     told = None
     while True:
         try:
-            state()
+            await check()
             ready = True
         except VaultError as e:
             ready = False
@@ -55,13 +59,86 @@ async def tell_health(
         await asyncio.sleep(POLL)
 
 
+async def check_ready(
+    state: Callable[[], PolicyState], compartments: Sequence[ServedCompartment], metrics: Metrics
+) -> None:
+    """Raise VaultError while no request could be answered.
+
+    There is no edition to decide by while it can't be confirmed, or while it forbids what this
+    process holds; and where a trail can't be written, nothing is revealed.
+    """
+    for served in compartments:
+        if served.committer.failing:
+            with contextlib.suppress(VaultError):  # logged where it arose
+                await served.committer.probe()
+        metrics.writable(served.name, is_so=not served.committer.failing)
+    state()
+    if failing := [served.name for served in compartments if served.committer.failing]:
+        raise VaultError(
+            Reason.AUDIT_UNAVAILABLE,
+            f"The trail of {', '.join(failing)} can't be written: nothing is revealed there.",
+        )
+
+
+async def watch(watching: Watching, checkpoints: Covering) -> None:
+    """Follow a trail, and raise alarms."""
+    has_started = False
+    while True:
+        try:
+            if not has_started:
+                await watching.start()
+                has_started = True
+            await watching.look(checkpoints)
+        except (VaultError, OSError) as e:
+            log.error("watching: %s", e)
+        await asyncio.sleep(POLL)
+
+
+async def write_metrics(metrics: Metrics, file: Path, interval: float) -> None:
+    """Write the counts again and again, and once more at the end."""
+    try:
+        while True:
+            _write(metrics, file)
+            await asyncio.sleep(interval)
+    finally:
+        _write(metrics, file)
+
+
+def _write(metrics: Metrics, file: Path) -> None:
+    try:
+        metrics.write(file)
+    except OSError as e:
+        log.error("metrics: %s", e)
+
+
 async def sweep_often(
     served: ServedCompartment, state: Callable[[], PolicyState], interval: float
 ) -> None:
     """Erase what fell due, again and again."""
     while True:
-        await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 -- spreads load
+        await asyncio.sleep(interval * SystemRandom().uniform(0.9, 1.1))
         try:
             await sweep(served, state)
         except VaultError as e:
             log.error("sweeping %s: %s", served.name, e)
+
+
+async def checkpoint_often(checkpoints: Checkpoints, interval: float) -> None:
+    """Look at a trail again and again, and make a checkpoint when one is due."""
+    while True:
+        try:
+            await checkpoints.look()
+        except (VaultError, OSError) as e:
+            log.error("checkpoints of %s: %s", checkpoints.name, e)
+        pause = min(TRAIL_POLL, interval)
+        await asyncio.sleep(pause * SystemRandom().uniform(0.9, 1.1))
+
+
+async def checkpoint_control(checkpoints: ControlCheckpoints, editions: Editions) -> None:
+    """Ship how far the control chain went, whenever it went on."""
+    while True:
+        try:
+            await checkpoints.look(editions.ledger.sequence, editions.ledger.head)
+        except (VaultError, OSError) as e:
+            log.error("checkpoints of the control chain: %s", e)
+        await asyncio.sleep(TRAIL_POLL)

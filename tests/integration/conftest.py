@@ -1,5 +1,8 @@
-"""Databases of a compartment, and who writes to them, for the tests of the store."""
+"""Databases of a compartment, who writes to them, and who audits them."""
 
+from tests.auditing import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.backups import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.committing import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.database import *  # noqa: F403 -- fixtures, as named in its __all__
+from tests.officers import *  # noqa: F403 -- fixtures, as named in its __all__
+from tests.written import *  # noqa: F403 -- fixtures, as named in its __all__

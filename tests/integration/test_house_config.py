@@ -29,6 +29,7 @@ PLACE = configuration.place(
     databases=DATABASES,
     officers={"aida": (bytes(32), "spiffe://oshto.kg/officer/aida")},
     capability_keys={1: bytes(32)},
+    checkpoint_keys={1: bytes(32)},
 )
 TOML = toml(settings(processes(["accounts"]), PLACE), configuration.HEAD)
 SECRET = "planted-password"

@@ -14,6 +14,7 @@ import piivault
 import pytest
 import yaml
 from google.protobuf.message import Message
+from piivault.v1 import audit_service_pb2 as audits
 from piivault.v1 import policy_service_pb2 as policies
 from piivault.v1 import pseudonym_service_pb2 as pseudonyms
 from piivault.v1 import record_service_pb2 as records
@@ -143,6 +144,12 @@ POLICIES: dict[str, tuple[frozenset[str], Callable[[str], Message]]] = {
     "ListPending": (frozenset({OFFICER}), lambda identity: policies.ListPendingRequest()),
     "ListTouches": (frozenset({OFFICER}), lambda identity: policies.ListTouchesRequest()),
 }  # fmt: skip
+AUDITS: dict[str, tuple[frozenset[str], Callable[[str], Message]]] = {
+    "ListEvents": (frozenset({OFFICER}), lambda identity: audits.ListEventsRequest(
+        compartment="accounts", page_size=1000)),
+    "Summarize": (frozenset({OFFICER}), lambda identity: audits.SummarizeRequest(
+        compartment="accounts")),
+}  # fmt: skip
 
 
 def test_the_matrix_knows_every_rpc() -> None:
@@ -151,6 +158,7 @@ def test_the_matrix_knows_every_rpc() -> None:
         "RecordService": list(RECORDS),
         "SubjectService": list(SUBJECTS),
         "PolicyService": list(POLICIES),
+        "AuditService": [*AUDITS, "TailEvents"],  # which test_house_auditing.py asks for
         "PseudonymService": ["Issue"],
     }
     assert METHODS.keys() == {
@@ -237,8 +245,10 @@ def test_nobody_but_the_portal_is_issued_pseudonyms(city: City, compartment: str
         assert person.pseudonym not in str(told)
 
 
-@pytest.mark.parametrize(("callers", "make"), POLICIES.values(), ids=POLICIES)
-def test_the_policy_is_shown_and_officers_alone_decide(
+@pytest.mark.parametrize(
+    ("callers", "make"), [*POLICIES.values(), *AUDITS.values()], ids=[*POLICIES, *AUDITS]
+)
+def test_the_policy_is_shown_and_officers_alone_decide_and_audit(
     city: City, callers: frozenset[str], make: Callable[[str], Message]
 ) -> None:
     for identity in IDENTITIES:

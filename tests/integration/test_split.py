@@ -15,12 +15,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from piivault import errors
+from piivault.auditors import AuditClient, EventFilter
 from piivault.officers import OfficersClient
+from piivault.v1 import record_service_pb2 as records
 from sqlalchemy.exc import DBAPIError
 
 from tests.house import House
 from tests.split import SplitHouse
-from tests.wire import PATIENCE
+from tests.wire import PATIENCE, new_request_id
 from vault import config
 from vault.cli.signing import Signer
 from vault.dev import DevError, Stack
@@ -38,14 +40,14 @@ PROCESSES = (
     "worker-web",
     "auditor",
 )
-POLICY, PSEUDONYM, RECORD, SUBJECT = (
-    f"piivault.v1.{name}Service" for name in ("Policy", "Pseudonym", "Record", "Subject")
+AUDIT, POLICY, PSEUDONYM, RECORD, SUBJECT = (
+    f"piivault.v1.{name}Service" for name in ("Audit", "Policy", "Pseudonym", "Record", "Subject")
 )
 SERVES: dict[str, set[str]] = {
     "control": {POLICY},
     "broker": {PSEUDONYM},
     "worker-accounts": {RECORD, SUBJECT},
-    "auditor": set(),
+    "auditor": {AUDIT},
 }
 
 
@@ -149,7 +151,7 @@ def test_a_process_serves_its_role_alone(
     """The health service says so; what isn't served is unknown to it."""
     stub: Any = health_pb2_grpc.HealthStub(split_house.channel_to(process, "orders"))
     found = set()
-    for name in (POLICY, PSEUDONYM, RECORD, SUBJECT):
+    for name in (AUDIT, POLICY, PSEUDONYM, RECORD, SUBJECT):
         try:
             stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
             found.add(name)
@@ -158,6 +160,19 @@ def test_a_process_serves_its_role_alone(
     assert found == services
     whole = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
     assert whole.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_an_officer_asks_the_auditor_where_it_is(split_house: SplitHouse) -> None:
+    """By its own database roles and login at the key server."""
+    person, request_id = split_house.register("orders"), new_request_id()
+    request = records.RevealRequest(
+        compartment="orders", purpose="services", pseudonym=person.pseudonym, fields=["address"]
+    )
+    split_house.ask("orders", request, request_id)
+    with AuditClient.from_env(split_house.environment("officer-aida")) as trail:
+        (event,) = trail.events("orders", EventFilter(request_id=request_id))
+        assert (event.service, event.outcome, event.changed) == ("orders", "allowed", False)
+        assert trail.summary("orders", EventFilter(request_id=request_id)).total() == 1
 
 
 @pytest.mark.parametrize("process", SERVES)

@@ -31,6 +31,7 @@ class Event:
     uses: tuple[tuple[int, int], ...] = ()  # field uid, form
     row_digest: bytes = b""
     recipient: str = ""
+    count: int = 1  # how many denials alike it stands for
     token: bytes = field(default_factory=lambda: os.urandom(TOKEN_BYTES), repr=False)
     at: int = field(default_factory=lambda: time.time_ns() // 1000)  # microseconds since 1970
 
@@ -57,6 +58,7 @@ class Event:
             request_id=self.request_id,
             row_digest=self.row_digest,
             recipient=self.recipient,
+            count=self.count if self.count > 1 else 0,
         )
 
 

@@ -10,6 +10,7 @@
     piivault policy           check, show, diff, sign, publish, approve, explain, graph editions
     piivault service          block a service now; let it go on
     piivault history          show what owners touched; reset it
+    piivault audit            verify, export and prune audit trails
 
 Each says more with --help. A module a command; what they share is in `options` and `signing`.
 """
@@ -19,6 +20,9 @@ import sys
 import click
 from piivault.errors import PiivaultError
 
+from vault.audit.checkpoint import CheckpointError
+from vault.audit.export import ExportError
+from vault.cli.audit import audit
 from vault.cli.backup import backup
 from vault.cli.config import config
 from vault.cli.db import db
@@ -37,6 +41,8 @@ from vault.keys.errors import KeyServerError
 from vault.opening import StartError
 from vault.policy import EditionError
 from vault.service.ledger import ControlChainError
+from vault.service.prune import PruneError
+from vault.service.verify import NoTrailError
 from vault.store.backup_file import BackupError
 from vault.store.rights import RoleError
 from vault.store.schema import SchemaError
@@ -44,12 +50,16 @@ from vault.store.schema import SchemaError
 # What a person can act on: said in words, without a traceback.
 _SAID = (
     BackupError,
+    CheckpointError,
     ConfigError,
     ControlChainError,
     DevError,
     EditionError,
+    ExportError,
     KeyServerError,
+    NoTrailError,
     PiivaultError,
+    PruneError,
     RoleError,
     SchemaError,
     StartError,
@@ -63,7 +73,7 @@ def cli() -> None:
 
 
 policy.add_command(first)
-for command in (dev, setup, serve, config, db, backup, restore, policy, service, history):
+for command in (dev, setup, serve, config, db, backup, restore, policy, service, history, audit):
     cli.add_command(command)
 
 

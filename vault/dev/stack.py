@@ -19,7 +19,7 @@ from vault.dev.layout import Layout
 from vault.dev.openbao import OpenBao
 from vault.dev.postgres import Postgres
 from vault.keys.login import AppRole
-from vault.keys.provision import CAPABILITY_KEY, provision
+from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision
 from vault.keys.transit import Transit
 from vault.setup.configuration import Section
 from vault.setup.processes import Process, processes
@@ -228,6 +228,7 @@ class Stack:
             for name in plan.officers
         }
         capability_keys = admin.public_keys(CAPABILITY_KEY)
+        checkpoint_keys = admin.public_keys(AUDIT_KEY)
         servers = {}
         for name, played in planned.items():
             certificates.issue_server(layout, admin, name)
@@ -239,6 +240,7 @@ class Stack:
                 officers=officers,
                 capability_keys=capability_keys,
                 identity_providers=plan.identity_providers,
+                checkpoint_keys=checkpoint_keys,
                 certificate=name,
                 development=not self._split,
             )
@@ -252,6 +254,8 @@ class Stack:
         names |= {f"officer-{name}": f"officer-{name}" for name in self._plan.officers}
         path, addresses = self._layout.path, _addresses(servers)
         control = {"PIIVAULT_ADDRESS": addresses["PIIVAULT_ADDRESS"]}
+        if auditor := addresses.pop("PIIVAULT_AUDITOR_ADDRESS", None):
+            control["PIIVAULT_AUDITOR_ADDRESS"] = auditor
         environments = {}
         for name, certificate in names.items():
             variables: dict[str, str | Path] = {
@@ -278,4 +282,6 @@ def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:
             found[f"PIIVAULT_COMPARTMENT_{name}_ADDRESS"] = server.address
         if any(process.role == "broker" for process in server.played):
             found["PIIVAULT_BROKER_ADDRESS"] = server.address
+        if any(process.role == "auditor" for process in server.played):
+            found["PIIVAULT_AUDITOR_ADDRESS"] = server.address
     return found

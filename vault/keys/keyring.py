@@ -12,11 +12,11 @@ rotation. Fresh for `soft` seconds (jittered); then it still serves while one re
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from secrets import SystemRandom
 from typing import Protocol
 
 from vault.crypto.primitives import join
@@ -191,7 +191,7 @@ class Keyring:
             self._cache.pop(name, None)  # refused: fail closed at once
             raise _translate(e) from None
         if self._fetches.get(name) is asyncio.current_task():  # else evicted meanwhile
-            spread = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
+            spread = SystemRandom().uniform(0.9, 1.1)
             soft = min(self._soft * spread, self._hard)
             self._cache[name] = _Cached(key, self._clock(), soft)
         return key

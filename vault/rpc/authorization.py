@@ -33,6 +33,9 @@ ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.PolicyService/Approve": _OFFICERS,
     "/piivault.v1.PolicyService/ListPending": _OFFICERS,
     "/piivault.v1.PolicyService/ListTouches": _OFFICERS,
+    "/piivault.v1.AuditService/ListEvents": _OFFICERS,
+    "/piivault.v1.AuditService/TailEvents": _OFFICERS,
+    "/piivault.v1.AuditService/Summarize": _OFFICERS,
 }
 
 

@@ -100,9 +100,11 @@ class Attempt:
         return await self._served.committer.change(change, describe)
 
     async def refuse(self, error: VaultError) -> None:
-        """Record a refusal, unless an event was recorded before."""
+        """Record a refusal, unless an event was recorded before; in a flood, count it."""
         if not self._settled:
-            await self._served.committer.record(self._refused(error))
+            event = self._refused(error)
+            if not self._served.flood.takes(event):
+                await self._served.committer.record(event)
             self._settled = True
 
     def _refused(self, error: VaultError) -> Event:

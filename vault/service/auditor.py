@@ -4,13 +4,15 @@ A trail that doesn't hold is reported and keeps no auditor from starting: somebo
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
 from vault.audit.chain import Break, Link, first, hash_of, open_event
+from vault.audit.checkpoint import Checkpoint, CheckpointError
 from vault.crypto.primitives import DamagedError
 from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
 from vault.service.compartment import WrongDatabaseError
+from vault.store.checkpoints import checkpoints_from, last_checkpoint
 from vault.store.engine import Database
 from vault.store.events import read_ends
 from vault.store.lookups import Lookups
@@ -39,7 +41,8 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
     )
     links = [Link(*row) for row in await read_ends(database)]
     unopened = [b for link in links if (b := await _unopened(uuid, link, keyring))]
-    for found in (*unopened, *broken_ends(uuid, links)):
+    broken = broken_ends(uuid, links, await _begins_at(database))
+    for found in (*unopened, *broken):
         where = f"the trail of {name}, writer {found.writer.hex()}, event {found.sequence}"
         log.error("%s: %s", where, found.what)
 
@@ -52,8 +55,26 @@ async def _unopened(uuid: bytes, link: Link, keyring: Keyring) -> Break | None:
     return None
 
 
-def broken_ends(compartment: bytes, links: Sequence[Link]) -> Iterator[Break]:
-    """Check the last links of chains, sorted by writer and sequence; yield each break."""
+async def _begins_at(database: Database) -> Mapping[bytes, int]:
+    """Return where chains begin that were cut off for their age; nobody's word is checked here."""
+    last, rows = await last_checkpoint(database), await checkpoints_from(database, 0, 1)
+    try:
+        base = Checkpoint.read(last.body).base if last else None
+        if base and rows and rows[0].number <= base.number:
+            heads = Checkpoint.read(rows[0].body).heads
+            return {writer: head.sequence for writer, head in heads.items()}
+    except CheckpointError as e:
+        log.error("a checkpoint %s", e)
+    return {}
+
+
+def broken_ends(
+    compartment: bytes, links: Sequence[Link], begins_at: Mapping[bytes, int] | None = None
+) -> Iterator[Break]:
+    """Check the last links of chains, sorted by writer and sequence; yield each break.
+
+    `begins_at` says by writer where a chain may begin, other than at 0.
+    """
     for writer, group in groupby(links, key=lambda link: link.writer):
         end = list(group)
         if end[0].sequence == 0 and end[0].previous != first(compartment, writer):
@@ -61,5 +82,5 @@ def broken_ends(compartment: bytes, links: Sequence[Link]) -> Iterator[Break]:
         for before, link in pairwise(end):
             if link.previous != hash_of(compartment, before):
                 yield Break(writer, link.sequence, "doesn't follow from the event before it")
-        if end[-1].sequence and len(end) == 1:
+        if end[-1].sequence and len(end) == 1 and end[-1].sequence != (begins_at or {}).get(writer):
             yield Break(writer, end[-1].sequence, "events are missing before this one")

@@ -16,8 +16,10 @@ from vault.errors import Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
 from vault.names import Pseudonym
 from vault.sealed.v1 import sealed_pb2
+from vault.service.flood import Flood
 from vault.service.history import History
 from vault.service.limits import Limits
+from vault.service.metrics import Metrics
 from vault.store.commit import Committer
 from vault.store.engine import Database
 from vault.store.load import Loader, StoredRecord, WrappedDataKey
@@ -59,6 +61,8 @@ class ServedCompartment:
         capability_keys: Mapping[bytes, bytes],
         history: History,
         limits: Limits,
+        denials_per_second: float,
+        metrics: Metrics,
     ) -> None:
         self.name = name
         self.uuid = uuid
@@ -72,7 +76,10 @@ class ServedCompartment:
         self.epoch = FIRST_EPOCH
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         chain = Chain(uuid, self._audit_key)
-        self.committer: Committer[Event] = Committer(database, chain, lambda: self.epoch)
+        self.committer: Committer[Event] = Committer(
+            database, chain, lambda: self.epoch, metrics.wrote(name)
+        )
+        self.flood = Flood(self.committer.record, denials_per_second)
 
     async def establish(self) -> Identity:
         """Make sure that database and key server belong together; draw first keys for a new one.
@@ -97,6 +104,7 @@ class ServedCompartment:
 
     async def close(self) -> None:
         """Finish what waits, then let go of the database."""
+        await self.flood.close()
         await self.committer.close()
         await self.database.close()
 

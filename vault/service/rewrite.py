@@ -6,10 +6,10 @@ not at all. The request id is noted in the same transaction, so that a repetitio
 
 import asyncio
 import json
-import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from secrets import SystemRandom
 
 from vault.crypto.record import Address, SealedRecord, Value, seal_record
 from vault.errors import Reason, VaultError
@@ -58,7 +58,7 @@ async def rewrite(
     """
     async with served.turn(address):
         for tries in range(_TRIES):
-            await asyncio.sleep(tries * _PAUSE * random.random())  # noqa: S311 -- spreads tries
+            await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
             record = await served.open(address)
             attempted.met(record)
             edited = await edit(record)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vault.errors import VaultError
-from vault.keys.provision import CAPABILITY_KEY, provision
+from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision
 from vault.keys.transit import Transit
 from vault.names import to_base64url
 from vault.setup.scram import verifier
@@ -20,18 +20,22 @@ Told = Callable[[str], None]
 
 def apply_to_key_server(
     admin: Transit, compartments: tuple[str, ...], folder: Path, told: Told
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
     """Make keys, policies and AppRoles; write the AppRoles' ids into a folder.
 
-    Returns the public keys for `capability_keys`. Raises KeyServerError where something is in the
-    way; nothing is overwritten then.
+    Returns the public keys for `capability_keys` and for `checkpoint_keys`. Raises KeyServerError
+    where something is in the way; nothing is overwritten then.
     """
     files = {p.name.removesuffix(".secret-id"): p for p in folder.glob("*.secret-id")}
     known = {name: file.read_text(encoding="ascii") for name, file in files.items()}
     for name, ids in provision(admin, compartments, known, told).items():
         _write(folder / f"{name}.role-id", ids.role_id)
         _write(folder / f"{name}.secret-id", ids.secret_id)
-    return [to_base64url(key) for key in admin.public_keys(CAPABILITY_KEY).values()]
+    capability, checkpoint = (
+        [to_base64url(key) for key in admin.public_keys(name).values()]
+        for name in (CAPABILITY_KEY, AUDIT_KEY)
+    )
+    return capability, checkpoint
 
 
 async def apply_to_postgresql(

@@ -25,6 +25,7 @@ class Place:
     officers: Sequence[Section] = ()
     capability_keys: Sequence[str] = ()
     identity_providers: Sequence[Section] = ()
+    checkpoint_keys: Sequence[str] = ()
     development: bool = False
 
 
@@ -48,7 +49,7 @@ def settings(played: Iterable[Process], place: Place) -> dict[str, Any]:
             for name in process.compartments:
                 tree["compartments"][name] = _compartment(process, name, login, place)
         elif process.role == "auditor":
-            tree["auditor"] = {"login": login, "compartments": _audited(process, place)}
+            tree["auditor"] = _auditor(process, login, place)
         else:
             tree["broker"] = {"login": login}
             if place.identity_providers:
@@ -62,6 +63,15 @@ def _compartment(process: Process, name: str, login: Section, place: Place) -> S
         "audit_transit_key": audit_transit_key(name),
         "database": place.databases(process.database_role(name)),
         "login": login,
+    }
+
+
+def _auditor(process: Process, login: Section, place: Place) -> Section:
+    return {
+        "checkpoint_keys": list(place.checkpoint_keys),
+        "ship_stdout": not place.development,
+        "login": login,
+        "compartments": _audited(process, place),
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from vault.keys.provision import CAPABILITY_KEY
+from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY
 from vault.setup.processes import Process
 from vault.store.rights import OWNER
 
@@ -34,6 +34,10 @@ Each worker and the broker also have the public half of `{capability_key}` in `c
 base64url without padding, where the key server writes base64.
 
     bao read -field=keys transit/keys/{capability_key}
+
+The auditor has that of `{audit_key}` in `checkpoint_keys`, and whoever verifies trails has it too:
+`piivault audit keys` prints it. Say in [auditor] where checkpoints are shipped, `ship_file` or
+`ship_stdout`, and keep that out of reach of whoever administers the databases.
 
 The key server must not have a static seal: a process refuses to start on one.
 
@@ -141,4 +145,6 @@ def readme(parts: Iterable[Process]) -> str:
         roles = ", ".join(f"`{process.database_role(c)}`" for c in process.compartments)
         login = f"`{process.login}`" if process.login else "none"
         rows.append(f"| {process.name} | {login} | `{process.control_role}` | {roles or 'none'} |")
-    return _TEXT.format(table="\n".join(rows), owner=OWNER, capability_key=CAPABILITY_KEY)
+    return _TEXT.format(
+        table="\n".join(rows), owner=OWNER, audit_key=AUDIT_KEY, capability_key=CAPABILITY_KEY
+    )

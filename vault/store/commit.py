@@ -10,6 +10,7 @@ leaves an event that says so; the rest of the batch stands.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -60,13 +61,29 @@ class _Job(Generic[E]):
     outcome: Any = None  # what the change returned, or the VaultError that it raised
 
 
-class Committer(Generic[E]):
-    """The one writer of this process in one compartment."""
+def _nobody(events: Sequence[object]) -> None:
+    """Tell nobody."""
 
-    def __init__(self, database: Database, trail: Trail[E], epoch: Callable[[], int]) -> None:
+
+class Committer(Generic[E]):
+    """The one writer of this process in one compartment.
+
+    `failing` from a batch that couldn't be written until one could, or `probe` says so. `tell`
+    is told of the events that became durable.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        trail: Trail[E],
+        epoch: Callable[[], int],
+        tell: Callable[[Sequence[E]], None] = _nobody,
+    ) -> None:
         self._database = database
         self._trail = trail
         self._epoch = epoch
+        self._tell = tell
+        self.failing = False
         self._waiting: list[_Job[E]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -85,6 +102,16 @@ class Committer(Generic[E]):
         """
         result: T = await self._submit(_Job(change, describe))
         return result
+
+    async def probe(self) -> None:
+        """See whether an event could be written, and write none. Raises VaultError."""
+        await self._trail.ready()
+        event = {c.name: 0 if c is t.audit.c.sequence else os.urandom(16) for c in t.audit.c}
+        with storage_errors():
+            async with self._database.writes.connect() as connection:
+                await connection.execute(insert(t.audit).values(event))
+                await connection.rollback()
+        self.failing = False
 
     async def close(self) -> None:
         """Finish what waits, then stop; what comes later is refused as unavailable."""
@@ -115,17 +142,20 @@ class Committer(Generic[E]):
 
     async def _settle(self, batch: Sequence[_Job[E]]) -> None:
         try:
-            await self._commit_or_retry(batch)
+            events = await self._commit_or_retry(batch)
         except Exception as e:  # whatever it is, whoever waits must hear of it
+            self.failing = True
             self._trail.abandon()
             for job in batch:
                 _answer(job, _failure(job, e))
         else:
             self._trail.settle()
+            self.failing = False
             for job in batch:
                 _answer(job, job.outcome)
+            self._tell(events)
 
-    async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> None:
+    async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
         """Commit; once more where PostgreSQL chose this transaction to resolve a deadlock.
 
         Two processes that take unique values in opposite order meet in one. Nothing of the
@@ -133,21 +163,22 @@ class Committer(Generic[E]):
         """
         with storage_errors():
             try:
-                await self._commit(batch)
+                return await self._commit(batch)
             except DBAPIError as e:
                 if getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
                     raise
-                await self._commit(batch)
+                return await self._commit(batch)
 
-    async def _commit(self, batch: Sequence[_Job[E]]) -> None:
+    async def _commit(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
         await self._trail.ready()
         async with self._database.writes.begin() as connection:
             if any(job.change for job in batch):
                 await self._hold_epoch(connection)
             for job in batch:
                 job.outcome = await _carry_out(connection, job.change)
-            rows = self._trail.extend([job.describe(job.outcome) for job in batch])
-            await connection.execute(insert(t.audit), list(rows))
+            events = [job.describe(job.outcome) for job in batch]
+            await connection.execute(insert(t.audit), list(self._trail.extend(events)))
+        return events
 
     async def _hold_epoch(self, connection: AsyncConnection) -> None:
         # Held until commit: no write under a key that is about to be destroyed.

@@ -191,6 +191,7 @@ class AuditEvent(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ROW_DIGEST_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Microseconds since 1970, UTC."""
     edition: _builtins.int
@@ -213,6 +214,8 @@ class AuditEvent(_message.Message):
     """SHA-256 of the sealed record as stored; empty where nothing changed."""
     recipient: _builtins.str
     """The third party that the caller disclosed to; empty if none."""
+    count: _builtins.int
+    """How many denials alike this stands for, in a flood; zero means one."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldUse]:
         """The fields asked for, with the forms given."""
@@ -232,10 +235,11 @@ class AuditEvent(_message.Message):
         request_id: _builtins.str = ...,
         row_digest: _builtins.bytes = ...,
         recipient: _builtins.str = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
