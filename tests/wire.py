@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from piivault import TLS
 from piivault.v1 import (
+    key_service_pb2,
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
@@ -27,7 +28,13 @@ from piivault.v1 import (
 from vault.rpc.status import CODE_OF, DETAILS, DOMAIN, REQUEST_ID
 
 PATIENCE = 30.0  # seconds: a busy machine is no fault
-MODULES = (policy_service_pb2, pseudonym_service_pb2, record_service_pb2, subject_service_pb2)
+MODULES = (
+    key_service_pb2,
+    policy_service_pb2,
+    pseudonym_service_pb2,
+    record_service_pb2,
+    subject_service_pb2,
+)
 
 
 def _methods() -> Iterator[tuple[str, MethodDescriptor]]:

@@ -25,7 +25,7 @@ from vault.service.editions import Editions
 from vault.service.house import House
 from vault.service.ledger import EDITION
 from vault.service.trail import AuditedTrail
-from vault.upkeep import follow, sweep_often
+from vault.upkeep import follow, follow_keys, rotate_often, sweep_often
 
 _GRACE = 5.0  # seconds for calls to finish at the end
 
@@ -98,7 +98,10 @@ async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
         for name, section in settings.compartments.items():
             with opening(f"compartment {name}"):
                 served = await open_compartment(name, section, settings, editions, keys, stack)
+            _keep_up(follow_keys(served, section.key_poll), stack)
             _keep_up(sweep_often(served, editions, section.sweep_interval), stack)
+            pace = section.key_poll, section.rotation_rows_per_second
+            _keep_up(rotate_often(served, editions, *pace), stack)
             compartments[name] = served
     _keep_up(follow(editions, tuple(compartments.values())), stack)
     broker = None
@@ -110,7 +113,7 @@ async def _assemble(settings: config.Settings, stack: AsyncExitStack) -> Server:
             await open_trails(settings, edition, stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
     house = House(editions, compartments, broker, approvals)
-    officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
+    officers = {o.spiffe: o.name for o in settings.officers if o.spiffe}
     guard = Guard(editions.state, officers, settings.server.default_deadline)
     return Server(house, guard, worker=bool(compartments), development=settings.server.development)
 

@@ -111,6 +111,8 @@ async def open_compartment(
         pinned,
         history,
         Limits(settings.server.find_per_second),
+        section.key_stale_after,
+        settings.key_server.snapshot_retention_days if settings.key_server else None,
     )
     stack.push_async_callback(served.close)
     known = await served.establish()
@@ -127,8 +129,14 @@ async def open_broker(
     section = settings.broker
     assert section is not None  # noqa: S101 -- `faults` saw to it
     transit = await log_in(settings, section.login, stack)
-    broker = Broker(transit, section.pseudonym_key, section.capability_key, section.capability_ttl)
-    if capability.key_id(await broker.public_key()) not in pinned:
+    broker = Broker(
+        transit,
+        section.pseudonym_key,
+        section.capability_key,
+        section.capability_ttl,
+        frozenset(pinned.values()),
+    )
+    if await broker.signs_with() is None:
         raise StartError(
             "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
             "take what it issues. Check that [key_server] is the one that this house began with."

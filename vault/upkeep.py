@@ -1,6 +1,7 @@
 """What a process does besides answering: each keeps on until it is cancelled."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from vault.errors import VaultError
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.ledger import ControlChainError
+from vault.service.rotation_run import run
 from vault.service.sweep import sweep
 
 log = logging.getLogger("piivault.app")
@@ -30,6 +32,30 @@ async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) 
                 noted = ledger
         except (VaultError, ControlChainError) as e:
             log.error("control chain: %s", e)
+
+
+async def follow_keys(served: ServedCompartment, interval: float) -> None:
+    """Look at what the database says of the keys: the epoch, who is suspended, new versions."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await served.look_at_keys()
+        except VaultError as e:
+            log.error("the keys of %s: %s", served.name, e)
+
+
+async def rotate_often(
+    served: ServedCompartment, editions: Editions, interval: float, rows_per_second: float
+) -> None:
+    """Carry out rotations that officers began, as soon as one begins or any was left."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(served.rotation_wanted.wait(), interval)
+        served.rotation_wanted.clear()
+        try:
+            await run(served, editions.state, rows_per_second)
+        except VaultError as e:
+            log.error("rotations in %s: %s", served.name, e)
 
 
 async def sweep_often(served: ServedCompartment, editions: Editions, interval: float) -> None:

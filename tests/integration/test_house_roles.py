@@ -15,12 +15,12 @@ from tests.house import House
 from tests.wire import PATIENCE, open_channel
 from vault.dev.local import serving
 
-POLICY, PSEUDONYM, RECORD, SUBJECT = (
-    f"piivault.v1.{name}Service" for name in ("Policy", "Pseudonym", "Record", "Subject")
+KEY, POLICY, PSEUDONYM, RECORD, SUBJECT = (
+    f"piivault.v1.{name}Service" for name in ("Key", "Policy", "Pseudonym", "Record", "Subject")
 )
-ALL = {POLICY, PSEUDONYM, RECORD, SUBJECT}
+ALL = {KEY, POLICY, PSEUDONYM, RECORD, SUBJECT}
 ROLES: dict[str, tuple[str, set[str]]] = {
-    "a worker": ("worker", {RECORD, SUBJECT}),
+    "a worker": ("worker", {KEY, RECORD, SUBJECT}),
     "the broker": ("broker", {PSEUDONYM}),
     "control": ("control", {POLICY}),
 }

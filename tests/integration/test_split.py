@@ -38,13 +38,13 @@ PROCESSES = (
     "worker-web",
     "auditor",
 )
-POLICY, PSEUDONYM, RECORD, SUBJECT = (
-    f"piivault.v1.{name}Service" for name in ("Policy", "Pseudonym", "Record", "Subject")
+KEY, POLICY, PSEUDONYM, RECORD, SUBJECT = (
+    f"piivault.v1.{name}Service" for name in ("Key", "Policy", "Pseudonym", "Record", "Subject")
 )
 SERVES: dict[str, set[str]] = {
     "control": {POLICY},
     "broker": {PSEUDONYM},
-    "worker-accounts": {RECORD, SUBJECT},
+    "worker-accounts": {KEY, RECORD, SUBJECT},
     "auditor": set(),
 }
 
@@ -149,7 +149,7 @@ def test_a_process_serves_its_role_alone(
     """The health service says so; what isn't served is unknown to it."""
     stub: Any = health_pb2_grpc.HealthStub(split_house.channel_to(process, "orders"))
     found = set()
-    for name in (POLICY, PSEUDONYM, RECORD, SUBJECT):
+    for name in (KEY, POLICY, PSEUDONYM, RECORD, SUBJECT):
         try:
             stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
             found.add(name)
@@ -158,6 +158,17 @@ def test_a_process_serves_its_role_alone(
     assert found == services
     whole = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
     assert whole.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_officers_ask_each_worker_about_its_own_keys(split_house: SplitHouse) -> None:
+    """At its address, as the env file has it; each database is another one."""
+    with _officers(split_house, "aida") as officers:
+        before = {name: officers.keys(name).status() for name in ("accounts", "web")}
+        officers.keys("web").evict()
+        assert officers.keys("web").status().epoch == before["web"].epoch + 1
+        assert officers.keys("accounts").status().epoch == before["accounts"].epoch
+        kek = [key for key in before["web"].keys if key.name.kind == "kek"]
+        assert [(key.state, key.transit_version) for key in kek] == [("active", 1)]
 
 
 @pytest.mark.parametrize("process", SERVES)

@@ -52,7 +52,7 @@ def edition() -> Edition:
 def serve(edition: Edition, tmp_path: Path) -> Serve:
     """Serve methods, by their full names, behind the guard."""
     state = PolicyState(edition, Ledger({}, editions={edition.number: edition}))
-    guard = Guard(lambda: state, frozenset({OFFICER}), DEFAULT_DEADLINE)
+    guard = Guard(lambda: state, {OFFICER: "aida"}, DEFAULT_DEADLINE)
 
     @contextmanager
     def served(methods: Mapping[str, Method]) -> Iterator[Guarded]:

@@ -27,8 +27,8 @@ _SAID = {
 }
 
 
-# The policy is public, and PolicyService speaks of nothing else.
-MEETS_DATA = [method for method in METHODS if "PolicyService" not in method]
+# The policy is public, and PolicyService speaks of nothing else; nor does KeyService of data.
+MEETS_DATA = [m for m in METHODS if "PolicyService" not in m and "KeyService" not in m]
 
 
 def _promised() -> dict[str, set[Caller]]:
@@ -60,6 +60,11 @@ def test_a_subject_facing_service_has_nothing_in_common_with_others() -> None:
 
 def test_officers_meet_no_data() -> None:
     assert not [method for method in MEETS_DATA if may_call(method, Caller.OFFICER)]
+
+
+def test_keys_are_officers_alone() -> None:
+    found = [callers for method, callers in ROWS.items() if "KeyService" in method]
+    assert set(found) == {frozenset({Caller.OFFICER})}
 
 
 def test_strangers_may_call_nothing() -> None:

@@ -10,7 +10,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -51,12 +51,15 @@ Admit = Callable[[Peer, Context], Admitted]
 
 
 class Guard:
-    """Stands between gRPC and the servicers of one process."""
+    """Stands between gRPC and the servicers of one process.
+
+    `officers` are names by SPIFFE id.
+    """
 
     def __init__(
         self,
         policy: Callable[[], PolicyState],
-        officers: frozenset[str],
+        officers: Mapping[str, str],
         default_deadline: float,
     ) -> None:
         self._policy = policy
@@ -99,7 +102,9 @@ class Guard:
 
     def visit(self, peer: "Peer", context: Context) -> Visit:
         """Admit an officer or a service."""
-        return Visit(*self._identify(peer, context))
+        policy, service = self._identify(peer, context)
+        officer = "" if service else self._officers[spiffe_id(context.auth_context())]
+        return Visit(policy, service, officer, peer.request_id)
 
     def _identify(self, peer: "Peer", context: Context) -> tuple[PolicyState, Service | None]:
         """Find out who calls, and look up the method's authorization row."""

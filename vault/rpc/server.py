@@ -12,6 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from piivault.v1 import (
+    key_service_pb2,
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
@@ -19,6 +20,7 @@ from piivault.v1 import (
 )
 
 from vault.rpc.guard import Admit, Guard
+from vault.rpc.keys import KeyServicer
 from vault.rpc.policies import PolicyServicer
 from vault.rpc.pseudonyms import PseudonymServicer
 from vault.rpc.records import RecordServicer
@@ -82,6 +84,7 @@ class Server:
         if worker:
             self._add(guard.call, record_service_pb2, "RecordService", RecordServicer(house))
             self._add(guard.call, subject_service_pb2, "SubjectService", SubjectServicer(house))
+            self._add(guard.visit, key_service_pb2, "KeyService", KeyServicer(house))
         if house.broker is not None:
             servicer = PseudonymServicer(house.broker)
             self._add(guard.call, pseudonym_service_pb2, "PseudonymService", servicer)

@@ -14,17 +14,19 @@ from vault.crypto import blind_index
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
 from vault.names import PSEUDONYM_BYTES, Pseudonym
-from vault.policy import FieldUse, Operation
+from vault.policy import Field, FieldUse, Operation
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import wholly_covered
 from vault.service.values import MOST_A_VALUE, index_value
+from vault.store.commit import KeysChangedError
 
 log = logging.getLogger("piivault.find")
 
 _MOST_FOUND = 100
 _MOST_CANDIDATES = 500
+_TRIES = 5  # while keys keep changing
 _NOT_FOUND_TAKES = 0.05  # seconds: longer than it takes to look through many candidates
 
 
@@ -49,9 +51,9 @@ async def find(
         for record in visible[1:]:
             async with attempt(served, call, Operation.FIND, purpose) as other:
                 other.asks_for(uses)
-                other.met(record)
+                other.met(record.about)
                 await other.allow()
-        attempted.met(visible[0])
+        attempted.met(visible[0].about)
         await attempted.allow()
         return [Pseudonym(record.address.pseudonym) for record in visible]
 
@@ -59,15 +61,27 @@ async def find(
 async def _found(
     served: ServedCompartment, call: Call, use: FieldUse, value: str
 ) -> Sequence[bytes]:
-    sought = await index_value(served, call.edition, use.field, value)
-    # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
-    sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
-    found = await served.lookups.find(
-        use.field.uid, blind_index.NORMALISATION, sought, _MOST_CANDIDATES + 1
-    )
+    found = await _look_up(served, call, use.field, value)
     if not found or len(found) > _MOST_CANDIDATES:
         return [os.urandom(PSEUDONYM_BYTES)]  # what so many hold tells nobody apart
     return found
+
+
+async def _look_up(
+    served: ServedCompartment, call: Call, field: Field, value: str
+) -> Sequence[bytes]:
+    """Look a value up under the active version of the index; anew if that is another by then."""
+    for _ in range(_TRIES):
+        standing = served.keyring.standing
+        name = (await served.index_names(field.uid))[0]
+        sought = await index_value(served, call.edition, field, value, name)
+        # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
+        sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
+        found = await served.lookups.find(field.uid, name.version, sought, _MOST_CANDIDATES + 1)
+        if found.epoch == standing.epoch:
+            return found.pseudonyms
+        await served.look_beyond(standing)
+    raise KeysChangedError
 
 
 async def _visible(
@@ -87,9 +101,9 @@ async def _candidate(served: ServedCompartment, pseudonym: bytes) -> OpenedRecor
     try:
         return await served.open_if_any(Address(served.uuid, pseudonym))
     except VaultError as e:
-        if e.reason is not Reason.DAMAGED:
+        if e.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
             raise
-        log.error("a damaged record in %s was passed over by Find", served.name)
+        log.error("a record in %s was passed over by Find: %s", served.name, e.reason)
         return None
 
 
