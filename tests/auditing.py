@@ -17,7 +17,7 @@ from vault.keys.errors import KeyServerUnavailable
 from vault.service.checkpoints import Checkpoints, Pace
 from vault.service.shipping import Shipping
 from vault.service.signer import Signer
-from vault.service.verify import ShippedFile, verify_database
+from vault.service.verify_chains import ShippedFile, verify_database
 from vault.store import tables as t
 from vault.store.engine import Database, connect
 

@@ -33,6 +33,8 @@ from vault.upkeep import (
     checkpoint_control,
     checkpoint_often,
     follow,
+    follow_keys,
+    rotate_often,
     sweep_often,
     tell_health,
     watch,
@@ -118,7 +120,10 @@ async def _assemble(
                 served = await open_compartment(
                     name, section, settings, editions, keys, stack, metrics
                 )
+            _keep_up(follow_keys(served, section.key_poll), stack)
             _keep_up(sweep_often(served, state, section.sweep_interval), stack)
+            pace = section.key_poll, section.rotation_rows_per_second
+            _keep_up(rotate_often(served, state, *pace), stack)
             compartments[name] = served
     _keep_up(follow(editions, tuple(compartments.values())), stack)
     broker = None
@@ -138,7 +143,7 @@ async def _assemble(
         _keep_up(checkpoint_control(of_control, editions), stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
     house = House(editions, compartments, broker, approvals, audits)
-    officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
+    officers = {o.spiffe: o.name for o in settings.officers if o.spiffe}
     if settings.metrics is not None:
         _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
     deadline, development = settings.server.default_deadline, settings.server.development

@@ -123,6 +123,7 @@ class KeyServer(_Section):
     ca: File
     mount: str = "transit"
     timeout: Annotated[float, Field(gt=0)] = 2.0  # seconds, a call
+    snapshot_retention_days: Annotated[int, Field(ge=0)] | None = None  # how long any is kept
 
 
 class Database(_Section):
@@ -205,6 +206,9 @@ class Compartment(_Section):
     sweep_interval: Annotated[float, Field(gt=0)] = 600.0  # seconds between looks at retention
     key_soft_ttl: Annotated[float, Field(gt=0)] = 300.0  # seconds
     key_hard_ttl: Annotated[float, Field(gt=0)] = 3600.0  # seconds
+    key_poll: Annotated[float, Field(gt=0)] = 2.0  # seconds between looks at the keys' states
+    key_stale_after: Annotated[float, Field(gt=0)] = 10.0  # seconds; then keys serve no more
+    rotation_rows_per_second: Annotated[float, Field(gt=0)] = 1000.0  # at most, beside the traffic
 
 
 class AuditedCompartment(_Section):

@@ -127,7 +127,9 @@ async def open_compartment(
         history,
         Limits(settings.server.find_per_second),
         settings.server.denials_per_second,
-        metrics or Metrics(),
+        metrics,
+        section.key_stale_after,
+        settings.key_server.snapshot_retention_days if settings.key_server else None,
     )
     stack.push_async_callback(served.close)
     known = await served.establish()
@@ -159,9 +161,10 @@ async def open_broker(
         section.pseudonym_key,
         section.capability_key,
         section.capability_ttl,
+        frozenset(pinned.values()),
         [_identity_provider(provider) for provider in section.identity_providers],
     )
-    if capability.key_id(await broker.public_key()) not in pinned:
+    if await broker.signs_with() is None:
         raise StartError(
             "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
             "take what it issues. Check that [key_server] is the one that this house began with."

@@ -15,6 +15,7 @@ from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.editions import Editions
 from vault.service.ledger import ControlChainError
 from vault.service.metrics import Metrics
+from vault.service.rotation_run import run
 from vault.service.sweep import sweep
 from vault.service.watching import Covering, Watching
 
@@ -109,6 +110,33 @@ def _write(metrics: Metrics, file: Path) -> None:
         metrics.write(file)
     except OSError as e:
         log.error("metrics: %s", e)
+
+
+async def follow_keys(served: ServedCompartment, interval: float) -> None:
+    """Look at what the database says of the keys: the epoch, who is suspended, new versions."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await served.look_at_keys()
+        except VaultError as e:
+            log.error("the keys of %s: %s", served.name, e)
+
+
+async def rotate_often(
+    served: ServedCompartment,
+    state: Callable[[], PolicyState],
+    interval: float,
+    rows_per_second: float,
+) -> None:
+    """Carry out rotations that officers began, as soon as one begins or any was left."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(served.rotation_wanted.wait(), interval)
+        served.rotation_wanted.clear()
+        try:
+            await run(served, state, rows_per_second)
+        except VaultError as e:
+            log.error("rotations in %s: %s", served.name, e)
 
 
 async def sweep_often(

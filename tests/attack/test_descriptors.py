@@ -149,7 +149,7 @@ def test_no_message_has_room_for_a_join(attempts: Attempts, name: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda name: name.rpartition(".")[2])
 def test_no_call_has_room_for_a_join(attempts: Attempts, method: str) -> None:
-    """One compartment a request where data is met; no stream of requests: it could change its mind."""
+    """One compartment a request where data is met; no stream of requests, which could change."""
     assert not list(_called(METHODS[method]))
     attempts.record(Wall.API, "say a join in a call", method.rpartition(".")[2], REFUSED)
 

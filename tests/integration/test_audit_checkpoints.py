@@ -14,7 +14,7 @@ from vault.errors import VaultError
 from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.shipping import Shipping
 from vault.service.signer import Signer
-from vault.service.verify import ShippedFile, verify_database
+from vault.service.verify_chains import ShippedFile, verify_database
 from vault.store import tables as t
 from vault.store.engine import Database
 

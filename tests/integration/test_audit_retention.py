@@ -10,7 +10,7 @@ from tests.committing import COMPARTMENT
 from tests.database import put, rows
 from tests.trails import DAY, KEYS, new_chain
 from vault.service.prune import PruneError, prune
-from vault.service.verify import ShippedFile, verify_database
+from vault.service.verify_chains import ShippedFile, verify_database
 from vault.store import tables as t
 from vault.store.engine import Database
 

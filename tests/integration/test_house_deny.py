@@ -15,6 +15,7 @@ import pytest
 import yaml
 from google.protobuf.message import Message
 from piivault.v1 import audit_service_pb2 as audits
+from piivault.v1 import key_service_pb2 as ring
 from piivault.v1 import policy_service_pb2 as policies
 from piivault.v1 import pseudonym_service_pb2 as pseudonyms
 from piivault.v1 import record_service_pb2 as records
@@ -152,6 +153,16 @@ AUDITS: dict[str, tuple[frozenset[str], Callable[[str], Message]]] = {
 }  # fmt: skip
 
 
+# What is asked of keys is refused to officers, too, and changes nothing: there is no such version.
+NO_KEY = ring.KeyVersion(kind=ring.KEY_KIND_KEK, version=999)
+KEYS: dict[str, Callable[[str], Message]] = {
+    "GetKeyStatus": lambda compartment: ring.GetKeyStatusRequest(compartment=compartment),
+    "Suspend": lambda compartment: ring.SuspendRequest(compartment=compartment, key=NO_KEY),
+    "Resume": lambda compartment: ring.ResumeRequest(compartment=compartment, key=NO_KEY),
+    "Evict": lambda compartment: ring.EvictRequest(compartment=compartment),
+}
+
+
 def test_the_matrix_knows_every_rpc() -> None:
     """A new RPC fails here until somebody says who may call it."""
     known: dict[str, list[str]] = {
@@ -160,6 +171,7 @@ def test_the_matrix_knows_every_rpc() -> None:
         "PolicyService": list(POLICIES),
         "AuditService": [*AUDITS, "TailEvents"],  # which test_house_auditing.py asks for
         "PseudonymService": ["Issue"],
+        "KeyService": list(KEYS),
     }
     assert METHODS.keys() == {
         f"/piivault.v1.{service}/{method}"
@@ -254,6 +266,22 @@ def test_the_policy_is_shown_and_officers_alone_decide_and_audit(
     for identity in IDENTITIES:
         reason, told = _asked(city, identity, make(identity))
         assert (reason not in DENIALS) == (identity in callers), identity
+        assert _silent(city, told)
+
+
+@pytest.mark.parametrize("compartment", COMPARTMENTS)
+@pytest.mark.parametrize("make", KEYS.values(), ids=KEYS)
+def test_nobody_but_officers_asks_about_keys(
+    city: City, make: Callable[[str], Message], compartment: str
+) -> None:
+    for identity in IDENTITIES:
+        reason, told = _asked(city, identity, make(compartment))
+        if identity == OFFICER:
+            assert reason not in DENIALS
+            assert (reason == Reason.UNKNOWN_COMPARTMENT) == (compartment == UNKNOWN)
+        else:
+            stranger = identity == STRANGER
+            assert reason == (Reason.IDENTITY_UNKNOWN if stranger else Reason.METHOD_NOT_ALLOWED)
         assert _silent(city, told)
 
 

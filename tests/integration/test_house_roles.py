@@ -16,12 +16,13 @@ from tests.house import House
 from tests.wire import PATIENCE, open_channel
 from vault.dev.local import serving
 
-AUDIT, POLICY, PSEUDONYM, RECORD, SUBJECT = (
-    f"piivault.v1.{name}Service" for name in ("Audit", "Policy", "Pseudonym", "Record", "Subject")
+AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT = (
+    f"piivault.v1.{name}Service"
+    for name in ("Audit", "Key", "Policy", "Pseudonym", "Record", "Subject")
 )
-ALL = {AUDIT, POLICY, PSEUDONYM, RECORD, SUBJECT}
+ALL = {AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT}
 ROLES: dict[str, tuple[str, set[str]]] = {
-    "a worker": ("worker", {RECORD, SUBJECT}),
+    "a worker": ("worker", {KEY, RECORD, SUBJECT}),
     "the broker": ("broker", {PSEUDONYM}),
     "control": ("control", {POLICY}),
     "the auditor": ("auditor", {AUDIT}),

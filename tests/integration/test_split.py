@@ -40,13 +40,14 @@ PROCESSES = (
     "worker-web",
     "auditor",
 )
-AUDIT, POLICY, PSEUDONYM, RECORD, SUBJECT = (
-    f"piivault.v1.{name}Service" for name in ("Audit", "Policy", "Pseudonym", "Record", "Subject")
+AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT = (
+    f"piivault.v1.{name}Service"
+    for name in ("Audit", "Key", "Policy", "Pseudonym", "Record", "Subject")
 )
 SERVES: dict[str, set[str]] = {
     "control": {POLICY},
     "broker": {PSEUDONYM},
-    "worker-accounts": {RECORD, SUBJECT},
+    "worker-accounts": {KEY, RECORD, SUBJECT},
     "auditor": {AUDIT},
 }
 
@@ -151,7 +152,7 @@ def test_a_process_serves_its_role_alone(
     """The health service says so; what isn't served is unknown to it."""
     stub: Any = health_pb2_grpc.HealthStub(split_house.channel_to(process, "orders"))
     found = set()
-    for name in (AUDIT, POLICY, PSEUDONYM, RECORD, SUBJECT):
+    for name in (AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT):
         try:
             stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
             found.add(name)
@@ -173,6 +174,17 @@ def test_an_officer_asks_the_auditor_where_it_is(split_house: SplitHouse) -> Non
         (event,) = trail.events("orders", EventFilter(request_id=request_id))
         assert (event.service, event.outcome, event.changed) == ("orders", "allowed", False)
         assert trail.summary("orders", EventFilter(request_id=request_id)).total() == 1
+
+
+def test_officers_ask_each_worker_about_its_own_keys(split_house: SplitHouse) -> None:
+    """At its address, as the env file has it; each database is another one."""
+    with _officers(split_house, "aida") as officers:
+        before = {name: officers.keys(name).status() for name in ("accounts", "web")}
+        officers.keys("web").evict()
+        assert officers.keys("web").status().epoch == before["web"].epoch + 1
+        assert officers.keys("accounts").status().epoch == before["accounts"].epoch
+        kek = [key for key in before["web"].keys if key.name.kind == "kek"]
+        assert [(key.state, key.transit_version) for key in kek] == [("active", 1)]
 
 
 @pytest.mark.parametrize("process", SERVES)

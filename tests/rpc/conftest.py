@@ -64,7 +64,7 @@ def policy(edition: Edition) -> Policy:
 
 @pytest.fixture
 def guard(policy: Policy) -> Guard:
-    return Guard(lambda: policy.state, frozenset({OFFICER}), DEFAULT_DEADLINE)
+    return Guard(lambda: policy.state, {OFFICER: "aida"}, DEFAULT_DEADLINE)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from vault.cli.auditing import checkpoints_option, keys_for, section_of, shipped
 from vault.cli.options import config_option, settings
 from vault.cli.progress import bars
 from vault.opening import open_checkpoints
-from vault.service.verify import verify_database
+from vault.service.verify_chains import verify_database
 from vault.store.engine import connect
 
 

@@ -23,7 +23,7 @@ from vault.cli.auditing import (
 )
 from vault.cli.options import config_option, connect_as, owner_options
 from vault.cli.progress import bars
-from vault.service.verify import (
+from vault.service.verify_chains import (
     ControlVerdict,
     Keys,
     NoTrailError,

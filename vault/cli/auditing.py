@@ -10,7 +10,7 @@ from vault.audit.checkpoint import by_id
 from vault.cli.options import settings
 from vault.names import from_base64url
 from vault.opening import checkpoint_keys
-from vault.service.verify import Keys, ShippedFile
+from vault.service.verify_chains import Keys, ShippedFile
 
 public_key_option = click.option(
     "--public-key",

@@ -19,7 +19,7 @@ from vault.dev.layout import Layout
 from vault.dev.openbao import OpenBao
 from vault.dev.postgres import Postgres
 from vault.keys.login import AppRole
-from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision
+from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, OFFICER, provision
 from vault.keys.transit import Transit
 from vault.setup.configuration import Section
 from vault.setup.processes import Process, processes
@@ -169,7 +169,7 @@ class Stack:
             ca=layout.path("ca.pem"),
             key_server=bao.address,
             key_server_ca=bao.ca,
-            environments=self._environments(servers),
+            environments=self._environments(servers, admin, bao),
             app_roles=app_roles,
             parts=(Part("OpenBao", bao.address, bao.pid), database),
             owner_urls=owner_urls,
@@ -249,17 +249,19 @@ class Stack:
             servers[name] = Server(name, played, config, address)
         return servers
 
-    def _environments(self, servers: Mapping[str, Server]) -> dict[str, Path]:
+    def _environments(
+        self, servers: Mapping[str, Server], admin: Transit, bao: OpenBao
+    ) -> dict[str, Path]:
         names = {name: f"service-{name}" for name in self._plan.services}
         names |= {f"officer-{name}": f"officer-{name}" for name in self._plan.officers}
         path, addresses = self._layout.path, _addresses(servers)
-        control = {"PIIVAULT_ADDRESS": addresses["PIIVAULT_ADDRESS"]}
-        if auditor := addresses.pop("PIIVAULT_AUDITOR_ADDRESS", None):
-            control["PIIVAULT_AUDITOR_ADDRESS"] = auditor
+        # Officers ask control, the auditor, and workers about their keys; the broker is nobody's.
+        for_officers = {k: v for k, v in addresses.items() if k != "PIIVAULT_BROKER_ADDRESS"}
+        addresses.pop("PIIVAULT_AUDITOR_ADDRESS", None)
         environments = {}
         for name, certificate in names.items():
             variables: dict[str, str | Path] = {
-                **(addresses if name in self._plan.services else control),
+                **(addresses if name in self._plan.services else for_officers),
                 "PIIVAULT_CA": path("ca.pem"),
                 "PIIVAULT_CERTIFICATE": path("certificates", f"{certificate}.pem"),
                 "PIIVAULT_PRIVATE_KEY": path("certificates", f"{certificate}.key"),
@@ -268,8 +270,19 @@ class Stack:
                 officer = name.removeprefix("officer-")
                 variables["PIIVAULT_OFFICER"] = officer
                 variables["PIIVAULT_SIGNING_KEY"] = path("officers", f"{officer}.pem")
+                variables["PIIVAULT_KEY_SERVER"] = bao.address
+                variables["PIIVAULT_KEY_SERVER_CA"] = bao.ca
+                variables["PIIVAULT_TOKEN_FILE"] = self._officer_token(admin, officer)
             environments[name] = configuration.write_env(self._layout, name, variables)
         return environments
+
+    def _officer_token(self, admin: Transit, officer: str) -> Path:
+        """Issue what an officer rotates Transit keys with."""
+        fields = {"policies": [OFFICER], "no_default_policy": True, "display_name": officer}
+        token = admin.write("auth/token/create", **fields)["auth"]["client_token"]
+        file = self._layout.path("officers", f"{officer}.token")
+        self._layout.write(file, token)
+        return file
 
 
 def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -65,13 +65,14 @@ def _nobody(method: str, reason: str, seconds: float | None) -> None:
 class Guard:
     """Stands between gRPC and the servicers of one process.
 
-    `answered` is told of each call's method, reason, and seconds (None for a stream).
+    `officers` are names by SPIFFE id. `answered` is told of each call's method, reason, and
+    seconds (None for a stream).
     """
 
     def __init__(
         self,
         policy: Callable[[], PolicyState],
-        officers: frozenset[str],
+        officers: Mapping[str, str],
         default_deadline: float,
         answered: Answered = _nobody,
     ) -> None:
@@ -148,7 +149,9 @@ class Guard:
 
     def visit(self, peer: "Peer", context: Context) -> Visit:
         """Admit an officer or a service."""
-        return Visit(*self._identify(peer, context))
+        policy, service = self._identify(peer, context)
+        officer = "" if service else self._officers[spiffe_id(context.auth_context())]
+        return Visit(policy, service, officer, peer.request_id)
 
     @contextmanager
     def _measured(self, peer: "Peer", *, is_stream: bool = False) -> Iterator[None]:

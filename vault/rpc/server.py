@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from piivault.v1 import (
     audit_service_pb2,
+    key_service_pb2,
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
@@ -21,6 +22,7 @@ from piivault.v1 import (
 
 from vault.rpc.audits import AuditServicer
 from vault.rpc.guard import Admit, Guard
+from vault.rpc.keys import KeyServicer
 from vault.rpc.policies import PolicyServicer
 from vault.rpc.pseudonyms import PseudonymServicer
 from vault.rpc.records import RecordServicer
@@ -84,6 +86,7 @@ class Server:
         if worker:
             self._add(guard.call, record_service_pb2, "RecordService", RecordServicer(house))
             self._add(guard.call, subject_service_pb2, "SubjectService", SubjectServicer(house))
+            self._add(guard.visit, key_service_pb2, "KeyService", KeyServicer(house))
         if house.broker is not None:
             servicer = PseudonymServicer(house.broker)
             self._add(guard.call, pseudonym_service_pb2, "PseudonymService", servicer)

@@ -10,7 +10,7 @@ from vault.audit.export import Header, checkpoint_line, end_line, event_line
 from vault.policy import Edition, Form
 from vault.sealed.v1 import sealed_pb2
 from vault.service.reading import ReadEvent, TrailReader
-from vault.service.verify import NoTrailError
+from vault.service.verify_chains import NoTrailError
 from vault.store.engine import Database
 from vault.store.snapshot import Snapshot, snapshot
 

@@ -25,6 +25,7 @@ from vault.errors import Reason, VaultError
 log = logging.getLogger("piivault.audit")
 
 WINDOW = 5.0  # seconds
+DENIALS_PER_SECOND = 50.0  # that are stored one by one
 _MOST_KINDS = 64  # a window; requests that differ in their fields alone are then counted together
 
 LOOKED_AT_NO_DATA = frozenset(

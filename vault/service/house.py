@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vault.errors import Reason, VaultError
 from vault.service.approve import Approvals
 from vault.service.audits import Audits
-from vault.service.call import Call
+from vault.service.call import Call, Visit
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.issue import Broker
@@ -22,7 +22,7 @@ class House:
     approvals: Approvals | None
     audits: Audits | None
 
-    def served(self, call: Call, name: str) -> ServedCompartment:
+    def served(self, call: Call | Visit, name: str) -> ServedCompartment:
         """Return a compartment; raise VaultError(UNKNOWN_COMPARTMENT) if it isn't served here."""
         compartment = call.edition.compartment(name)
         found = self.compartments.get(name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vault.audit.checkpoint import Checkpoint
 from vault.audit.verification import Verdict
-from vault.service.verify import Keys, Progress, ShippedFile, verify_database
+from vault.service.verify_chains import Keys, Progress, ShippedFile, verify_database
 from vault.store.checkpoints import checkpoints_from, cut_off, last_checkpoint
 from vault.store.engine import Database
 from vault.store.events import read_heads

@@ -7,6 +7,10 @@ gaps, a change never stands without its event, and an fsync is shared by many.
 
 A change that is refused (a stale row, a value taken) is undone alone, by its savepoint, and
 leaves an event that says so; the rest of the batch stands.
+
+A change that was planned under another epoch of the compartment's keys isn't carried out and leaves
+no event: whoever planned it plans it again. The row that has the epoch is locked until commit, by
+changes in common and by what alters keys alone, so nothing is written under a key that is leaving.
 """
 
 import asyncio
@@ -35,6 +39,15 @@ Transaction = AsyncConnection
 Change = Callable[[Transaction], Awaitable[T]]
 
 
+class KeysChangedError(VaultError):
+    """A change was planned under keys of another epoch. Nothing was done: plan it again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.KEYS_UNAVAILABLE, "The keys of this compartment are changing. Retry."
+        )
+
+
 class Trail(Protocol[E_contra]):
     """A hash chain as the committer needs it; `audit.chain` is the one there is."""
 
@@ -53,10 +66,14 @@ class Trail(Protocol[E_contra]):
 
 @dataclass(slots=True)
 class _Job(Generic[E]):
-    """What waits: a change, or None for a read; and the event that tells what became of it."""
+    """What waits: a change, or None for a read; and the event that tells what became of it.
+
+    A change is of an epoch; one without alters the keys themselves.
+    """
 
     change: Change[Any] | None
     describe: Callable[[Any], E]
+    epoch: int | None = None
     done: asyncio.Future[Any] = field(default_factory=asyncio.Future)
     outcome: Any = None  # what the change returned, or the VaultError that it raised
 
@@ -93,12 +110,27 @@ class Committer(Generic[E]):
         """Return once the event is durable. Raises VaultError(AUDIT_UNAVAILABLE)."""
         await self._submit(_Job(None, lambda _: event))
 
-    async def change(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
+    async def change(
+        self,
+        change: Change[T],
+        describe: Callable[[T | VaultError], E],
+        epoch: int | None = None,
+    ) -> T:
         """Carry out a change with its event; return what it returns, once both are durable.
 
         `change` raises VaultError to refuse: it is undone, and its event stands. `describe`
-        makes the event from what was returned or raised. Raises that VaultError, or
-        VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
+        makes the event from what was returned or raised. `epoch` is the one that the change was
+        planned in, which is the present one by default. Raises that VaultError, KeysChangedError
+        where the epoch is over, or VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
+        """
+        planned = self._epoch() if epoch is None else epoch
+        result: T = await self._submit(_Job(change, describe, planned))
+        return result
+
+    async def alter(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
+        """Carry out a change of the keys themselves, in whatever epoch it is.
+
+        While it runs, no process changes anything in the compartment. Otherwise like `change`.
         """
         result: T = await self._submit(_Job(change, describe))
         return result
@@ -172,21 +204,26 @@ class Committer(Generic[E]):
     async def _commit(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
         await self._trail.ready()
         async with self._database.writes.begin() as connection:
-            if any(job.change for job in batch):
-                await self._hold_epoch(connection)
+            changes = [job for job in batch if job.change]
+            epoch = await _hold_epoch(connection, changes) if changes else None
+            kept = [job for job in batch if job.epoch in (None, epoch)]
             for job in batch:
+                job.outcome = KeysChangedError()  # no more than that, unless it is carried out
+            for job in kept:
                 job.outcome = await _carry_out(connection, job.change)
-            events = [job.describe(job.outcome) for job in batch]
-            await connection.execute(insert(t.audit), list(self._trail.extend(events)))
+            events = [job.describe(job.outcome) for job in kept]
+            if events:
+                await connection.execute(insert(t.audit), list(self._trail.extend(events)))
         return events
 
-    async def _hold_epoch(self, connection: AsyncConnection) -> None:
-        # Held until commit: no write under a key that is about to be destroyed.
-        query = select(t.compartment.c.epoch).with_for_update(read=True)
-        if (await connection.execute(query)).scalar_one() != self._epoch():
-            raise VaultError(
-                Reason.KEYS_UNAVAILABLE, "The keys of this compartment are changing. Retry."
-            )
+
+async def _hold_epoch(connection: AsyncConnection, changes: Sequence[_Job[Any]]) -> int:
+    # Held until commit. Whoever alters keys has the row alone from the start: if two held it in
+    # common first and then wanted it alone, they would wait for each other.
+    alters = any(job.epoch is None for job in changes)
+    query = select(t.compartment.c.epoch).with_for_update(read=not alters)
+    epoch: int = (await connection.execute(query)).scalar_one()
+    return epoch
 
 
 async def _carry_out(connection: AsyncConnection, change: Change[Any] | None) -> Any:

@@ -46,6 +46,8 @@ PRIVILEGES: Mapping[Rights, Mapping[Table, str]] = {
         t.data_keys: "SELECT, INSERT, UPDATE, DELETE",
         t.blind_index: "SELECT, INSERT, DELETE",
         t.keyring: "SELECT, INSERT, UPDATE",
+        t.rotations: "SELECT, INSERT, UPDATE",
+        t.epochs: "SELECT, INSERT, UPDATE",
         t.audit: "INSERT",
         t.tombstones: "SELECT, INSERT, DELETE",
         t.idempotency: "SELECT, INSERT, DELETE",

@@ -192,18 +192,21 @@ class AuditEvent(_message.Message):
     ROW_DIGEST_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Microseconds since 1970, UTC."""
     edition: _builtins.int
     """The edition that was decided under."""
     service: _builtins.str
-    """The caller's service name in that edition."""
+    """The caller's service name in that edition; "officer:NAME" for an officer, "piivault" for the sweeper."""
     owner: _builtins.str
     """The owner of that service."""
     purpose: _builtins.str
     """Empty for a subject-facing service."""
     operation: _builtins.str
-    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase."""
+    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase, expire; of officers
+    keys.suspend, keys.resume, keys.evict, for one version of a key with its name: keys.suspend/kek/2.
+    """
     outcome: Global___Outcome.ValueType
     """What became of it."""
     reason: _builtins.str
@@ -216,6 +219,10 @@ class AuditEvent(_message.Message):
     """The third party that the caller disclosed to; empty if none."""
     count: _builtins.int
     """How many denials alike this stands for, in a flood; zero means one."""
+    replaces: _builtins.bytes
+    """A keyed mark of the row that was replaced or erased: whoever has that row, opened, finds it again.
+    Without the salt inside the row it links to nothing. Empty where nothing was.
+    """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldUse]:
         """The fields asked for, with the forms given."""
@@ -236,10 +243,11 @@ class AuditEvent(_message.Message):
         row_digest: _builtins.bytes = ...,
         recipient: _builtins.str = ...,
         count: _builtins.int = ...,
+        replaces: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "replaces", b"replaces", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
