@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from vault.config import Compartment, Role, Settings
+from vault.names import BROKER
 from vault.policy import Edition
 from vault.store.rights import Rights
 
@@ -79,6 +80,12 @@ def control_rights(roles: frozenset[Role]) -> Rights:
 
 
 def _missing(settings: Settings) -> Iterator[str]:
+    audited = settings.auditor.compartments if settings.auditor else {}
+    if BROKER in settings.compartments or BROKER in audited:
+        yield (
+            f"No compartment can be called {BROKER}: that is the name of the broker's own trail, "
+            "which has sections of its own, [broker] and [auditor.broker]. Rename the compartment."
+        )
     for role in sorted(settings.server.roles):
         for name, users, section in _SECTIONS:
             if role in users and not section(settings):

@@ -6,7 +6,9 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
+from vault.audit.event import Event
 from vault.errors import VaultError
 from vault.service.checkpoints import Checkpoints
 from vault.service.compartment import ServedCompartment
@@ -16,6 +18,7 @@ from vault.service.ledger import ControlChainError
 from vault.service.metrics import Metrics
 from vault.service.sweep import sweep
 from vault.service.watching import Covering, Watching
+from vault.store.commit import Committer
 
 log = logging.getLogger("piivault.app")
 
@@ -39,20 +42,32 @@ async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) 
             log.error("control chain: %s", e)
 
 
+class Writer(Protocol):
+    """What has a trail that this process writes: a compartment, or the broker."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def committer(self) -> Committer[Event]:
+        """The one writer of the trail here."""
+
+
 async def keep_ready(
-    compartments: Sequence[ServedCompartment],
+    writers: Sequence[Writer],
     tell: Callable[[bool], Awaitable[None]],
     metrics: Metrics,
 ) -> None:
     """Say that we aren't ready while a trail can't be written: nothing could be answered."""
     was_ready = True
     while True:
-        for served in compartments:
+        for served in writers:
             if served.committer.failing:
                 with contextlib.suppress(VaultError):  # logged where it arose
                     await served.committer.probe()
             metrics.writable(served.name, is_so=not served.committer.failing)
-        ready = not any(served.committer.failing for served in compartments)
+        ready = not any(served.committer.failing for served in writers)
         if ready is not was_ready:
             log.log(*((logging.INFO, "ready again") if ready else (logging.ERROR, "not ready")))
             await tell(ready)

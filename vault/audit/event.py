@@ -32,6 +32,7 @@ class Event:
     row_digest: bytes = b""
     recipient: str = ""
     count: int = 1  # how many denials alike it stands for
+    compartment: str = ""  # the one that the broker was asked for
     token: bytes = field(default_factory=lambda: os.urandom(TOKEN_BYTES), repr=False)
     at: int = field(default_factory=lambda: time.time_ns() // 1000)  # microseconds since 1970
 
@@ -59,6 +60,7 @@ class Event:
             row_digest=self.row_digest,
             recipient=self.recipient,
             count=self.count if self.count > 1 else 0,
+            compartment=self.compartment,
         )
 
 

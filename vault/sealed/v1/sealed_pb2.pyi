@@ -192,6 +192,7 @@ class AuditEvent(_message.Message):
     ROW_DIGEST_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Microseconds since 1970, UTC."""
     edition: _builtins.int
@@ -203,7 +204,7 @@ class AuditEvent(_message.Message):
     purpose: _builtins.str
     """Empty for a subject-facing service."""
     operation: _builtins.str
-    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase."""
+    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase; the broker's is issue."""
     outcome: Global___Outcome.ValueType
     """What became of it."""
     reason: _builtins.str
@@ -216,6 +217,10 @@ class AuditEvent(_message.Message):
     """The third party that the caller disclosed to; empty if none."""
     count: _builtins.int
     """How many denials alike this stands for, in a flood; zero means one."""
+    compartment: _builtins.str
+    """The compartment that the broker was asked for; empty for one that isn't in the edition, and in the
+    trail of a compartment.
+    """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldUse]:
         """The fields asked for, with the forms given."""
@@ -236,10 +241,11 @@ class AuditEvent(_message.Message):
         row_digest: _builtins.bytes = ...,
         recipient: _builtins.str = ...,
         count: _builtins.int = ...,
+        compartment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "compartment", b"compartment", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
