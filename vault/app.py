@@ -12,6 +12,7 @@ from vault.opening import (
     capability_keys,
     open_audits,
     open_broker,
+    open_broker_trail,
     open_checkpoints,
     open_compartment,
     open_editions,
@@ -25,6 +26,7 @@ from vault.service.approve import Approvals
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.house import House
+from vault.service.issuing import Issuing
 from vault.service.ledger import EDITION
 from vault.service.metrics import Metrics
 from vault.service.trail import AuditedTrail
@@ -126,10 +128,11 @@ async def _assemble(
             _keep_up(rotate_often(served, state, *pace), stack)
             compartments[name] = served
     _keep_up(follow(editions, tuple(compartments.values())), stack)
-    broker = None
+    issuing = None
     if "broker" in settings.server.roles:
         with opening("broker"):
             broker = await open_broker(settings, edition, keys, stack)
+            issuing = Issuing(broker, await open_broker_trail(settings, metrics, stack))
     audits = None
     if "auditor" in settings.server.roles:
         with opening("auditor"):
@@ -142,14 +145,15 @@ async def _assemble(
             _keep_up(watch(watchings[one.name], one), stack)
         _keep_up(checkpoint_control(of_control, editions), stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
-    house = House(editions, compartments, broker, approvals, audits)
+    house = House(editions, compartments, issuing, approvals, audits)
     officers = {o.spiffe: o.name for o in settings.officers if o.spiffe}
+    writers = (*compartments.values(), *((issuing.trail,) if issuing else ()))
     if settings.metrics is not None:
         _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
     deadline, development = settings.server.default_deadline, settings.server.development
     guard = Guard(state, officers, deadline, metrics.answered)
     server = Server(house, guard, worker=bool(compartments), development=development)
-    return server, lambda: check_ready(state, tuple(compartments.values()), metrics)
+    return server, lambda: check_ready(state, writers, metrics)
 
 
 def _refuse(found: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from vault.crypto.assertion import Algorithm, read_public_key
-from vault.names import NAME
+from vault.names import BROKER, NAME
 
 ENVIRONMENT_PREFIX = "PIIVAULT__"
 _SQLITE = "sqlite+aiosqlite:///"
@@ -183,9 +183,11 @@ def _distinct(providers: tuple[IdentityProvider, ...]) -> tuple[IdentityProvider
 
 
 class Broker(_Section):
-    """The broker's own keys; never on a worker outside development."""
+    """The broker's own keys and trail; never on a worker outside development."""
 
     login: Login
+    database: Database  # of its own trail, and of nothing else
+    audit_transit_key: str = "piivault.broker"
     pseudonym_key: str = "piivault-pseudonym"
     capability_key: str = "piivault-capability"
     capability_ttl: Annotated[int, Field(gt=0, le=24 * 3600)] = 900  # seconds
@@ -248,6 +250,7 @@ class Auditor(_Section):
 
     login: Login
     compartments: Annotated[Mapping[str, AuditedCompartment], Field(min_length=1)]
+    broker: AuditedCompartment | None = None  # the broker's own trail
     signing_key: str = "piivault-audit"  # of Transit; signs checkpoints
     checkpoint_keys: tuple[str, ...] = ()  # its public halves, 32 bytes each in base64url
     checkpoint_events: Annotated[int, Field(gt=0)] = 10_000  # a checkpoint after so many events,
@@ -257,6 +260,11 @@ class Auditor(_Section):
     keep_days: Annotated[int, Field(gt=0)] | None = None  # older events may be cut off
     alarm_file: File | None = None  # alarms are appended here; on standard output as checkpoints
     thresholds: Watched = Watched()
+
+    @property
+    def trails(self) -> Mapping[str, AuditedCompartment]:
+        """Every trail by its name: the compartments', and the broker's if it is audited."""
+        return {**self.compartments, **({BROKER: self.broker} if self.broker else {})}
 
 
 class Settings(_Section):

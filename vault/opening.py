@@ -14,11 +14,12 @@ from vault.crypto.assertion import IdentityProvider, PinnedKey, read_public_key
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
 from vault.logins import LoginError, log_in, open_database
-from vault.names import from_base64url
+from vault.names import BROKER, BROKER_TRAIL, from_base64url
 from vault.policy import Edition
 from vault.roles import control_rights
 from vault.service.auditor import look_at_trail
 from vault.service.audits import Audited, Audits
+from vault.service.broker_trail import BrokerTrail
 from vault.service.checkpoints import Checkpoints, Pace
 from vault.service.compartment import ServedCompartment, WrongDatabaseError
 from vault.service.control_checkpoints import ControlCheckpoints
@@ -35,8 +36,8 @@ from vault.service.trail import AuditedTrail
 from vault.service.watch import Most, Thresholds
 from vault.service.watching import Watching
 from vault.store.control import ControlChain
-from vault.store.rights import Rights
-from vault.store.schema import Schema, SchemaError
+from vault.store.rights import Rights, auditor_rights
+from vault.store.schema import Schema, SchemaError, schema_of
 
 log = logging.getLogger("piivault.app")
 
@@ -172,6 +173,21 @@ async def open_broker(
     return broker
 
 
+async def open_broker_trail(
+    settings: config.Settings, metrics: Metrics, stack: AsyncExitStack
+) -> BrokerTrail:
+    """Open the broker's own trail: its database, which holds nothing else, and its key."""
+    section = settings.broker
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    database = await open_database(settings, section.database, Schema.BROKER, Rights.BROKER, stack)
+    transit = await log_in(settings, section.login, stack)
+    keyring = Keyring(transit, "", section.audit_transit_key, BROKER_TRAIL)
+    trail = BrokerTrail(database, keyring, settings.server.denials_per_second, metrics)
+    stack.push_async_callback(trail.close)
+    await trail.establish()
+    return trail
+
+
 async def open_trails(
     settings: config.Settings, edition: Edition, stack: AsyncExitStack
 ) -> Mapping[str, AuditedTrail]:
@@ -180,10 +196,10 @@ async def open_trails(
     assert section is not None  # noqa: S101 -- `faults` saw to it
     transit = await log_in(settings, section.login, stack)
     trails = {}
-    for name, part in section.compartments.items():
-        uuid = edition.compartment(name).uuid
+    for name, part in section.trails.items():
+        uuid = BROKER_TRAIL if name == BROKER else edition.compartment(name).uuid
         database = await open_database(
-            settings, part.database, Schema.COMPARTMENT, Rights.AUDITOR, stack
+            settings, part.database, schema_of(name), auditor_rights(name), stack
         )
         keyring = Keyring(transit, "", part.audit_transit_key, uuid)
         await look_at_trail(name, uuid, database, keyring)

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from secrets import SystemRandom
+from typing import Protocol
 
+from vault.audit.event import Event
 from vault.errors import Reason, VaultError
 from vault.service.call import PolicyState
 from vault.service.checkpoints import Checkpoints
@@ -18,6 +20,7 @@ from vault.service.metrics import Metrics
 from vault.service.rotation_run import run
 from vault.service.sweep import sweep
 from vault.service.watching import Covering, Watching
+from vault.store.commit import Committer
 
 log = logging.getLogger("piivault.app")
 
@@ -41,6 +44,18 @@ async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) 
             log.error("control chain: %s", e)
 
 
+class Writer(Protocol):
+    """What has a trail that this process writes: a compartment, or the broker."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def committer(self) -> Committer[Event]:
+        """The one writer of the trail here."""
+
+
 async def tell_health(
     check: Callable[[], Awaitable[None]], tell: Callable[[bool], Awaitable[None]]
 ) -> None:
@@ -61,20 +76,20 @@ async def tell_health(
 
 
 async def check_ready(
-    state: Callable[[], PolicyState], compartments: Sequence[ServedCompartment], metrics: Metrics
+    state: Callable[[], PolicyState], writers: Sequence[Writer], metrics: Metrics
 ) -> None:
     """Raise VaultError while no request could be answered.
 
     There is no edition to decide by while it can't be confirmed, or while it forbids what this
     process holds; and where a trail can't be written, nothing is revealed.
     """
-    for served in compartments:
+    for served in writers:
         if served.committer.failing:
             with contextlib.suppress(VaultError):  # logged where it arose
                 await served.committer.probe()
         metrics.writable(served.name, is_so=not served.committer.failing)
     state()
-    if failing := [served.name for served in compartments if served.committer.failing]:
+    if failing := [served.name for served in writers if served.committer.failing]:
         raise VaultError(
             Reason.AUDIT_UNAVAILABLE,
             f"The trail of {', '.join(failing)} can't be written: nothing is revealed there.",

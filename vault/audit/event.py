@@ -33,6 +33,7 @@ class Event:
     recipient: str = ""
     count: int = 1  # how many denials alike it stands for
     replaces: bytes = field(default=b"", repr=False)
+    compartment: str = ""  # the one that the broker was asked for
     token: bytes = field(default_factory=lambda: os.urandom(TOKEN_BYTES), repr=False)
     at: int = field(default_factory=lambda: time.time_ns() // 1000)  # microseconds since 1970
 
@@ -65,6 +66,7 @@ class Event:
             recipient=self.recipient,
             count=self.count if self.count > 1 else 0,
             replaces=self.replaces,
+            compartment=self.compartment,
         )
 
 

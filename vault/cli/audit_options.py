@@ -90,6 +90,7 @@ def as_line(event: AuditEvent) -> str:
         f"{event.operation:<16}",
         f"{event.outcome}{times} {event.reason}".strip(),
         fields,
+        event.compartment,
         f"to {event.recipient}" if event.recipient else "",
         event.request_id,
     )

@@ -8,7 +8,7 @@ import click
 from vault import config
 from vault.audit.checkpoint import by_id
 from vault.cli.options import settings
-from vault.names import from_base64url
+from vault.names import BROKER, from_base64url
 from vault.opening import checkpoint_keys
 from vault.service.verify_chains import Keys, ShippedFile
 
@@ -29,10 +29,11 @@ checkpoints_option = click.option(
 
 
 def sections_of(read: config.Settings) -> Mapping[str, config.Database]:
-    """Return the database of each compartment in a configuration: the auditor's, or a worker's."""
+    """Return each trail's database, by name: as the auditor has them, or a worker or the broker."""
     if read.auditor is not None:
-        return {name: part.database for name, part in read.auditor.compartments.items()}
-    return {name: part.database for name, part in read.compartments.items()}
+        return {name: part.database for name, part in read.auditor.trails.items()}
+    own = {BROKER: read.broker.database} if read.broker else {}
+    return {name: part.database for name, part in read.compartments.items()} | own
 
 
 def section_of(read: config.Settings, name: str) -> config.Database:

@@ -21,6 +21,7 @@ from vault.dev.postgres import Postgres
 from vault.keys.login import AppRole
 from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, OFFICER, provision
 from vault.keys.transit import Transit
+from vault.names import BROKER
 from vault.setup.configuration import Section
 from vault.setup.processes import Process, processes
 from vault.store.rights import CONTROL, OWNER, database_of, roles
@@ -84,7 +85,7 @@ class Running:
     environments: Mapping[str, Path]
     app_roles: Mapping[str, AppRole]  # by the names in vault.keys.provision
     parts: tuple[Part, ...]
-    owner_urls: Mapping[str, str] = field(repr=False)  # by compartment, and "control"
+    owner_urls: Mapping[str, str] = field(repr=False)  # by compartment, "control", "broker"
     admin: Transit = field(repr=False)  # under the root token
 
 
@@ -199,7 +200,7 @@ class Stack:
 
     def _storage(self) -> tuple[Part, dict[str, Section], dict[str, str]]:
         """Return what runs, how each role opens its database, and the owner's URLs."""
-        names = (*self._plan.compartments, CONTROL)
+        names = (*self._plan.compartments, CONTROL, BROKER)
         if not self._postgres:
             folder = self._layout.path("data")
             files = {n: f"sqlite+aiosqlite:///{folder / n}.db" for n in names}

@@ -17,6 +17,7 @@ from vault.keys.transit import Transit
 PSEUDONYM_KEY = "piivault-pseudonym"
 CAPABILITY_KEY = "piivault-capability"
 AUDIT_KEY = "piivault-audit"
+BROKERS_AUDIT_KEY = "piivault.broker"  # as no compartment's: theirs begin with piivault-
 BROKER = "piivault-broker"
 AUDITOR = "piivault-auditor"
 OFFICER = "piivault-officer"  # a policy alone: officers log in as people do
@@ -41,6 +42,7 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
     PSEUDONYM_KEY: {"type": "hmac", "derived": False, "key_size": 32},
     CAPABILITY_KEY: {"type": "ed25519", "derived": False},
     AUDIT_KEY: {"type": "ed25519", "derived": False},
+    BROKERS_AUDIT_KEY: _COMPARTMENT,
 }
 _NEVER_LEAVES = {"exportable": False, "allow_plaintext_backup": False}
 
@@ -81,10 +83,13 @@ def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, s
             f"{mount}/hmac/{PSEUDONYM_KEY}": "update",
             f"{mount}/sign/{CAPABILITY_KEY}": "update",
             f"{mount}/keys/{CAPABILITY_KEY}": "read",
+            f"{mount}/datakey/wrapped/{BROKERS_AUDIT_KEY}": "update",
+            f"{mount}/decrypt/{BROKERS_AUDIT_KEY}": "update",
         }
     )
+    wrapping = (*map(audit_transit_key, compartments), BROKERS_AUDIT_KEY)
     written[AUDITOR] = _policy(
-        {f"{mount}/decrypt/{audit_transit_key(c)}": "update" for c in compartments}
+        {f"{mount}/decrypt/{key}": "update" for key in wrapping}
         | {f"{mount}/sign/{AUDIT_KEY}": "update", f"{mount}/keys/{AUDIT_KEY}": "read"}
     )
     return written

@@ -139,4 +139,5 @@ def _event(trail: Audited, event: ReadEvent) -> pb.AuditEvent:
         count=event.stands_for,
         writer=event.writer,
         sequence=event.sequence,
+        compartment=body.compartment,
     )

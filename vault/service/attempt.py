@@ -156,8 +156,13 @@ class Attempt:
             self._settled = True
 
     def _refused(self, error: VaultError) -> Event:
-        outcome = audit.FAILED if error.reason in _FAILURES else audit.DENIED
-        return self._event.refused(outcome, error.reason)
+        return refused(self._event, error)
+
+
+def refused(event: Event, error: VaultError) -> Event:
+    """Return the event of a request that was denied, or failed."""
+    outcome = audit.FAILED if error.reason in _FAILURES else audit.DENIED
+    return event.refused(outcome, error.reason)
 
 
 @asynccontextmanager

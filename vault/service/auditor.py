@@ -12,6 +12,7 @@ from vault.audit.checkpoint import Checkpoint, CheckpointError
 from vault.crypto.primitives import DamagedError
 from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
 from vault.service.compartment import WrongDatabaseError
+from vault.store.broker import whose_trail
 from vault.store.checkpoints import checkpoints_from, last_checkpoint
 from vault.store.engine import Database
 from vault.store.events import read_ends
@@ -26,16 +27,15 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
     A database that no worker has begun yet has no trail. Raises WrongDatabaseError,
     VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
     """
-    lookups = Lookups(database)
-    identity = await lookups.identity()
-    if identity is None:
+    whose = await whose_trail(database)
+    if whose is None:
         return
-    if identity.uuid != uuid:
+    if whose != uuid:
         raise WrongDatabaseError(
             f"This database belongs to another compartment than {name}. "
             "Check the `url` in the configuration; nothing was changed."
         )
-    rows = [row for row in await lookups.keyring() if row.kind == KeyKind.AUDIT]
+    rows = [row for row in await Lookups(database).keyring() if row.kind == KeyKind.AUDIT]
     keyring.hold(
         [WrappedKey(KeyName(KeyKind.AUDIT, row.version), row.state, row.wrapped) for row in rows]
     )

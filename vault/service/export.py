@@ -82,6 +82,7 @@ def told(event: ReadEvent, compartment: str, editions: Mapping[int, Edition]) ->
     return {
         **place,
         "at": at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "compartment": body.compartment,
         "count": event.stands_for,
         "edition": body.edition,
         "fields": [_use(use, names) for use in body.fields],

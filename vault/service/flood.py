@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass, field, replace
 
 from vault.audit import event as audit
@@ -57,7 +57,7 @@ class _Counted:
 
 
 class Flood:
-    """The counted denials of one compartment in this process."""
+    """The counted denials of one compartment in this process, for the reasons in `counts`."""
 
     def __init__(
         self,
@@ -65,8 +65,10 @@ class Flood:
         per_second: float,
         window: float = WINDOW,
         clock: Callable[[], float] = time.monotonic,
+        counts: Collection[Reason] = LOOKED_AT_NO_DATA,
     ) -> None:
         self._record = record
+        self._counts = counts
         self._per_second, self._window, self._clock = per_second, window, clock
         self._allowances: dict[str, _Allowance] = {}
         self._counted: dict[Hashable, _Counted] = {}
@@ -75,7 +77,7 @@ class Flood:
 
     def takes(self, event: Event) -> bool:
         """Count a denial that came too soon after others; return False if it is to be stored."""
-        if event.outcome != audit.DENIED or event.reason not in LOOKED_AT_NO_DATA:
+        if event.outcome != audit.DENIED or event.reason not in self._counts:
             return False
         if self._may_store(event.service):
             return False
@@ -108,6 +110,7 @@ class Flood:
             event.purpose,
             event.operation,
             event.reason,
+            event.compartment,
         )
         kind = (*what, event.uses)
         if kind not in self._counted and len(self._counted) >= _MOST_KINDS:

@@ -9,7 +9,7 @@ from vault.service.audits import Audits
 from vault.service.call import Call, Visit
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
-from vault.service.issue import Broker
+from vault.service.issuing import Issuing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +18,7 @@ class House:
 
     editions: Editions
     compartments: Mapping[str, ServedCompartment]
-    broker: Broker | None
+    broker: Issuing | None
     approvals: Approvals | None
     audits: Audits | None
 

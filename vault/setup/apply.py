@@ -8,12 +8,12 @@ from pathlib import Path
 from vault.errors import VaultError
 from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision
 from vault.keys.transit import Transit
-from vault.names import to_base64url
+from vault.names import BROKER, to_base64url
 from vault.setup.scram import verifier
 from vault.store import rights, schema
 from vault.store.engine import Database, connect, user_of, within
 from vault.store.rights import CONTROL, Role, RoleError, database_of
-from vault.store.schema import Schema, SchemaError
+from vault.store.schema import SchemaError, schema_of
 
 Told = Callable[[str], None]
 
@@ -59,7 +59,7 @@ async def apply_to_postgresql(
         ) from None
     finally:
         await server.close()
-    for name in (CONTROL, *compartments):
+    for name in (CONTROL, BROKER, *compartments):
         own = [role for role in wanted if role.database == database_of(name)]
         await _fill(within(owner_url, database_of(name)), name, own, told)
 
@@ -84,7 +84,7 @@ async def _make(
 
 async def _fill(url: str, name: str, own: list[Role], told: Told) -> None:
     """Make a database's tables, and give its roles their rights."""
-    kind = Schema.CONTROL if name == CONTROL else Schema.COMPARTMENT
+    kind = schema_of(name)
     database = connect(url)
     try:
         try:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vault.keys.provision import audit_transit_key, transit_key
+from vault.keys.provision import BROKERS_AUDIT_KEY, audit_transit_key, transit_key
+from vault.names import BROKER
 from vault.setup.processes import Process
 
 Section = Mapping[str, Any]
@@ -51,7 +52,7 @@ def settings(played: Iterable[Process], place: Place) -> dict[str, Any]:
         elif process.role == "auditor":
             tree["auditor"] = _auditor(process, login, place)
         else:
-            tree["broker"] = {"login": login}
+            tree["broker"] = {"login": login, **_brokers_trail(process, place)}
             if place.identity_providers:
                 tree["broker"]["identity_providers"] = list(place.identity_providers)
     return tree
@@ -72,6 +73,14 @@ def _auditor(process: Process, login: Section, place: Place) -> Section:
         "ship_stdout": not place.development,
         "login": login,
         "compartments": _audited(process, place),
+        "broker": _brokers_trail(process, place),
+    }
+
+
+def _brokers_trail(process: Process, place: Place) -> Section:
+    return {
+        "audit_transit_key": BROKERS_AUDIT_KEY,
+        "database": place.databases(process.database_role(BROKER)),
     }
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY
+from vault.keys.provision import AUDIT_KEY, BROKERS_AUDIT_KEY, CAPABILITY_KEY
+from vault.names import BROKER
 from vault.setup.processes import Process
-from vault.store.rights import OWNER
+from vault.store.rights import OWNER, database_of
 
 _TEXT = """\
 # Setting piivault up
@@ -80,6 +81,9 @@ Then give each role in the table above a password, with psql's `\\password`, and
 `secrets/ROLE.password` for its process. `{owner}` belongs to no process: it owns the tables and
 runs the migrations.
 
+`{brokers_database}` holds the broker's own trail, sealed under `{brokers_key}`, and no personal
+data.
+
 ## 3. The operators: configuration, tables, rights
 
 Fill in each `piivault-PROCESS.toml`, and put the server's certificate, the secrets and the two CAs
@@ -139,12 +143,18 @@ owner.
 
 def readme(parts: Iterable[Process]) -> str:
     """Write it, with a row a process. Pure."""
-    rows = ["| process | key server | PostgreSQL: control | PostgreSQL: compartments |"]
+    rows = ["| process | key server | PostgreSQL: control | PostgreSQL: trail and compartments |"]
     rows.append("|---|---|---|---|")
     for process in parts:
-        roles = ", ".join(f"`{process.database_role(c)}`" for c in process.compartments)
+        own = (process.trail_role, *map(process.database_role, process.compartments))
+        roles = ", ".join(f"`{role}`" for role in own if role)
         login = f"`{process.login}`" if process.login else "none"
         rows.append(f"| {process.name} | {login} | `{process.control_role}` | {roles or 'none'} |")
     return _TEXT.format(
-        table="\n".join(rows), owner=OWNER, audit_key=AUDIT_KEY, capability_key=CAPABILITY_KEY
+        table="\n".join(rows),
+        owner=OWNER,
+        audit_key=AUDIT_KEY,
+        capability_key=CAPABILITY_KEY,
+        brokers_key=BROKERS_AUDIT_KEY,
+        brokers_database=database_of(BROKER),
     )

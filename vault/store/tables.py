@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 COMPARTMENT = MetaData()
 CONTROL = MetaData()
+BROKER = MetaData()
 
 
 def _table(name: str, metadata: MetaData, *columns: Column[Any] | Index) -> Table:
@@ -163,4 +164,11 @@ approvals = _table(
     _text("kind"),
     _bytes("body"),
     _bytes("signatures"),
+)
+
+# The broker's database: its own trail, and nothing else. Its tables are called as a compartment's
+# are, so that whatever reads and verifies trails reads this one.
+brokers_identity = _table("compartment", BROKER, _bytes("uuid", key=True))
+brokers_keyring, brokers_audit, brokers_checkpoints = (
+    table.to_metadata(BROKER) for table in (keyring, audit, checkpoints)
 )

@@ -193,6 +193,7 @@ class AuditEvent(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Microseconds since 1970, UTC."""
     edition: _builtins.int
@@ -206,6 +207,7 @@ class AuditEvent(_message.Message):
     operation: _builtins.str
     """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase, expire; of officers
     keys.suspend, keys.resume, keys.evict, for one version of a key with its name: keys.suspend/kek/2.
+    The broker's is issue.
     """
     outcome: Global___Outcome.ValueType
     """What became of it."""
@@ -222,6 +224,10 @@ class AuditEvent(_message.Message):
     replaces: _builtins.bytes
     """A keyed mark of the row that was replaced or erased: whoever has that row, opened, finds it again.
     Without the salt inside the row it links to nothing. Empty where nothing was.
+    """
+    compartment: _builtins.str
+    """The compartment that the broker was asked for; empty for one that isn't in the edition, and in the
+    trail of a compartment.
     """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldUse]:
@@ -244,10 +250,11 @@ class AuditEvent(_message.Message):
         recipient: _builtins.str = ...,
         count: _builtins.int = ...,
         replaces: _builtins.bytes = ...,
+        compartment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "replaces", b"replaces", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "compartment", b"compartment", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "replaces", b"replaces", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

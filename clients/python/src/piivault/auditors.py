@@ -57,7 +57,8 @@ class AuditEvent:
 
     `fields` has the form that was given for each that was asked for, None where none was.
     `count` is above one for denials of a flood, which are counted. `writer` (hexadecimal) and
-    `sequence` are its place in the trail.
+    `sequence` are its place in the trail. `compartment` is the one that the broker was asked for,
+    in the broker's trail.
     """
 
     at: datetime
@@ -75,6 +76,7 @@ class AuditEvent:
     count: int
     writer: str
     sequence: int
+    compartment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,7 @@ def _event(found: pb.AuditEvent) -> AuditEvent:
         count=found.count,
         writer=found.writer.hex(),
         sequence=found.sequence,
+        compartment=found.compartment,
     )
 
 

@@ -27,35 +27,35 @@ from piivault.v1 import errors_pb2 as piivault_dot_v1_dot_errors__pb2
 from piivault.v1 import types_pb2 as piivault_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpiivault/v1/audit_service.proto\x12\x0bpiivault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18piivault/v1/errors.proto\x1a\x17piivault/v1/types.proto\"\x8c\x02\n\x0b\x45ventFilter\x12(\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12%\n\x07outcome\x18\x06 \x01(\x0e\x32\x14.piivault.v1.Outcome\x12(\n\x06reason\x18\x07 \x01(\x0e\x32\x18.piivault.v1.ErrorReason\x12\x0e\n\x06\x66ields\x18\x08 \x03(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\"\xee\x02\n\nAuditEvent\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\t\x12)\n\x06\x66ields\x18\x07 \x03(\x0b\x32\x19.piivault.v1.AuditedField\x12%\n\x07outcome\x18\x08 \x01(\x0e\x32\x14.piivault.v1.Outcome\x12(\n\x06reason\x18\t \x01(\x0e\x32\x18.piivault.v1.ErrorReason\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x11\n\trecipient\x18\x0b \x01(\t\x12\x0f\n\x07\x63hanged\x18\x0c \x01(\x08\x12\r\n\x05\x63ount\x18\r \x01(\r\x12\x0e\n\x06writer\x18\x0e \x01(\x0c\x12\x10\n\x08sequence\x18\x0f \x01(\x04\"=\n\x0c\x41uditedField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04\x66orm\x18\x02 \x01(\x0e\x32\x11.piivault.v1.Form\"y\n\x11ListEventsRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12(\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x18.piivault.v1.EventFilter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"V\n\x12ListEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.piivault.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x11TailEventsRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12(\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x18.piivault.v1.EventFilter\"=\n\x12TailEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.piivault.v1.AuditEvent\"}\n\x10SummarizeRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12(\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x18.piivault.v1.EventFilter\x12\x16\n\x0e\x62ucket_seconds\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"U\n\x11SummarizeResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.piivault.v1.EventCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\nEventCount\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12%\n\x07outcome\x18\x05 \x01(\x0e\x32\x14.piivault.v1.Outcome\x12\r\n\x05\x63ount\x18\x06 \x01(\x04*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_ALLOWED\x10\x01\x12\x12\n\x0eOUTCOME_DENIED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x32\xfa\x01\n\x0c\x41uditService\x12M\n\nListEvents\x12\x1e.piivault.v1.ListEventsRequest\x1a\x1f.piivault.v1.ListEventsResponse\x12O\n\nTailEvents\x12\x1e.piivault.v1.TailEventsRequest\x1a\x1f.piivault.v1.TailEventsResponse0\x01\x12J\n\tSummarize\x12\x1d.piivault.v1.SummarizeRequest\x1a\x1e.piivault.v1.SummarizeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpiivault/v1/audit_service.proto\x12\x0bpiivault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18piivault/v1/errors.proto\x1a\x17piivault/v1/types.proto\"\x8c\x02\n\x0b\x45ventFilter\x12(\n\x04\x66rom\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12%\n\x07outcome\x18\x06 \x01(\x0e\x32\x14.piivault.v1.Outcome\x12(\n\x06reason\x18\x07 \x01(\x0e\x32\x18.piivault.v1.ErrorReason\x12\x0e\n\x06\x66ields\x18\x08 \x03(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\"\x83\x03\n\nAuditEvent\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x11\n\toperation\x18\x06 \x01(\t\x12)\n\x06\x66ields\x18\x07 \x03(\x0b\x32\x19.piivault.v1.AuditedField\x12%\n\x07outcome\x18\x08 \x01(\x0e\x32\x14.piivault.v1.Outcome\x12(\n\x06reason\x18\t \x01(\x0e\x32\x18.piivault.v1.ErrorReason\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x11\n\trecipient\x18\x0b \x01(\t\x12\x0f\n\x07\x63hanged\x18\x0c \x01(\x08\x12\r\n\x05\x63ount\x18\r \x01(\r\x12\x0e\n\x06writer\x18\x0e \x01(\x0c\x12\x10\n\x08sequence\x18\x0f \x01(\x04\x12\x13\n\x0b\x63ompartment\x18\x10 \x01(\t\"=\n\x0c\x41uditedField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04\x66orm\x18\x02 \x01(\x0e\x32\x11.piivault.v1.Form\"y\n\x11ListEventsRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12(\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x18.piivault.v1.EventFilter\x12\x11\n\tpage_size\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"V\n\x12ListEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.piivault.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"R\n\x11TailEventsRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12(\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x18.piivault.v1.EventFilter\"=\n\x12TailEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.piivault.v1.AuditEvent\"}\n\x10SummarizeRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12(\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x18.piivault.v1.EventFilter\x12\x16\n\x0e\x62ucket_seconds\x18\x03 \x01(\r\x12\x12\n\npage_token\x18\x04 \x01(\t\"U\n\x11SummarizeResponse\x12\'\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x17.piivault.v1.EventCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\nEventCount\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12%\n\x07outcome\x18\x05 \x01(\x0e\x32\x14.piivault.v1.Outcome\x12\r\n\x05\x63ount\x18\x06 \x01(\x04*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_ALLOWED\x10\x01\x12\x12\n\x0eOUTCOME_DENIED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\x32\xfa\x01\n\x0c\x41uditService\x12M\n\nListEvents\x12\x1e.piivault.v1.ListEventsRequest\x1a\x1f.piivault.v1.ListEventsResponse\x12O\n\nTailEvents\x12\x1e.piivault.v1.TailEventsRequest\x1a\x1f.piivault.v1.TailEventsResponse0\x01\x12J\n\tSummarize\x12\x1d.piivault.v1.SummarizeRequest\x1a\x1e.piivault.v1.SummarizeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'piivault.v1.audit_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=1572
-  _globals['_OUTCOME']._serialized_end=1667
+  _globals['_OUTCOME']._serialized_start=1593
+  _globals['_OUTCOME']._serialized_end=1688
   _globals['_EVENTFILTER']._serialized_start=133
   _globals['_EVENTFILTER']._serialized_end=401
   _globals['_AUDITEVENT']._serialized_start=404
-  _globals['_AUDITEVENT']._serialized_end=770
-  _globals['_AUDITEDFIELD']._serialized_start=772
-  _globals['_AUDITEDFIELD']._serialized_end=833
-  _globals['_LISTEVENTSREQUEST']._serialized_start=835
-  _globals['_LISTEVENTSREQUEST']._serialized_end=956
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=958
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1044
-  _globals['_TAILEVENTSREQUEST']._serialized_start=1046
-  _globals['_TAILEVENTSREQUEST']._serialized_end=1128
-  _globals['_TAILEVENTSRESPONSE']._serialized_start=1130
-  _globals['_TAILEVENTSRESPONSE']._serialized_end=1191
-  _globals['_SUMMARIZEREQUEST']._serialized_start=1193
-  _globals['_SUMMARIZEREQUEST']._serialized_end=1318
-  _globals['_SUMMARIZERESPONSE']._serialized_start=1320
-  _globals['_SUMMARIZERESPONSE']._serialized_end=1405
-  _globals['_EVENTCOUNT']._serialized_start=1408
-  _globals['_EVENTCOUNT']._serialized_end=1570
-  _globals['_AUDITSERVICE']._serialized_start=1670
-  _globals['_AUDITSERVICE']._serialized_end=1920
+  _globals['_AUDITEVENT']._serialized_end=791
+  _globals['_AUDITEDFIELD']._serialized_start=793
+  _globals['_AUDITEDFIELD']._serialized_end=854
+  _globals['_LISTEVENTSREQUEST']._serialized_start=856
+  _globals['_LISTEVENTSREQUEST']._serialized_end=977
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=979
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1065
+  _globals['_TAILEVENTSREQUEST']._serialized_start=1067
+  _globals['_TAILEVENTSREQUEST']._serialized_end=1149
+  _globals['_TAILEVENTSRESPONSE']._serialized_start=1151
+  _globals['_TAILEVENTSRESPONSE']._serialized_end=1212
+  _globals['_SUMMARIZEREQUEST']._serialized_start=1214
+  _globals['_SUMMARIZEREQUEST']._serialized_end=1339
+  _globals['_SUMMARIZERESPONSE']._serialized_start=1341
+  _globals['_SUMMARIZERESPONSE']._serialized_end=1426
+  _globals['_EVENTCOUNT']._serialized_start=1429
+  _globals['_EVENTCOUNT']._serialized_end=1591
+  _globals['_AUDITSERVICE']._serialized_start=1691
+  _globals['_AUDITSERVICE']._serialized_end=1941
 # @@protoc_insertion_point(module_scope)

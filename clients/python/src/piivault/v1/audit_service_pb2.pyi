@@ -126,6 +126,7 @@ class AuditEvent(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     WRITER_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
     edition: _builtins.int
     """The number of the edition that was decided under."""
     service: _builtins.str
@@ -152,6 +153,10 @@ class AuditEvent(_message.Message):
     """The chain that it stands in: 16 bytes, one run of one process."""
     sequence: _builtins.int
     """Its place in that chain."""
+    compartment: _builtins.str
+    """The compartment that the broker was asked for, in the broker's trail; empty for one that isn't in
+    the edition, and in all other trails.
+    """
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When the request came."""
@@ -178,10 +183,11 @@ class AuditEvent(_message.Message):
         count: _builtins.int = ...,
         writer: _builtins.bytes = ...,
         sequence: _builtins.int = ...,
+        compartment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changed", b"changed", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "sequence", b"sequence", "service", b"service", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changed", b"changed", "compartment", b"compartment", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "sequence", b"sequence", "service", b"service", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
