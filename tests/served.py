@@ -17,13 +17,17 @@ UUID = b"accounts: 16 byt"
 
 @asynccontextmanager
 async def serving_process(
-    url: str, transit: Transit, stale_after: float = KEY_STALE_AFTER
+    url: str,
+    transit: Transit,
+    stale_after: float = KEY_STALE_AFTER,
+    stuck_after: float | None = None,
 ) -> AsyncIterator[ServedCompartment]:
     """Open a compartment as one more process would; it isn't established yet."""
     nobody_asks = cast(Editions, None)  # no request passes here
     ring = Keyring(transit, "piivault-accounts", "piivault-accounts.audit", UUID)
+    database = connect(url, stuck_after=stuck_after)
     served = ServedCompartment(
-        "accounts", UUID, connect(url), ring, {}, History(nobody_asks), Limits(10), stale_after
+        "accounts", UUID, database, ring, {}, History(nobody_asks), Limits(10), stale_after
     )
     try:
         yield served

@@ -88,6 +88,7 @@ class Committer(Generic[E]):
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._committing = False  # whether the commit of this batch was asked for
 
     async def record(self, event: E) -> None:
         """Return once the event is durable. Raises VaultError(AUDIT_UNAVAILABLE)."""
@@ -158,20 +159,23 @@ class Committer(Generic[E]):
                 _answer(job, job.outcome)
 
     async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> None:
-        """Commit; once more where PostgreSQL chose this transaction to resolve a deadlock.
+        """Commit; once more where nothing of the first try stands, which makes the second as good.
 
-        Two processes that take unique values in opposite order meet in one. Nothing of the
-        first try stands, so the second is as good as the first.
+        PostgreSQL chose it to resolve a deadlock: two processes that take unique values in opposite
+        order meet in one. Or the connection was lost before a commit was asked for: PostgreSQL
+        ends the transaction of a process that was stopped, so that its locks stop nobody else.
         """
         with storage_errors():
             try:
                 await self._commit(batch)
             except DBAPIError as e:
-                if getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
+                lost = e.connection_invalidated and not self._committing
+                if not lost and getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
                     raise
                 await self._commit(batch)
 
     async def _commit(self, batch: Sequence[_Job[E]]) -> None:
+        self._committing = False
         await self._trail.ready()
         async with self._database.writes.begin() as connection:
             changes = [job for job in batch if job.change]
@@ -184,6 +188,7 @@ class Committer(Generic[E]):
             rows = self._trail.extend([job.describe(job.outcome) for job in kept])
             if rows:
                 await connection.execute(insert(t.audit), list(rows))
+            self._committing = True
 
 
 async def _hold_epoch(connection: AsyncConnection, changes: Sequence[_Job[Any]]) -> int:
