@@ -17,15 +17,19 @@ UUID = b"accounts: 16 byt"
 
 @asynccontextmanager
 async def serving_process(
-    url: str, transit: Transit, stale_after: float = KEY_STALE_AFTER
+    url: str,
+    transit: Transit,
+    stale_after: float = KEY_STALE_AFTER,
+    stuck_after: float | None = None,
 ) -> AsyncIterator[ServedCompartment]:
     """Open a compartment as one more process would; it isn't established yet."""
     nobody_asks = cast(Editions, None)  # no request passes here
     ring = Keyring(transit, "piivault-accounts", "piivault-accounts.audit", UUID)
+    database = connect(url, stuck_after=stuck_after)
     served = ServedCompartment(
         "accounts",
         UUID,
-        connect(url),
+        database,
         ring,
         {},
         History(nobody_asks),

@@ -7,6 +7,7 @@ All follow what one is told within BOUND.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sysconfig
@@ -23,7 +24,6 @@ from tests.house import House
 from tests.people import Registered
 from tests.wire import PATIENCE
 from vault.config import ENVIRONMENT_PREFIX
-from vault.dev.layout import Layout
 
 BOUND = 1.0  # seconds until every worker follows
 _PIIVAULT = Path(sysconfig.get_path("scripts"), "piivault")
@@ -61,10 +61,9 @@ class Worker:
 @contextmanager
 def worker_process(house: House, **overrides: str) -> Iterator[Worker]:
     """Run one more worker of accounts; variables override its configuration."""
-    address = f"127.0.0.1:{Layout(house.state).port('another worker' + os.urandom(4).hex())}"
     section = "COMPARTMENTS__ACCOUNTS__KEY_"
     variables = {
-        "SERVER__ADDRESS": address,
+        "SERVER__ADDRESS": "127.0.0.1:0",
         "SERVER__ROLES": "worker",
         f"{section}POLL": str(BOUND / 5),
         f"{section}STALE_AFTER": str(BOUND),
@@ -72,7 +71,7 @@ def worker_process(house: House, **overrides: str) -> Iterator[Worker]:
     }
     environment = {f"{ENVIRONMENT_PREFIX}{k}": v for k, v in variables.items()}
     argv: list[str | Path] = [_PIIVAULT, "serve", "--config", house.running.config]
-    log = house.state / "log" / f"{address}.log"
+    log = house.state / "log" / f"worker-{os.urandom(4).hex()}.log"
     with (
         log.open("wb") as out,
         subprocess.Popen(
@@ -80,16 +79,17 @@ def worker_process(house: House, **overrides: str) -> Iterator[Worker]:
         ) as process,
     ):
         try:
-            _wait_until_it_serves(log, process)
-            yield Worker(house, address, process)
+            yield Worker(house, f"127.0.0.1:{_port(log, process)}", process)
         finally:
             process.send_signal(signal.SIGCONT)
             process.terminate()
 
 
-def _wait_until_it_serves(log: Path, process: "subprocess.Popen[bytes]") -> None:
+def _port(log: Path, process: "subprocess.Popen[bytes]") -> str:
+    """Wait until it serves; return where."""
     ends = time.monotonic() + PATIENCE
-    while b"serving worker" not in log.read_bytes():
+    while not (said := re.search(r"serving worker on port (\d+)", log.read_text())):
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < ends
         time.sleep(0.05)
+    return said[1]

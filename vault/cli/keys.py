@@ -182,8 +182,8 @@ def _also(found: RingStatus) -> Iterator[str]:
         )
     if found.superseded_data_keys:
         yield (
-            f"{found.superseded_data_keys:,} data keys are superseded: data backups from before "
-            "need them. `close-epoch --drop-superseded` drops them."
+            f"Up to {found.superseded_data_keys:,} data keys are superseded: data backups from "
+            "before need them. `close-epoch --drop-superseded` drops them."
         )
     for key in (found.transit, found.audit_transit):
         yield f"Transit key {key.name}: versions below {key.oldest_needed} aren't needed here."

@@ -7,7 +7,7 @@ The gRPC server isn't part of it: `dev.local` adds that.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.dev.openbao import OpenBao
 from vault.dev.postgres import Postgres
+from vault.keys.errors import KeyServerError
 from vault.keys.login import AppRole
 from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, OFFICER, provision
 from vault.keys.transit import Transit
@@ -278,12 +279,15 @@ class Stack:
         return environments
 
     def _officer_token(self, admin: Transit, officer: str) -> Path:
-        """Issue what an officer rotates Transit keys with."""
-        fields = {"policies": [OFFICER], "no_default_policy": True, "display_name": officer}
-        token = admin.write("auth/token/create", **fields)["auth"]["client_token"]
+        """Issue what an officer rotates Transit keys with; one that still holds is kept."""
         file = self._layout.path("officers", f"{officer}.token")
-        self._layout.write(file, token)
-        return file
+        if file.exists():
+            with suppress(KeyServerError):
+                admin.write("auth/token/lookup", token=file.read_text(encoding="ascii"))
+                return file
+        fields = {"policies": [OFFICER], "no_default_policy": True, "display_name": officer}
+        token: str = admin.write("auth/token/create", **fields)["auth"]["client_token"]
+        return self._layout.write(file, token)
 
 
 def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:

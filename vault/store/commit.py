@@ -105,6 +105,7 @@ class Committer(Generic[E]):
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._committing = False  # whether the commit of this batch was asked for
 
     async def record(self, event: E) -> None:
         """Return once the event is durable. Raises VaultError(AUDIT_UNAVAILABLE)."""
@@ -188,20 +189,23 @@ class Committer(Generic[E]):
             self._tell(events)
 
     async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
-        """Commit; once more where PostgreSQL chose this transaction to resolve a deadlock.
+        """Commit; once more where nothing of the first try stands, which makes the second as good.
 
-        Two processes that take unique values in opposite order meet in one. Nothing of the
-        first try stands, so the second is as good as the first.
+        PostgreSQL chose it to resolve a deadlock: two processes that take unique values in opposite
+        order meet in one. Or the connection was lost before a commit was asked for: PostgreSQL
+        ends the transaction of a process that was stopped, so that its locks stop nobody else.
         """
         with storage_errors():
             try:
                 return await self._commit(batch)
             except DBAPIError as e:
-                if getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
+                lost = e.connection_invalidated and not self._committing
+                if not lost and getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
                     raise
                 return await self._commit(batch)
 
     async def _commit(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
+        self._committing = False
         await self._trail.ready()
         async with self._database.writes.begin() as connection:
             changes = [job for job in batch if job.change]
@@ -214,6 +218,7 @@ class Committer(Generic[E]):
             events = [job.describe(job.outcome) for job in kept]
             if events:
                 await connection.execute(insert(t.audit), list(self._trail.extend(events)))
+            self._committing = True
         return events
 
 

@@ -81,17 +81,6 @@ async def count_left(database: Database, version: int) -> int:
             return await count_data_keys_below(connection, version)
 
 
-async def count_superseded(database: Database) -> int:
-    """Return how many data keys there are beyond one a record.
-
-    Raises VaultError(STORAGE_UNAVAILABLE).
-    """
-    of = t.data_keys.c.pseudonym
-    each = select(of, func.count().label("held")).group_by(of).subquery()
-    query = select(func.coalesce(func.sum(each.c.held - 1), 0))
-    return int((await all_rows(database, query))[0][0])
-
-
 async def data_keys_under(transaction: Transaction, version: int) -> list[DataKeyRow]:
     """Return all data keys that one version of the KEK wraps, in the order of their keys."""
     query = (

@@ -261,7 +261,9 @@ class GetKeyStatusResponse(_message.Message):
     bound_seconds: _builtins.int
     """After so many seconds no worker is behind what is said here."""
     superseded_data_keys: _builtins.int
-    """How many data keys no record names any more: they open data backups from before a rotation of data keys."""
+    """At most so many data keys are named by no record any more: as many as were superseded since any were dropped,
+    or the database was restored. They open data backups from before a rotation of data keys.
+    """
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyStatus]:
         """Every version of every key, oldest first within a key."""
