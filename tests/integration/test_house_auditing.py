@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from piivault import Form, errors
 from piivault.auditors import Alike, AuditClient, AuditEvent, EventFilter
+from piivault.officers import OfficersClient
 from piivault.v1 import audit_service_pb2 as pb
 
 from tests.house import House
@@ -66,6 +67,18 @@ def test_an_event_tells_an_officer_what_happened(trail: AuditClient, asked: Aske
     (event,) = trail.events("accounts", EventFilter(request_id=asked.ids[2]))
     assert event.fields == {"email": Form.MASKED}
     assert len(event.writer) == 32
+
+
+def test_a_key_that_was_drawn_since_opens_its_events(house: House, trail: AuditClient) -> None:
+    """The auditor is running while the trail's key is rotated."""
+    person, request_id = house.register(), new_request_id()
+    with OfficersClient.from_env(house.environment(OFFICER)) as officers:
+        keys = officers.keys("accounts")
+        begun = keys.rotate("audit")
+        soon(lambda: keys.rotation(begun.id).state == "done")
+    house.ask("orders", reveal(person, "phone"), request_id)
+    (event,) = trail.events("accounts", EventFilter(request_id=request_id))
+    assert event.outcome == "allowed"
 
 
 def test_each_look_is_logged_with_the_officer_who_looks(

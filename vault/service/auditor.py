@@ -4,14 +4,15 @@ A trail that doesn't hold is reported and keeps no auditor from starting: somebo
 """
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
 from vault.audit.chain import Break, Link, first, hash_of, open_event
 from vault.audit.checkpoint import Checkpoint, CheckpointError
 from vault.crypto.primitives import DamagedError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
-from vault.service.compartment import WrongDatabaseError
+from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing
+from vault.service.compartment import WrongDatabaseError, key_of
 from vault.store.broker import whose_trail
 from vault.store.checkpoints import checkpoints_from, last_checkpoint
 from vault.store.engine import Database
@@ -27,6 +28,13 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
     A database that no worker has begun yet has no trail. Raises WrongDatabaseError,
     VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
     """
+    lookups = Lookups(database)
+
+    async def look(_: Standing) -> None:
+        rows = [row for row in await lookups.keyring() if row.kind == KeyKind.AUDIT]
+        keyring.hold([key_of(row) for row in rows])
+
+    keyring.watch(look, math.inf)  # a worker may begin, or an officer rotate, while we run
     whose = await whose_trail(database)
     if whose is None:
         return
@@ -35,10 +43,7 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
             f"This database belongs to another compartment than {name}. "
             "Check the `url` in the configuration; nothing was changed."
         )
-    rows = [row for row in await Lookups(database).keyring() if row.kind == KeyKind.AUDIT]
-    keyring.hold(
-        [WrappedKey(KeyName(KeyKind.AUDIT, row.version), row.state, row.wrapped) for row in rows]
-    )
+    await look(keyring.standing)
     links = [Link(*row) for row in await read_ends(database)]
     unopened = [b for link in links if (b := await _unopened(uuid, link, keyring))]
     broken = broken_ends(uuid, links, await _begins_at(database))
