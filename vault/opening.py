@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 
 from vault import config
 from vault.crypto import capability
-from vault.crypto.assertion import IdentityProvider, PinnedKey, read_public_key
+from vault.crypto.assertion import PinnedKey, PinnedProvider, read_public_key
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
 from vault.logins import LoginError, log_in, open_database
@@ -79,7 +79,7 @@ async def open_compartment(
     section: config.Compartment,
     settings: config.Settings,
     editions: Editions,
-    pinned: Mapping[bytes, bytes],
+    capability_keys: Mapping[bytes, bytes],
     stack: AsyncExitStack,
 ) -> ServedCompartment:
     """Open a compartment: its database, its keys, and what both know of each other."""
@@ -109,7 +109,7 @@ async def open_compartment(
         uuid,
         database,
         keyring,
-        pinned,
+        capability_keys,
         history,
         Limits(settings.server.find_per_second),
     )
@@ -124,7 +124,7 @@ async def open_compartment(
 async def open_broker(
     settings: config.Settings,
     edition: Edition,
-    pinned: Mapping[bytes, bytes],
+    capability_keys: Mapping[bytes, bytes],
     stack: AsyncExitStack,
 ) -> Broker:
     """Open the broker. It has no data of its own that would tell it the wrong key server."""
@@ -145,7 +145,7 @@ async def open_broker(
         section.capability_ttl,
         [_identity_provider(provider) for provider in section.identity_providers],
     )
-    if capability.key_id(await broker.public_key()) not in pinned:
+    if capability.key_id(await broker.public_key()) not in capability_keys:
         raise StartError(
             "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
             "take what it issues. Check that [key_server] is the one that this house began with."
@@ -183,12 +183,12 @@ def officer_keys(settings: config.Settings) -> dict[str, bytes]:
     return {o.name: _public_key(o.public_key, f"officer {o.name}") for o in settings.officers}
 
 
-def _identity_provider(section: config.IdentityProvider) -> IdentityProvider:
+def _identity_provider(section: config.IdentityProvider) -> PinnedProvider:
     keys = {
         key.id: PinnedKey(key.algorithm, read_public_key(key.algorithm, key.public_key))
         for key in section.keys
     }
-    return IdentityProvider(section.issuer, section.audience, keys)
+    return PinnedProvider(section.issuer, section.audience, keys)
 
 
 def _public_key(text: str, what: str) -> bytes:

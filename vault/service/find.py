@@ -103,9 +103,9 @@ async def _holds(
         values = record.values([use.field.uid])
     except DamagedError:
         values = {}
-    for value in values.values():
-        if await index_value(served, call.edition, use.field, value.value) == sought:
-            return True
+    held = values.get(use.field.uid)
+    if held and await index_value(served, call.edition, use.field, held.value) == sought:
+        return True
     # Tampered with, unless the record was changed just now.
     log.warning("an index row in %s stands for no value of its record: passed over", served.name)
     return False
