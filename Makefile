@@ -21,13 +21,13 @@ $(VENV)/.made: requirements.lock pyproject.toml clients/python/pyproject.toml
 demo: $(VENV)/.made ## Tell the whole story on the real stack, in a temporary folder
 	$(BIN)/python -m examples.osh.demo
 
-dev: $(VENV)/.made ## Run the stack on this machine; state in .piivault/ (or ARGS="--split --postgres")
+dev: $(VENV)/.made ## Run the stack on this machine; state in .piivault/ (or ARGS="--split")
 	$(BIN)/piivault dev $(ARGS)
 
 test: $(VENV)/.made ## Run the whole suite: real OpenBao, SQLite and PostgreSQL
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-attack: $(VENV)/.made ## Try to break every wall, on split processes; prints what was attempted
+attack: $(VENV)/.made ## Try to break every wall, on split processes (dumps: one, on SQLite); prints what was attempted
 	$(BIN)/pytest tests/attack --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.made proto-check ## Check style, types, floors and protos

@@ -86,13 +86,21 @@ class House:
             self._channels[identity] = wire.open_channel(self.running.grpc_address, tls)
         return self._channels[identity]
 
+    def channel_for(self, identity: str, request: Message) -> grpc.Channel:
+        """Return a bare channel to the process that serves a request."""
+        return self.channel(identity)
+
     def ask(self, identity: str, request: Message, request_id: str = "") -> Any:
         """Send a request without the SDK and return the answer."""
-        return wire.send(self.channel(identity), request, request_id)
+        return wire.send(self.channel_for(identity, request), request, request_id)
 
     def refused(self, identity: str, request: Message, request_id: str = "") -> Refusal:
         """Send a request that must be refused, and return what the caller was told."""
-        return wire.refused(self.channel(identity), request, request_id)
+        return wire.refused(self.channel_for(identity, request), request, request_id)
+
+    def told(self, identity: str, request: Message, request_id: str = "") -> str:
+        """Send a request; return the reason of the refusal, or "" if it was answered."""
+        return wire.reason_of(self.channel_for(identity, request), request, request_id)
 
     def register(
         self,

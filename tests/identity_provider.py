@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from vault import config
-from vault.crypto.assertion import Algorithm, PinnedKey
-from vault.crypto.assertion import IdentityProvider as Pinned
+from vault.crypto.assertion import Algorithm, PinnedKey, PinnedProvider
 from vault.names import to_base64url
 
 ISSUER = "https://id.oshto.kg"
@@ -41,9 +40,9 @@ class IdentityProvider:
         return pem.decode()
 
     @property
-    def pinned(self) -> Pinned:
+    def pinned(self) -> PinnedProvider:
         """What a broker holds of it."""
-        return Pinned(
+        return PinnedProvider(
             self.issuer, "piivault", {KEY_ID: PinnedKey(self.algorithm, self.key.public_key())}
         )
 

@@ -1,53 +1,89 @@
-"""Two officers, and how they act, in a house of a test's own."""
+"""Officers, and what they do, in any house; houses whose tests publish are a test's own.
 
-import time
-from collections.abc import Callable
+officers.change(("old", "new"))                  # published, approved and in force
+officers.approve(BLOCK, body, "aida").effective
+"""
 
-from piivault.officers import OfficersClient
+from collections.abc import Iterator
+from pathlib import Path
 
-from tests.house import POLICY, House
+import pytest
+import yaml
+from piivault.officers import Approval, OfficersClient
+from piivault.v1 import policy_service_pb2 as policies
+
+from tests.house import House, run_house
 from tests.policies import successor
+from tests.wire import PATIENCE, wait_for
 from vault.dev.local import officer_signs
 from vault.service.ledger import EDITION, statement
+
+__all__ = ["officers", "own"]
 
 WITHIN = 2.0  # seconds: what the documentation promises
 
 
-class Office:
-    """Two officers, and how they act."""
+class Officers:
+    """The officers of a house."""
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.text = POLICY.read_text(encoding="utf-8")
-
-    def approve(self, kind: str, body: bytes, *officers: str) -> bool:
-        """Have officers approve; return whether the entry is in effect."""
-        done = False
-        for officer in officers:
-            with OfficersClient.from_env(self.house.environment(f"officer-{officer}")) as control:
-                signature = self.signs(officer, statement(kind, body))
-                done = control.approve(kind, body, officer, signature).effective
-        return done
 
     def signs(self, officer: str, data: bytes) -> bytes:
         """Return an officer's signature over anything."""
         return officer_signs(self.house.running, officer)(data)
 
-    def publish(self, *changes: tuple[str, str]) -> None:
-        """Publish the next edition, and wait until it is in force everywhere."""
-        self.text = successor(self.text, *changes)
-        assert self.approve(EDITION, self.text.encode(), "aida", "bakyt")
-        self.wait_for(lambda: self.number() == self.text.split("edition: ", 1)[1].split("\n")[0])
+    def sign(self, kind: str, body: bytes, *officers: str) -> dict[str, bytes]:
+        """Sign as officers of the house."""
+        signed = statement(kind, body)
+        return {name: self.signs(name, signed) for name in officers}
 
-    def number(self) -> str:
+    def approve(self, kind: str, body: bytes, *officers: str) -> Approval:
+        """Have officers approve, each by themselves; return what became of it at last."""
+        for name in officers:
+            environment = self.house.environment(f"officer-{name}")
+            environment["PIIVAULT_TIMEOUT"] = str(PATIENCE)
+            with OfficersClient.from_env(environment) as control:
+                approval = control.approve(
+                    kind, body, name, self.signs(name, statement(kind, body))
+                )
+        return approval
+
+    def newest(self) -> str:
+        """Return the text of the edition that was published last."""
+        first = self.house.ask("officer-aida", policies.GetEditionRequest())
+        request = policies.GetEditionRequest(number=first.newest)
+        return str(self.house.ask("officer-aida", request).document)
+
+    def draft(self, *changes: tuple[str, str]) -> str:
+        """Write an edition that follows the newest one."""
+        return successor(self.newest(), *changes)
+
+    def publish(self, text: str, *officers: str) -> None:
+        """Publish an edition, by one officer or by as many as are named."""
+        assert self.approve(EDITION, text.encode(), *(officers or ("aida",))).effective
+
+    def change(self, *changes: tuple[str, str]) -> None:
+        """Publish what follows the newest edition, and wait until it is in force."""
+        text = self.draft(*changes)
+        self.publish(text, "aida", "bakyt")
+        number = yaml.safe_load(text)["edition"]
+        wait_for(lambda: self._number() == number, WITHIN, f"edition {number}")
+
+    def _number(self) -> int:
         """Return the number of the edition that a reading service is decided under."""
         support = self.house.client("support").compartment("accounts", purpose="account")
-        return str(support.describe().edition)
+        return support.describe().edition
 
-    @staticmethod
-    def wait_for(holds: Callable[[], bool]) -> None:
-        """Wait until something holds, at most for as long as is promised."""
-        began = time.monotonic()
-        while not holds():
-            assert time.monotonic() - began < WITHIN, "not within the time promised"
-            time.sleep(0.05)
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[House]:
+    """A house of the test's own: what is published and touched there concerns nobody else."""
+    with run_house(tmp_path / "state", postgres=False) as started:
+        yield started
+
+
+@pytest.fixture
+def officers(own: House) -> Officers:
+    """The officers of this house."""
+    return Officers(own)

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 import piivault
 
+from vault.names import Pseudonym
+
+COMPARTMENTS = ("accounts", "enterprises", "orders", "web")
+"""Those of the example."""
+
+NOBODY = f"psn_{'A' * 43}"
+"""A pseudonym that was never issued."""
+
 KINDS: Mapping[str, piivault.SubjectKind] = {"enterprises": "enterprise"}
 """The kind of subject that a compartment is for, where it isn't a person."""
 
@@ -28,6 +36,11 @@ class Registered:
     capability: str
     values: dict[str, str]
     etag: str
+
+
+def raw(person: Registered) -> bytes:
+    """Return a pseudonym as it stands in tables."""
+    return Pseudonym.parse(person.pseudonym).raw
 
 
 def new_values(compartment: str) -> dict[str, str]:

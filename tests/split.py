@@ -20,7 +20,7 @@ from piivault.v1 import pseudonym_service_pb2
 
 from tests import wire
 from tests.house import POLICY, House
-from tests.wire import PATIENCE, Refusal
+from tests.wire import PATIENCE
 from vault import config
 from vault.dev import Running
 from vault.dev.local import split
@@ -88,13 +88,9 @@ class SplitHouse(House):
             self._opened[process, identity] = wire.open_channel(address, self.tls(identity))
         return self._opened[process, identity]
 
-    def ask(self, identity: str, request: Message, request_id: str = "") -> Any:
-        """Send a request to the process that serves it, and return the answer."""
-        return wire.send(self.channel_to(_server_of(request), identity), request, request_id)
-
-    def refused(self, identity: str, request: Message, request_id: str = "") -> Refusal:
-        """Send a request that its process must refuse, and return what the caller was told."""
-        return wire.refused(self.channel_to(_server_of(request), identity), request, request_id)
+    def channel_for(self, identity: str, request: Message) -> grpc.Channel:
+        """Return a bare channel to the process that serves a request."""
+        return self.channel_to(_server_of(request), identity)
 
     def close(self) -> None:
         """Close every way to it."""

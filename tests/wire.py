@@ -4,8 +4,9 @@ Whatever the server refuses, in any test, is held against the promise of errors.
 of our domain, the code of its reason, and the request id in both places.
 """
 
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,29 @@ def refused(channel: grpc.Channel, request: Message, request_id: str = "") -> Re
     refusal = refusal_of(caught.value)
     assert refusal.request_id == request_id
     return refusal
+
+
+def reason_of(channel: grpc.Channel, request: Message, request_id: str = "") -> str:
+    """Send a request; return the reason of the refusal, or "" if it was answered."""
+    try:
+        send(channel, request, request_id)
+    except grpc.RpcError as error:
+        return refusal_of(error).reason
+    return ""
+
+
+def wait_for(
+    holds: Callable[[], bool],
+    seconds: float = PATIENCE,
+    what: str = "what was waited for",
+    *,
+    pause: float = 0.05,
+) -> None:
+    """Wait until something holds, at most for so long; look after each pause."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(pause)
 
 
 def refusal_of(error: Any) -> Refusal:

@@ -2,7 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
+import os
 import resource
+import signal
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -42,6 +46,8 @@ from vault.upkeep import (
     watch,
     write_metrics,
 )
+
+log = logging.getLogger("piivault.app")
 
 _GRACE = 5.0  # seconds for calls to finish at the end
 
@@ -162,8 +168,22 @@ def _refuse(found: Sequence[str]) -> None:
 
 
 def _keep_up(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
-    """Have work done beside the server until the stack unwinds."""
-    task = asyncio.create_task(work)
+    """Have work done beside the server until the stack unwinds; if it breaks off, so do we.
+
+    A process that no longer follows the control chain, or erases, must not look as if it did.
+    """
+
+    async def kept_up() -> None:
+        try:
+            await work
+        except Exception as e:
+            frames = "".join(traceback.format_tb(e.__traceback__))  # never the text: it may tell
+            log.critical("unforeseen %s beside the server: stopping\n%s", type(e).__name__, frames)
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise StartError("Work beside the server broke off: see the log.") from None
+
+    stack.callback(work.close)  # else what never began is warned of
+    task = asyncio.create_task(kept_up())
     stack.push_async_callback(_cancel, task)
 
 

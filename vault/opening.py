@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, contextmanager
 from vault import config
 from vault.audit.checkpoint import by_id
 from vault.crypto import capability
-from vault.crypto.assertion import IdentityProvider, PinnedKey, read_public_key
+from vault.crypto.assertion import PinnedKey, PinnedProvider, read_public_key
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
 from vault.logins import LoginError, log_in, open_database
@@ -93,7 +93,7 @@ async def open_compartment(
     section: config.Compartment,
     settings: config.Settings,
     editions: Editions,
-    pinned: Mapping[bytes, bytes],
+    capability_keys: Mapping[bytes, bytes],
     stack: AsyncExitStack,
     metrics: Metrics | None = None,
 ) -> ServedCompartment:
@@ -124,7 +124,7 @@ async def open_compartment(
         uuid,
         database,
         keyring,
-        pinned,
+        capability_keys,
         history,
         Limits(settings.server.find_per_second),
         settings.server.denials_per_second,
@@ -143,7 +143,7 @@ async def open_compartment(
 async def open_broker(
     settings: config.Settings,
     edition: Edition,
-    pinned: Mapping[bytes, bytes],
+    capability_keys: Mapping[bytes, bytes],
     stack: AsyncExitStack,
 ) -> Broker:
     """Open the broker. It has no data of its own that would tell it the wrong key server."""
@@ -162,7 +162,7 @@ async def open_broker(
         section.pseudonym_key,
         section.capability_key,
         section.capability_ttl,
-        frozenset(pinned.values()),
+        frozenset(capability_keys.values()),
         [_identity_provider(provider) for provider in section.identity_providers],
     )
     if await broker.signs_with() is None:
@@ -284,12 +284,12 @@ def officer_keys(settings: config.Settings) -> dict[str, bytes]:
     return {o.name: _public_key(o.public_key, f"officer {o.name}") for o in settings.officers}
 
 
-def _identity_provider(section: config.IdentityProvider) -> IdentityProvider:
+def _identity_provider(section: config.IdentityProvider) -> PinnedProvider:
     keys = {
         key.id: PinnedKey(key.algorithm, read_public_key(key.algorithm, key.public_key))
         for key in section.keys
     }
-    return IdentityProvider(section.issuer, section.audience, keys)
+    return PinnedProvider(section.issuer, section.audience, keys)
 
 
 def _public_key(text: str, what: str) -> bytes:

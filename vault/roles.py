@@ -100,7 +100,8 @@ def while_joinable(
             for fault in found:
                 log.error(
                     "edition %d is in force, and nothing is served here any more: %s",
-                    *(judged.number, fault),
+                    judged.number,
+                    fault,
                 )
         if found:
             raise VaultError(

@@ -78,16 +78,16 @@ def gather(running: Running, identity_provider: IdentityProvider) -> Iterator[Ca
         roots = (piivault.new_root(), piivault.new_root(), piivault.new_root())
         aigul, bekzat, bakery = (portal.subject(root) for root in roots)
         yield Cast(
-            running,
-            portal,
-            orders,
-            support,
-            analytics,
-            identity_provider,
-            roots,
-            aigul,
-            bekzat,
-            bakery,
+            running=running,
+            portal=portal,
+            orders=orders,
+            support=support,
+            analytics=analytics,
+            identity_provider=identity_provider,
+            roots=roots,
+            aigul=aigul,
+            bekzat=bekzat,
+            bakery=bakery,
         )
 
 

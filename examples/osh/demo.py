@@ -54,7 +54,7 @@ def play(story: Sequence[Step], console: Console, *, postgres: bool = False) -> 
             state,
             POLICY,
             postgres=postgres,
-            identity_providers=[identity_provider.pinned],
+            identity_providers=[identity_provider.section],
             progress=busy.update,
         ) as running:
             log_to(state / "log" / "server.log")

@@ -1,6 +1,6 @@
 """The city's identity provider, as the demo plays it: who has logged in gets an assertion.
 
-A real one is another system, such as Keycloak. The broker knows of it what `pinned` says.
+A real one is another system, such as Keycloak. The broker knows of it what `section` says.
 """
 
 import time
@@ -24,7 +24,7 @@ class IdentityProvider:
         self._key = Ed25519PrivateKey.generate()
 
     @property
-    def pinned(self) -> dict[str, Any]:
+    def section(self) -> dict[str, Any]:
         """What stands under [[broker.identity_providers]] in the broker's configuration."""
         pem = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         key = {"id": KEY_ID, "algorithm": "EdDSA", "public_key": pem.decode()}

@@ -7,7 +7,7 @@
         assert granted(OWN_TABLE)
         attempts.record(Wall.STORAGE, "read another's tables", OWN_TABLE, CONTROL)
 
-A note is written once the attack has failed, so a test that fails leaves none for it. CONTROL is
+A note says what was asserted just before it; those of a test that fails aren't counted. CONTROL is
 the same attack with the defence off, or as one who may: it has succeeded, else the refusals prove
 nothing. RESIDUAL is an attack that no wall stops, and that the threat model names.
 """
@@ -28,7 +28,7 @@ REFUSED = "refused"
 DETECTED = "detected"
 CONTROL = "control"
 RESIDUAL = "residual"
-_RESULT = re.compile(r"refused|detected|residual|control|(control: )?linked \d+ of \d+")
+_RESULT = re.compile(r"refused|detected|residual|control|((control|residual): )?linked \d+ of \d+")
 _PROPERTY = "attempt"
 
 Note = tuple[str, str, str, str]  # wall, attack, target, result
@@ -47,9 +47,9 @@ class Wall(StrEnum):
     TRAIL = "trail"
 
 
-def linked(found: int, of: int, *, control: bool = False) -> str:
-    """Write the result of an attack that guesses, or of its control: how many it got right."""
-    return f"{CONTROL}: linked {found} of {of}" if control else f"linked {found} of {of}"
+def linked(found: int, of: int, kind: str = "") -> str:
+    """Write the result of an attack that guesses: how many it got right; CONTROL or RESIDUAL."""
+    return f"{kind}: linked {found} of {of}" if kind else f"linked {found} of {of}"
 
 
 class Attempts:
@@ -58,8 +58,8 @@ class Attempts:
     def __init__(self, properties: list[tuple[str, object]]) -> None:
         self._properties = properties
 
-    def record(self, wall: str, attack: str, target: str, result: str) -> None:
-        """Note an attempt: REFUSED, DETECTED, RESIDUAL, CONTROL or `linked(found, of)`."""
+    def record(self, wall: Wall, attack: str, target: str, result: str) -> None:
+        """Note an attempt: REFUSED, DETECTED, RESIDUAL, CONTROL or `linked(found, of, …)`."""
         if not _RESULT.fullmatch(result):
             raise ValueError(f"no result of an attempt: {result}")
         # Plain strings: they travel to xdist's controller.
@@ -72,13 +72,13 @@ def noted(properties: Iterable[tuple[str, Any]]) -> list[Note]:
 
 
 class Gathering:
-    """Gathers the notes of all tests, those of xdist's workers too, and prints them."""
+    """Gathers the notes of all tests that pass, those of xdist's workers too, and prints them."""
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call":
+        if report.when == "call" and report.passed:
             self.notes += noted(report.user_properties)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -114,17 +114,22 @@ def table(notes: Iterable[Note]) -> str:
 
 def _cells(results: Counter[str], *, told: bool = True) -> list[str]:
     """Count; guesses are told as they are, but in the last line."""
-    controls = Counter({r: n for r, n in results.items() if r.startswith(CONTROL)})
-    linked = [r.removeprefix("linked ") for r in results if r.startswith("linked ")]
-    by_linking = [r.removeprefix(f"{CONTROL}: linked ") for r in controls if r != CONTROL]
+    guesses = {kind: _guesses(results, kind) for kind in ("", RESIDUAL, CONTROL)}
+    counts = {kind: sum(n for r, n in results.items() if r.startswith(kind)) for kind in guesses}
     if not told:
-        linked, by_linking = [str(len(linked))] if linked else [], []
+        guesses = {"": [str(len(guesses[""]))] if guesses[""] else [], RESIDUAL: [], CONTROL: []}
     cells: list[Sequence[object]] = [
-        [results.total() - controls.total()],
+        [results.total() - counts[CONTROL]],
         [results[REFUSED] or ""],
         [results[DETECTED] or ""],
-        linked,
-        [results[RESIDUAL] or ""],
-        by_linking or [controls.total() or ""],
+        guesses[""],
+        guesses[RESIDUAL] or [counts[RESIDUAL] or ""],
+        guesses[CONTROL] or [counts[CONTROL] or ""],
     ]
     return ["\n".join(map(str, cell)) for cell in cells]
+
+
+def _guesses(results: Counter[str], kind: str) -> list[str]:
+    """Return what results of a kind say of guesses: "7 of 1000"."""
+    begins = f"{kind}: linked " if kind else "linked "
+    return [result.removeprefix(begins) for result in results if result.startswith(begins)]

@@ -6,9 +6,11 @@ from collections.abc import Generator, Iterator, Mapping
 import piivault
 import pytest
 
+from tests.attack.actors import Actors
 from tests.attack.attempts import Attempts, noted
+from tests.attack.city import City
 from tests.attack.rows import Rows
-from tests.people import Registered
+from tests.people import COMPARTMENTS, Registered
 from tests.split import SplitHouse
 
 
@@ -24,6 +26,28 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     result = yield
     assert noted(item.user_properties), "An attack test notes its attempts: attempts.record(…)."
     return result
+
+
+@pytest.fixture(scope="module")
+def actors(split_house: SplitHouse) -> Iterator[Actors]:
+    """Officers and callers, all of whom the edition in force knows."""
+    made = Actors(split_house)
+    made.settle()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def city(actors: Actors) -> City:
+    """One person, everywhere."""
+    root = piivault.new_root()
+    return City(actors, {n: actors.house.register(n, root=root) for n in COMPARTMENTS})
+
+
+@pytest.fixture(scope="module")
+def person(split_house: SplitHouse) -> Registered:
+    """Somebody who may be revealed to the clerk of accounts."""
+    return split_house.register()
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.attack.key_server import text
+from tests.people import COMPARTMENTS
 
-COMPARTMENTS = ("accounts", "enterprises", "orders", "web")
 OWN = ("piivault-pseudonym", "piivault-capability", "piivault-audit", "piivault.broker")
 KEYS = (*(f"piivault-{c}{end}" for c in COMPARTMENTS for end in ("", ".audit")), *OWN)
 LOGINS = (*(f"worker-{c}" for c in COMPARTMENTS), "broker", "auditor")

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.attack.linking import Dump, Family, Row, Table
 from tests.attack.population import Person, Population
+from tests.attack.population_calls import EDITION
 from tests.attack.population_loot import Truth
 from vault.crypto import padding
 
@@ -42,7 +43,7 @@ class Inside:
         return self.came[self.people[pseudonym].number]
 
 
-Change = Callable[[Dump, Inside], Dump]
+Leaking = Callable[[Dump, Inside], Dump]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Leak:
     """A defence that is off; where the attacker must see it, and how many it must link."""
 
     defence: str
-    change: Change
+    change: Leaking
     family: Family
     pair: tuple[str, str] = APART
     share: float = 0.9  # of all subjects
@@ -83,10 +84,10 @@ def one_index_key(dump: Dump, inside: Inside) -> Dump:
     """Equal values have equal index values everywhere."""
     table = dump.tables["blind_index"]
     field, whose = table.at("field"), table.at("pseudonym")
-    names = {"accounts": {4: "email", 5: "phone"}, "enterprises": {2: "tax_id", 4: "email"}}
+    names = {f.uid: name for name, f in EDITION.compartment(inside.name).fields.items()}
 
     def value(row: Row) -> bytes:
-        name = names[inside.name].get(row[field], "phone")
+        name = names[row[field]]
         return _token(inside.people[row[whose]].values[inside.name][name].encode())[:16]
 
     return dump.with_table("blind_index", _rewritten(table, "value", value))
@@ -201,6 +202,7 @@ def _token(raw: bytes) -> bytes:
 def shared_telephones(dump: Dump, inside: Inside) -> Dump:
     """No defence off, but people unlike ours: telephones shared by one to twelve, in both."""
     table = dump.tables["blind_index"]
+    phone = EDITION.compartment(inside.name).fields["phone"].uid
     field, whose = table.at("field"), table.at("pseudonym")
 
     def value(row: Row) -> bytes:
@@ -208,21 +210,31 @@ def shared_telephones(dump: Dump, inside: Inside) -> Dump:
         size = 1 + number % _SIZES
         group = number // _SIZES // size
         spelt = f"{inside.name} {size} {group}".encode()
-        return _token(spelt)[:16] if row[field] == 5 else bytes(row[table.at("value")])
+        return _token(spelt)[:16] if row[field] == phone else bytes(row[table.at("value")])
 
     return dump.with_table("blind_index", _rewritten(table, "value", value))
 
 
-def long_texts(dump: Dump, inside: Inside) -> Dump:
-    """Nor these: they write up to forty pages, and as much in the one as in the other."""
+def long_texts(
+    dump: Dump, inside: Inside, size: Callable[[int], int] = padding.record_size
+) -> Dump:
+    """Nor these: they write up to forty pages, and as much in the one as in the other.
+
+    Records are padded to `size`.
+    """
     table = dump.tables["records"]
     at, sealed = table.at("pseudonym"), table.at("sealed")
 
     def padded(row: Row) -> bytes:
         length = 1024 * (inside.people[row[at]].number % _PAGES) + 500
-        return bytes(row[sealed][:40]) + bytes(padding.record_size(length))
+        return bytes(row[sealed][:40]) + bytes(size(length))
 
     return dump.with_table("records", _rewritten(table, "sealed", padded))
+
+
+def long_texts_by_steps(dump: Dump, inside: Inside) -> Dump:
+    """The same people, and records padded to the next KiB."""
+    return long_texts(dump, inside, lambda length: padding.step_size(length, 1024))
 
 
 def erased_at(tombstones: Table, whose: Mapping[bytes, int], population: Population) -> Table:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-COMPARTMENTS = ("accounts", "enterprises", "orders", "web")
+from tests.people import COMPARTMENTS
+
 PURPOSES: Mapping[str, tuple[str, ...]] = {
     "accounts": ("account", "services", "newsletter"),
     "enterprises": ("account",),

@@ -24,8 +24,9 @@ from piivault.v1 import record_service_pb2 as records
 from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2 as types
 
-from tests.attack.population import BEGAN, COMPARTMENTS, YEARS, Act, Person, Session
+from tests.attack.population import BEGAN, YEARS, Act, Person, Session
 from tests.house import POLICY
+from tests.people import COMPARTMENTS
 from tests.wire import METHODS
 from vault.audit import event as audit_event
 from vault.crypto import capability

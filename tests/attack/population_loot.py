@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.attack.population import BEGAN, COMPARTMENTS, DAY, SWEEPS, YEARS, Population, Session
+from tests.attack.population import BEGAN, DAY, SWEEPS, YEARS, Population, Session
 from tests.attack.population_calls import (
     EDITION,
     Log,
@@ -17,6 +17,7 @@ from tests.attack.population_calls import (
     side_by_side,
     simulated_time,
 )
+from tests.people import COMPARTMENTS
 from tests.wire import PATIENCE
 from vault import app, config
 from vault.audit.chain import Link, open_event

@@ -9,19 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 from piivault.v1 import subject_service_pb2 as subjects
 from sqlalchemy import Table, and_, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.people import Registered
+from tests.people import Registered, raw
 from tests.split import SplitHouse
-from tests.wire import refusal_of
-from vault.names import Pseudonym
 from vault.store.engine import connect
 
 Row = Mapping[str, Any]
-Change = tuple[Table, Row | None, Row | None]  # what is taken, and what stands there then
+RowChange = tuple[Table, Row | None, Row | None]  # what is taken, and what stands there then
 
 
 class Rows:
@@ -42,12 +39,12 @@ class Rows:
         (row,) = self.all(table, pseudonym=raw(person))
         return row
 
-    def write(self, changes: Sequence[Change]) -> list[Change]:
+    def write(self, changes: Sequence[RowChange]) -> list[RowChange]:
         """Make changes in one transaction; return those that undo them."""
         return self._runner.run(self._write(changes))
 
     @contextmanager
-    def changed(self, *changes: Change) -> Iterator[None]:
+    def changed(self, *changes: RowChange) -> Iterator[None]:
         """Make changes for a while."""
         undo = self.write(changes)
         try:
@@ -63,8 +60,8 @@ class Rows:
         async with self._database.reads.connect() as connection:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
-    async def _write(self, changes: Sequence[Change]) -> list[Change]:
-        undo: list[Change] = []
+    async def _write(self, changes: Sequence[RowChange]) -> list[RowChange]:
+        undo: list[RowChange] = []
         async with self._database.writes.begin() as connection:
             for table, before, after in changes:
                 for row in (before, after):
@@ -86,23 +83,7 @@ async def _taken(connection: AsyncConnection, table: Table, row: Row) -> list[Ro
     return found
 
 
-def raw(person: Registered) -> bytes:
-    """Return a pseudonym as it stands in tables."""
-    return Pseudonym.parse(person.pseudonym).raw
-
-
 def reading(house: SplitHouse, person: Registered) -> str:
     """View all of a record; return the reason of a refusal, empty if there is none."""
     request = subjects.ViewRequest(compartment=person.compartment, capability=person.capability)
-    try:
-        house.ask("portal", request)
-    except grpc.RpcError as error:
-        return refusal_of(error).reason
-    return ""
-
-
-def flipped(value: bytes, position: int, bit: int = 0) -> bytes:
-    """Return bytes with one bit turned."""
-    changed = bytearray(value)
-    changed[position] ^= 1 << bit
-    return bytes(changed)
+    return house.told("portal", request)

@@ -1,7 +1,7 @@
 """Wall 1, the API: what rides along, what can be called, and what answers tell who may not know."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -16,57 +16,22 @@ from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 
 from tests import wire
+from tests.attack.actors import PURPOSE, REVEAL, Actors, reveal, told_with
 from tests.attack.attempts import CONTROL, REFUSED, RESIDUAL, Attempts, Wall
-from tests.attack.office import COMPARTMENTS, PURPOSE, Office
-from tests.people import Registered
-from tests.split import SplitHouse
+from tests.people import COMPARTMENTS, Registered
 from tests.wire import PATIENCE
 from vault.errors import Reason
-from vault.rpc.status import DETAILS, REQUEST_ID
-
-REVEAL = "/piivault.v1.RecordService/Reveal"
-
-
-@pytest.fixture(scope="module")
-def office(split_house: SplitHouse) -> Iterator[Office]:
-    made = Office(split_house)
-    made.settle()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def person(split_house: SplitHouse, office: Office) -> Registered:
-    return split_house.register()
-
-
-def _reveal(person: Registered) -> records.RevealRequest:
-    return records.RevealRequest(
-        compartment="accounts", purpose="services", pseudonym=person.pseudonym, fields=["phone"]
-    )
-
-
-def _sent(channel: grpc.Channel, request: Message, *metadata: tuple[str, str | bytes]) -> str:
-    """Send a request with metadata; return the reason of the refusal, the transport's too."""
-    call: Any = channel.unary_unary(REVEAL)
-    try:
-        call(request.SerializeToString(), timeout=PATIENCE, metadata=metadata)
-    except grpc.RpcError as e:
-        error: Any = e
-        if dict(error.trailing_metadata() or ()).get(DETAILS):
-            return wire.refusal_of(error).reason
-        return str(error.code().name)
-    return ""
-
+from vault.names import to_base64url
+from vault.rpc.status import REQUEST_ID
 
 # What rides along.
 
 
 def test_a_request_id_of_two_services_is_two_request_ids(
-    office: Office, person: Registered, attempts: Attempts
+    actors: Actors, person: Registered, attempts: Attempts
 ) -> None:
     """Whoever knows another's request id neither hinders their write nor learns what it was."""
-    house, request_id = office.house, str(uuid.uuid4())
+    house, request_id = actors.house, str(uuid.uuid4())
     mine = subjects.SubjectServicePutRequest(
         compartment="accounts",
         capability=person.capability,
@@ -79,7 +44,7 @@ def test_a_request_id_of_two_services_is_two_request_ids(
         fields=[types_pb2.FieldValue(name="phone", value=person.values["phone"])],
     )
     first = house.ask("portal", mine, request_id)
-    second = wire.send(office.channel("worker-accounts", "clerk-accounts"), theirs, request_id)
+    second = wire.send(actors.channel("worker-accounts", "clerk-accounts"), theirs, request_id)
     assert first.etag != second.etag
     attempts.record(Wall.API, "use another's request id", "clerk-accounts", REFUSED)
     mine.fields[0].value = "Өзгөн"
@@ -100,32 +65,36 @@ METADATA: dict[str, tuple[tuple[str, str | bytes], ...]] = {
 
 @pytest.mark.parametrize("metadata", METADATA.values(), ids=METADATA)
 def test_nothing_rides_along_in_metadata(
-    office: Office,
+    actors: Actors,
     person: Registered,
     attempts: Attempts,
     metadata: tuple[tuple[str, str | bytes], ...],
 ) -> None:
     """Not into the log, nor the trail, and what is too much doesn't stop the server."""
-    channel = office.channel("worker-accounts", "clerk-accounts")
-    assert _sent(channel, _reveal(person), *metadata) in ("", "RESOURCE_EXHAUSTED")
-    log = office.house.served["worker-accounts"].log.read_text(encoding="utf-8")
+    channel = actors.channel("worker-accounts", "clerk-accounts")
+    request = reveal("accounts", person.pseudonym)
+    assert told_with(channel, request, *metadata) in ("", "RESOURCE_EXHAUSTED")
+    log = actors.house.served["worker-accounts"].log.read_text(encoding="utf-8")
     assert "planted" not in log
-    attempts.record(Wall.API, "write into logs by metadata", metadata[0][0], REFUSED)
     request_id = str(uuid.uuid4())
-    assert _sent(channel, _reveal(person), (REQUEST_ID, request_id)) == ""
-    assert request_id in office.house.served["worker-accounts"].log.read_text(encoding="utf-8")
+    assert told_with(channel, request, (REQUEST_ID, request_id)) == ""
+    assert request_id in actors.house.served["worker-accounts"].log.read_text(encoding="utf-8")
+    events = actors.house.trail("accounts").events
+    assert not any(b"planted" in event.SerializeToString() for event in events)
+    attempts.record(Wall.API, "write into logs by metadata", metadata[0][0], REFUSED)
+    assert any(event.request_id == request_id for event in events)
     attempts.record(Wall.API, "write into logs by metadata", "a UUID", CONTROL)
 
 
 def test_a_caller_that_repeats_a_request_id_elsewhere_links_its_own_calls(
-    office: Office, attempts: Attempts
+    actors: Actors, attempts: Attempts
 ) -> None:
     """Both logs have it. The SDK draws one a call; who draws their own must, too."""
     request_id = str(uuid.uuid4())
     for name in ("accounts", "web"):
         request = subjects.ListNoticesRequest(compartment=name, language="ky")
-        office.house.ask("portal", request, request_id)
-        log = office.house.served[f"worker-{name}"].log.read_text(encoding="utf-8")
+        actors.house.ask("portal", request, request_id)
+        log = actors.house.served[f"worker-{name}"].log.read_text(encoding="utf-8")
         assert request_id in log
     attempts.record(Wall.API, "repeat a request id elsewhere", "accounts>web", RESIDUAL)
 
@@ -148,22 +117,22 @@ METHODS = {
 
 @pytest.mark.parametrize(("process", "method"), METHODS.values(), ids=METHODS)
 def test_what_a_process_does_not_serve_is_not_there(
-    office: Office, attempts: Attempts, process: str, method: str
+    actors: Actors, attempts: Attempts, process: str, method: str
 ) -> None:
     for who in ("portal", "clerk-accounts", "officer-aida", "nobody"):
         with pytest.raises(grpc.RpcError) as caught:
-            wire.send_bytes(office.channel(process, who), method, b"")
+            wire.send_bytes(actors.channel(process, who), method, b"")
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         attempts.record(Wall.API, "call what isn't served", f"{process}{method}", REFUSED)
     served = subjects.ListNoticesRequest(compartment="accounts", language="ky")
-    assert office.told("worker-accounts", "portal", served) == ""
+    assert actors.told("worker-accounts", "portal", served) == ""
     attempts.record(Wall.API, "call what isn't served", "what is", CONTROL)
 
 
-def test_the_health_service_tells_no_more_than_health(office: Office, attempts: Attempts) -> None:
+def test_the_health_service_tells_no_more_than_health(actors: Actors, attempts: Attempts) -> None:
     """To whoever has a certificate of the CA: a probe has one, and is nobody."""
     names = ("accounts", "web", "portal", "psn_", *COMPARTMENTS, "piivault_accounts")
-    stub: Any = health_pb2_grpc.HealthStub(office.channel("worker-accounts", "nobody"))
+    stub: Any = health_pb2_grpc.HealthStub(actors.channel("worker-accounts", "nobody"))
     for name in names:
         with pytest.raises(grpc.RpcError) as caught:
             stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
@@ -177,7 +146,7 @@ def test_the_health_service_tells_no_more_than_health(office: Office, attempts: 
 # What answers tell.
 
 
-def _told_of_nobody(office: Office) -> dict[str, bytes]:
+def _told_of_nobody(actors: Actors) -> dict[str, bytes]:
     """Ask all that looks at no data, of everybody who may ask; return the answers' bytes."""
     asked: list[tuple[str, str, Message]] = []
     for name in COMPARTMENTS:
@@ -195,41 +164,41 @@ def _told_of_nobody(office: Office) -> dict[str, bytes]:
         asked.append(("control", who, policies.GetEditionRequest()))
     asked.append(("control", "officer-aida", policies.ListPendingRequest()))
     return {
-        f"{who} {request.DESCRIPTOR.name} {process}": office.ask(
+        f"{who} {request.DESCRIPTOR.name} {process}": actors.ask(
             process, who, request
         ).SerializeToString(deterministic=True)
         for process, who, request in asked
     }
 
 
-def test_what_looks_at_no_data_tells_nothing_of_data(office: Office, attempts: Attempts) -> None:
+def test_what_looks_at_no_data_tells_nothing_of_data(actors: Actors, attempts: Attempts) -> None:
     """The same bytes before somebody registers, after, and after they are gone."""
-    house = office.house
-    before = _told_of_nobody(office)
+    house = actors.house
+    before = _told_of_nobody(actors)
     someone = house.register()
     viewed = dict(someone.subject.view("accounts").items())
-    during = _told_of_nobody(office)
+    during = _told_of_nobody(actors)
     someone.subject.erase("accounts")
-    assert before == during == _told_of_nobody(office)
+    assert before == during == _told_of_nobody(actors)
     for asked in before:
         attempts.record(Wall.API, "learn of a record by what looks at none", asked, REFUSED)
     assert viewed["phone"] is not None
     attempts.record(Wall.API, "learn of a record by what looks at none", "View", CONTROL)
 
 
-def test_a_service_is_explained_itself_alone(office: Office, attempts: Attempts) -> None:
+def test_a_service_is_explained_itself_alone(actors: Actors, attempts: Attempts) -> None:
     for who in ("clerk-web", "analytics", "portal"):
         for other in ("support", "orders", "nobody"):
             asked = policies.ExplainRequest(
                 service=other, purpose="account", compartment="accounts", operation="reveal"
             )
-            told = office.told("control", who, asked)
+            told = actors.told("control", who, asked)
             assert told == Reason.METHOD_NOT_ALLOWED
             attempts.record(Wall.API, "have another's grants explained", f"{who}: {other}", REFUSED)
     mine = policies.ExplainRequest(
         service="support", purpose="account", compartment="accounts", operation="reveal"
     )
-    assert office.told("control", "support", mine) == ""
+    assert actors.told("control", "support", mine) == ""
     attempts.record(Wall.API, "have another's grants explained", "support: support", CONTROL)
 
 
@@ -238,9 +207,9 @@ def _find(name: str, purpose: str, field: str, value: str) -> records.FindReques
     return records.FindRequest(compartment=name, purpose=purpose, field=sought)
 
 
-def test_find_tells_nothing_of_other_compartments(office: Office, attempts: Attempts) -> None:
+def test_find_tells_nothing_of_other_compartments(actors: Actors, attempts: Attempts) -> None:
     """The telephone and the address of somebody who registered an enterprise, and no account."""
-    house = office.house
+    house = actors.house
     elsewhere, here = house.register("enterprises"), house.register()
     silent = house.register(consents=())
     absent: Callable[[str], str] = {
@@ -251,7 +220,7 @@ def test_find_tells_nothing_of_other_compartments(office: Office, attempts: Atte
         ("clerk-accounts", "services", "phone"), ("support", "account", "email"),
     ):  # fmt: skip
         told = [
-            office.refused("worker-accounts", who, _find("accounts", purpose, field, value))
+            actors.refused("worker-accounts", who, _find("accounts", purpose, field, value))
             for value in (absent(field), elsewhere.values[field], silent.values[field],
                           elsewhere.pseudonym)
         ]  # fmt: skip
@@ -260,24 +229,24 @@ def test_find_tells_nothing_of_other_compartments(office: Office, attempts: Atte
         for what in ("held elsewhere", "held without consent", "a pseudonym"):
             attempts.record(Wall.API, "ask Find about others", f"{field}: {what}", REFUSED)
         known = _find("accounts", purpose, field, here.values[field])
-        answer = office.ask("worker-accounts", who, known)
+        answer = actors.ask("worker-accounts", who, known)
         assert here.pseudonym in answer.pseudonyms
         attempts.record(Wall.API, "ask Find about others", f"{field}: held here", CONTROL)
 
 
 def test_find_confirms_a_guess_of_what_a_purpose_sees_masked(
-    office: Office, attempts: Attempts
+    actors: Actors, attempts: Attempts
 ) -> None:
     """Support sees addresses masked, and may search by them: that is what a help desk does."""
-    someone = office.house.register()
+    someone = actors.house.register()
     asked = _find("accounts", "account", "email", someone.values["email"])
-    assert office.ask("worker-accounts", "support", asked).pseudonyms == [someone.pseudonym]
+    assert actors.ask("worker-accounts", "support", asked).pseudonyms == [someone.pseudonym]
     attempts.record(Wall.API, "confirm a masked value by Find", "email", RESIDUAL)
 
 
-def test_an_etag_is_good_for_one_record(office: Office, attempts: Attempts) -> None:
+def test_an_etag_is_good_for_one_record(actors: Actors, attempts: Attempts) -> None:
     """Drawn anew with each change: neither a clock nor the same in two compartments."""
-    house, root = office.house, piivault.new_root()
+    house, root = actors.house, piivault.new_root()
     etags = {name: house.register(name, root=root).etag for name in COMPARTMENTS}
     assert len(set(etags.values())) == len(COMPARTMENTS)
     issued = house.issue(root, "web")
@@ -293,17 +262,23 @@ def test_an_etag_is_good_for_one_record(office: Office, attempts: Attempts) -> N
     attempts.record(Wall.API, "use another compartment's etag", "web", CONTROL)
 
 
-def test_the_broker_keeps_nothing_of_a_root_id(office: Office, attempts: Attempts) -> None:
+def test_the_broker_keeps_nothing_of_a_root_id(actors: Actors, attempts: Attempts) -> None:
     """Neither in its log, as it is or in digits, nor in what it answers when it refuses."""
     root = piivault.new_root()
     asked = pseudonyms.IssueRequest(compartment="accounts", root_id=bytes(root))
-    issued = office.ask("broker", "portal", asked)
+    issued = actors.ask("broker", "portal", asked)
     unknown = pseudonyms.IssueRequest(compartment="nowhere", root_id=bytes(root))
-    refusal = office.refused("broker", "portal", unknown)
-    log = office.house.served["broker"].log.read_text(encoding="utf-8")
-    for text in (bytes(root).hex(), issued.pseudonym, issued.capability):
+    refusal = actors.refused("broker", "portal", unknown)
+    log = actors.house.served["broker"].log.read_text(encoding="utf-8")
+    sought = {
+        "the root id, in digits": bytes(root).hex(),
+        "the root id, as it is written": to_base64url(bytes(root)),
+        "its pseudonym": issued.pseudonym,
+        "its capability": issued.capability,
+    }
+    for what, text in sought.items():
         assert text not in log
         assert text not in refusal.seen
-        attempts.record(Wall.API, "find a root id in the broker's log", text[:4], REFUSED)
+        attempts.record(Wall.API, "find a root id in the broker's log", what, REFUSED)
     assert refusal.request_id in log
     attempts.record(Wall.API, "find a root id in the broker's log", "the request", CONTROL)

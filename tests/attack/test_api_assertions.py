@@ -11,17 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 import jwt
 import piivault
 import pytest
-from piivault.v1.pseudonym_service_pb2 import IssueRequest, IssueResponse
+from piivault.v1.pseudonym_service_pb2 import IssueRequest
 
 from tests import wire
+from tests.attack.actors import Actors, adding, owner, service, spiffe_of
 from tests.attack.attempts import CONTROL, REFUSED, RESIDUAL, Attempts, Wall
-from tests.attack.office import Office, adding, owner, service, spiffe_of
 from tests.identity_provider import ISSUER, KEY_ID, IdentityProvider
-from tests.split import SplitHouse
 from vault.dev.local import serving
 from vault.errors import Reason
 from vault.names import to_base64url
@@ -37,36 +35,28 @@ ASKED = LINE.replace(
 class Asking:
     """A broker that pins the provider, and callers of it."""
 
-    office: Office
+    actors: Actors
     address: str
 
     def told(self, who: str, root: bytes, assertion: str) -> str:
         """Ask for a pseudonym; return the reason of the refusal, or ""."""
-        tls = self.office.house.tls(who) if who == "portal" else self.office.tls(who)
+        tls = self.actors.house.tls(who) if who == "portal" else self.actors.tls(who)
         with wire.open_channel(self.address, tls) as channel:
-            request = IssueRequest(
-                compartment="web", root_id=root, subject_assertion=assertion
-            )  # fmt: skip
-            try:
-                answer: IssueResponse = wire.send(channel, request)
-            except grpc.RpcError as error:
-                return wire.refusal_of(error).reason
-            return "" if answer.pseudonym else "nothing"
+            request = IssueRequest(compartment="web", root_id=root, subject_assertion=assertion)
+            return wire.reason_of(channel, request)
 
 
 @pytest.fixture(scope="module")
-def asking(split_house: SplitHouse) -> Iterator[Asking]:
-    office = Office(split_house)
-    office.settle()
-    office.publish(office.draft(*adding(owners=[owner("booths")], services=[ASKED])))
-    settings = split_house.settings_of("broker", SERVER__ADDRESS="127.0.0.1:0")
+def asking(actors: Actors) -> Iterator[Asking]:
+    booths = adding(owners=[owner("booths")], services=[ASKED])
+    actors.publish(actors.draft(*booths), "aida", "bakyt")
+    settings = actors.house.settings_of("broker", SERVER__ADDRESS="127.0.0.1:0")
     assert settings.broker is not None
     pinning = settings.broker.model_copy(update={"identity_providers": (PROVIDER.settings,)})
     with serving(settings.model_copy(update={"broker": pinning})) as port:
-        yield Asking(office, f"127.0.0.1:{port}")
+        yield Asking(actors, f"127.0.0.1:{port}")
     # Brokers that pin nobody don't start on an edition that asks: others start some.
-    office.publish(office.draft((ASKED, LINE)))
-    office.close()
+    actors.publish(actors.draft((ASKED, LINE)), "aida", "bakyt")
 
 
 def _claims(root: bytes, holder: str = BOOTH) -> dict[str, Any]:

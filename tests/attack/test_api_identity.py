@@ -1,58 +1,15 @@
 """Wall 1, the API: who asks is the one SPIFFE id in the certificate, and nothing else."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
-from google.protobuf.message import Message
 from piivault import TLS
-from piivault.v1 import record_service_pb2 as records
 
 from tests import wire
+from tests.attack.actors import REVEAL, Actors, reveal, spiffe_of, told_with
 from tests.attack.attempts import CONTROL, REFUSED, RESIDUAL, Attempts, Wall
-from tests.attack.office import Office, spiffe_of
 from tests.people import Registered
-from tests.split import SplitHouse
-from tests.wire import PATIENCE
 from vault.errors import Reason
-from vault.rpc.status import DETAILS
-
-REVEAL = "/piivault.v1.RecordService/Reveal"
-
-
-@pytest.fixture(scope="module")
-def office(split_house: SplitHouse) -> Iterator[Office]:
-    made = Office(split_house)
-    made.settle()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def person(split_house: SplitHouse, office: Office) -> Registered:
-    return split_house.register()
-
-
-def _reveal(person: Registered) -> records.RevealRequest:
-    return records.RevealRequest(
-        compartment="accounts", purpose="services", pseudonym=person.pseudonym, fields=["phone"]
-    )
-
-
-def _sent(channel: grpc.Channel, request: Message, *metadata: tuple[str, str | bytes]) -> str:
-    """Send a request with metadata; return the reason of the refusal, the transport's too."""
-    call: Any = channel.unary_unary(REVEAL)
-    try:
-        call(request.SerializeToString(), timeout=PATIENCE, metadata=metadata)
-    except grpc.RpcError as e:
-        error: Any = e
-        if dict(error.trailing_metadata() or ()).get(DETAILS):
-            return wire.refusal_of(error).reason
-        return str(error.code().name)
-    return ""
-
 
 # What a caller says of itself.
 
@@ -72,7 +29,7 @@ HEADERS: dict[str, tuple[tuple[str, str | bytes], ...]] = {
 
 @pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
 def test_no_header_makes_a_caller_somebody_else(
-    office: Office,
+    actors: Actors,
     person: Registered,
     attempts: Attempts,
     headers: tuple[tuple[str, str | bytes], ...],
@@ -82,20 +39,20 @@ def test_no_header_makes_a_caller_somebody_else(
         ("portal", Reason.METHOD_NOT_ALLOWED),
         ("nobody", Reason.IDENTITY_UNKNOWN),
     ):
-        channel = office.channel("worker-accounts", who)
-        assert _sent(channel, _reveal(person), *headers) == expected
+        channel = actors.channel("worker-accounts", who)
+        assert told_with(channel, reveal("accounts", person.pseudonym), *headers) == expected
         attempts.record(Wall.API, "name oneself in a header", f"{who}: {headers[0][0]}", REFUSED)
-    clerk = office.channel("worker-accounts", "clerk-accounts")
-    assert _sent(clerk, _reveal(person), *headers) == ""
+    clerk = actors.channel("worker-accounts", "clerk-accounts")
+    assert told_with(clerk, reveal("accounts", person.pseudonym), *headers) == ""
     attempts.record(Wall.API, "name oneself in a header", "by certificate", CONTROL)
 
 
 # Certificates that our own authority issued.
 
 
-def _certificate(office: Office, folder: Path, role: str, **fields: str) -> TLS:
+def _certificate(actors: Actors, folder: Path, role: str, **fields: str) -> TLS:
     """Have the authority issue what its role for clients would refuse."""
-    admin = office.house.running.admin
+    admin = actors.house.running.admin
     admin.write(
         "pki/roles/attack", allow_any_name=True, enforce_hostnames=False, require_cn=False,
         allowed_uri_sans=["*"], allow_ip_sans=True, server_flag=role == "server",
@@ -103,7 +60,7 @@ def _certificate(office: Office, folder: Path, role: str, **fields: str) -> TLS:
     made = admin.write("pki/issue/attack", ttl="1h", **fields)["data"]
     for kind in ("certificate", "private_key"):
         (folder / kind).write_text(made[kind] + "\n", encoding="ascii")
-    return TLS(office.house.running.ca, folder / "certificate", folder / "private_key")
+    return TLS(actors.house.running.ca, folder / "certificate", folder / "private_key")
 
 
 MISSING, UNKNOWN = Reason.IDENTITY_MISSING, Reason.IDENTITY_UNKNOWN
@@ -128,7 +85,7 @@ CERTIFICATES: dict[str, tuple[dict[str, str], str]] = {
 
 @pytest.mark.parametrize(("fields", "expected"), CERTIFICATES.values(), ids=CERTIFICATES)
 def test_a_certificate_that_only_looks_like_a_services_opens_nothing(
-    office: Office,
+    actors: Actors,
     person: Registered,
     attempts: Attempts,
     tmp_path: Path,
@@ -137,45 +94,45 @@ def test_a_certificate_that_only_looks_like_a_services_opens_nothing(
     expected: str,
 ) -> None:
     """All signed by the CA that the server trusts: names are compared whole, to the letter."""
-    tls = _certificate(office, tmp_path, "client", **fields)
-    address = office.house.running.servers["worker-accounts"].address
+    tls = _certificate(actors, tmp_path, "client", **fields)
+    address = actors.house.running.servers["worker-accounts"].address
     with wire.open_channel(address, tls) as channel:
-        told = _sent(channel, _reveal(person))
+        told = told_with(channel, reveal("accounts", person.pseudonym))
     assert told == expected
     attempts.record(Wall.API, "look like another in a certificate", request.node.name, REFUSED)
     genuine = tmp_path / "genuine"
     genuine.mkdir()
-    tls = _certificate(office, genuine, "client", uri_sans=CLERK)
+    tls = _certificate(actors, genuine, "client", uri_sans=CLERK)
     with wire.open_channel(address, tls) as channel:
-        assert _sent(channel, _reveal(person)) == ""
+        assert told_with(channel, reveal("accounts", person.pseudonym)) == ""
     attempts.record(Wall.API, "look like another in a certificate", "the id itself", CONTROL)
 
 
 def test_a_servers_certificate_is_no_clients(
-    office: Office, person: Registered, attempts: Attempts, tmp_path: Path
+    actors: Actors, person: Registered, attempts: Attempts, tmp_path: Path
 ) -> None:
     """Not even one that holds a service's id, and none that a process of the house serves with."""
-    house = office.house
+    house = actors.house
     address = house.running.servers["worker-accounts"].address
     folder = house.state / "certificates"
     broker = TLS(house.running.ca, folder / "broker.pem", folder / "broker.key")
-    named = _certificate(office, tmp_path, "server", common_name="localhost", uri_sans=CLERK)
+    named = _certificate(actors, tmp_path, "server", common_name="localhost", uri_sans=CLERK)
     for what, tls in (("the broker's own", broker), ("with a service's id", named)):
         with wire.open_channel(address, tls) as channel:
-            assert _sent(channel, _reveal(person)) == "UNAVAILABLE"
+            assert told_with(channel, reveal("accounts", person.pseudonym)) == "UNAVAILABLE"
         attempts.record(Wall.API, "call with a server's certificate", what, REFUSED)
-    tls = _certificate(office, tmp_path, "client", uri_sans=CLERK)
+    tls = _certificate(actors, tmp_path, "client", uri_sans=CLERK)
     with wire.open_channel(address, tls) as channel:
-        assert _sent(channel, _reveal(person)) == ""
+        assert told_with(channel, reveal("accounts", person.pseudonym)) == ""
     attempts.record(Wall.API, "call with a server's certificate", "a client's", CONTROL)
 
 
 def test_whoever_has_the_authority_is_whoever_they_like(
-    office: Office, person: Registered, attempts: Attempts, tmp_path: Path
+    actors: Actors, person: Registered, attempts: Attempts, tmp_path: Path
 ) -> None:
     """Without one key of a service: so the CA belongs to the security team."""
-    tls = _certificate(office, tmp_path, "client", uri_sans=CLERK)
-    address = office.house.running.servers["worker-accounts"].address
+    tls = _certificate(actors, tmp_path, "client", uri_sans=CLERK)
+    address = actors.house.running.servers["worker-accounts"].address
     with wire.open_channel(address, tls) as channel:
-        assert _sent(channel, _reveal(person)) == ""
+        assert told_with(channel, reveal("accounts", person.pseudonym)) == ""
     attempts.record(Wall.API, "issue oneself a certificate as the CA", "clerk-accounts", RESIDUAL)

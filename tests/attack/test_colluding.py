@@ -16,18 +16,19 @@ import piivault
 import pytest
 from piivault.v1 import record_service_pb2 as pb
 
-from tests.attack.attempts import RESIDUAL, Attempts, Wall, linked
+from tests.attack.attempts import CONTROL, RESIDUAL, Attempts, Wall, linked
 from tests.attack.linking import Dump, Family, Row, Table, look
 from tests.attack.linking_match import CHANCE_ENDS, EVERYTHING, Side, link
-from tests.people import Registered
+from tests.people import Registered, raw
 from tests.split import SplitHouse
-from tests.wire import PATIENCE, refusal_of
-from vault.names import Pseudonym, from_base64url
+from tests.wire import PATIENCE, refusal_of, send
+from vault.names import from_base64url
 from vault.rpc.status import REQUEST_ID
 
 PEOPLE = 60
 GONE = 5  # erased in both compartments
 WITHDRAWN = 5  # withdrew in both
+WATCHED = 10
 COLUMNS = ("pseudonym", "etag", "edition", "withheld", "reason", "message", "request_id", "place")
 VALUE = "value"
 
@@ -60,10 +61,6 @@ class Known:
 
     def truth(self, a: Spy, b: Spy) -> dict[bytes, bytes]:
         return {raw(p[a.compartment]): raw(p[b.compartment]) for p in self.people}
-
-
-def raw(person: Registered) -> bytes:
-    return Pseudonym.parse(person.pseudonym).raw
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +146,7 @@ def test_what_two_services_saw_links_nothing_but_by_values(
     right = link(*with_values, truth, chance, each=False)[Family.SAME]
     if named:
         assert right >= len(truth) - GONE - WITHDRAWN
-        attempts.record(Wall.API, attack, target, linked(right, len(truth), control=True))
+        attempts.record(Wall.API, attack, target, linked(right, len(truth), CONTROL))
         attempts.record(Wall.API, "link by names once revealed", target, RESIDUAL)
     else:
         assert right < CHANCE_ENDS
@@ -174,10 +171,7 @@ def test_a_batch_answers_in_the_order_asked_and_tells_no_more(
     answer = pb.BatchRevealResponse.FromString(call(request.SerializeToString(), timeout=PATIENCE))
     given = [r.record.fields[-1].value for r in answer.results]
     assert given == [person.values[spy.fields[-1]] for person in asked]
-    alike = {
-        r.record.SerializeToString().replace(_etag(r), b"") for r in map(_bare, answer.results)
-    }
-    assert len(alike) == 1
+    assert len({r.record.SerializeToString() for r in map(_bare, answer.results)}) == 1
     attempts.record(Wall.API, "tell subjects apart in a batch", spy.service, linked(0, len(asked)))
 
 
@@ -186,9 +180,52 @@ def _bare(result: Any) -> Any:
     return result
 
 
-def _etag(result: Any) -> bytes:
-    etag: str = result.record.etag
-    return etag.encode()
+@pytest.mark.parametrize("erases", [False, True], ids=["what it isn't shown", "erasures"])
+def test_who_looks_again_and_again_sees_what_changes_at_one_time(
+    split_house: SplitHouse, attempts: Attempts, erases: bool
+) -> None:
+    """Two services that may read and no more: a change of what they don't see shows nowhere.
+
+    Who erases everywhere is gone from both at once, and no wall hides that from who looks often.
+    """
+    spies, right = (NEWSLETTER, ANALYTICS), 0
+    people = []
+    for _ in range(WATCHED):
+        root = piivault.new_root()
+        registered = {s.compartment: split_house.register(s.compartment, root=root) for s in spies}
+        people.append(registered)
+    before = [_look(split_house, spy, people) for spy in spies]
+    for person in people:
+        for compartment, mine in person.items():
+            if erases:
+                mine.subject.erase(compartment)
+            else:  # of another field than is asked for
+                unseen = {"accounts": "city", "web": "cookie_id"}[compartment]
+                mine.subject.put(compartment, {unseen: "Ош"})
+        after = [_look(split_house, spy, people) for spy in spies]
+        changed = [
+            {p for p in now if now[p] != was[p]} for was, now in zip(before, after, strict=True)
+        ]
+        right += changed == [{person[spy.compartment].pseudonym} for spy in spies]
+        before = after
+    attack = "link by what changes at one time"
+    if erases:
+        assert right == WATCHED
+        attempts.record(Wall.API, attack, "erasures", RESIDUAL)
+    else:
+        assert right == 0
+        attempts.record(Wall.API, attack, "what isn't asked for", linked(right, WATCHED))
+
+
+def _look(house: SplitHouse, spy: Spy, people: Sequence[dict[str, Registered]]) -> dict[str, bytes]:
+    """Return all that a spy is told of each of them now, by pseudonym."""
+    channel = house.channel_to(f"worker-{spy.compartment}", spy.service)
+    asked = sorted(person[spy.compartment].pseudonym for person in people)
+    request = pb.BatchRevealRequest(
+        compartment=spy.compartment, purpose=spy.purpose, pseudonyms=asked, fields=spy.fields[-1:]
+    )
+    results = send(channel, request).results
+    return {p: r.SerializeToString() for p, r in zip(asked, results, strict=True)}
 
 
 def test_etags_and_request_ids_are_drawn_anew(known: Known, attempts: Attempts) -> None:

@@ -5,25 +5,19 @@ compartment's own database remembers. Whoever has no database remembers nothing.
 """
 
 import asyncio
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from piivault.v1 import pseudonym_service_pb2 as pseudonyms
 
+from tests.attack.actors import KIOSK, Actors
 from tests.attack.attempts import CONTROL, REFUSED, RESIDUAL, Attempts, Wall
-from tests.attack.office import (
-    COMPARTMENTS,
-    KIOSK,
-    Office,
-    rehashed,
-)
-from tests.split import SplitHouse
-from tests.wire import PATIENCE
+from tests.attack.chain import relinked
+from tests.attack.forging import by_forgers, nonce
+from tests.people import COMPARTMENTS
+from tests.wire import wait_for
 from vault.dev.local import serving
 from vault.errors import Reason
 from vault.opening import StartError
@@ -36,7 +30,6 @@ from vault.service.ledger import (
     ControlChainError,
     Entry,
     block_body,
-    sign_off,
     signatures_in,
     statement,
     touch_body,
@@ -47,25 +40,14 @@ from vault.store.engine import connect
 
 
 @pytest.fixture(scope="module")
-def office(split_house: SplitHouse) -> Iterator[Office]:
-    made = Office(split_house)
-    made.settle()
-    made.publish(made.draft())
-    yield made
-    made.close()
-
-
-def _nonce() -> str:
-    return os.urandom(16).hex()
-
-
-def _by_forgers(kind: str, body: bytes, *names: str) -> bytes:
-    signed = statement(kind, body)
-    return sign_off({name: Ed25519PrivateKey.generate().sign(signed) for name in names})
+def actors(actors: Actors) -> Actors:
+    """And one more edition."""
+    actors.publish(actors.draft())
+    return actors
 
 
 # What is done to the chain, given its entries as they are.
-Tampering = Callable[[Office, list[Entry]], Sequence[Entry]]
+Tampering = Callable[[Actors, list[Entry]], Sequence[Entry]]
 
 
 def _place(entries: Sequence[Entry], kind: str) -> int:
@@ -74,14 +56,14 @@ def _place(entries: Sequence[Entry], kind: str) -> int:
 
 
 def _without(kind: str) -> Tampering:
-    def tamper(office: Office, entries: list[Entry]) -> list[Entry]:
+    def tamper(actors: Actors, entries: list[Entry]) -> list[Entry]:
         del entries[_place(entries, kind)]
         return entries
 
     return tamper
 
 
-def _wider(office: Office, entries: list[Entry]) -> list[Entry]:
+def _wider(actors: Actors, entries: list[Entry]) -> list[Entry]:
     """Give a service more than officers signed, in the newest edition."""
     at = _place(entries, EDITION)
     body = entries[at].body.replace(
@@ -93,13 +75,13 @@ def _wider(office: Office, entries: list[Entry]) -> list[Entry]:
     return entries
 
 
-def _unsigned(office: Office, entries: list[Entry]) -> list[Entry]:
+def _unsigned(actors: Actors, entries: list[Entry]) -> list[Entry]:
     at = _place(entries, EDITION)
     entries[at] = replace(entries[at], signatures=b"{}")
     return entries
 
 
-def _swapped(office: Office, entries: list[Entry]) -> list[Entry]:
+def _swapped(actors: Actors, entries: list[Entry]) -> list[Entry]:
     at = _place(entries, TOUCH)
     one, other = entries[at - 1], entries[at]
     entries[at - 1 : at + 1] = [
@@ -108,27 +90,27 @@ def _swapped(office: Office, entries: list[Entry]) -> list[Entry]:
     return entries
 
 
-def _inserted(office: Office, entries: list[Entry]) -> list[Entry]:
+def _inserted(actors: Actors, entries: list[Entry]) -> list[Entry]:
     entries.insert(2, replace(entries[1], body=touch_body("somebody", bytes(16))))
     return entries
 
 
-def _renewed(office: Office, entries: list[Entry]) -> list[Entry]:
+def _renewed(actors: Actors, entries: list[Entry]) -> list[Entry]:
     """Build the same chain anew, with officers of one's own."""
     kept = [e for e in entries if e.kind in (EDITION, TOUCH)]
     return [
-        replace(e, signatures=_by_forgers(e.kind, e.body, *signatures_in(e.signatures)))
+        replace(e, signatures=by_forgers(e.kind, e.body, *signatures_in(e.signatures)))
         for e in kept
     ]
 
 
 def _linked(tamper: Tampering) -> Tampering:
     """Link everything anew afterwards."""
-    return lambda office, entries: rehashed(tamper(office, entries))
+    return lambda actors, entries: relinked(tamper(actors, entries))
 
 
 def _cut(count: int) -> Tampering:
-    return lambda office, entries: entries[:-count]
+    return lambda actors, entries: entries[:-count]
 
 
 ALTERED, GONE = "altered", "cut off or replaced"
@@ -143,70 +125,68 @@ TAMPERED: dict[str, tuple[Tampering, str]] = {
     "two touches swapped": (_swapped, ALTERED),
     "two touches swapped, linked anew": (_linked(_swapped), GONE),
     "a touch put in, linked anew": (_linked(_inserted), GONE),
-    "its beginning cut off": (lambda office, entries: entries[1:], ALTERED),
+    "its beginning cut off": (lambda actors, entries: entries[1:], ALTERED),
     "its end cut off": (_cut(1), GONE),
-    "all but the first edition cut off": (lambda office, entries: entries[:1], GONE),
+    "all but the first edition cut off": (lambda actors, entries: entries[:1], GONE),
     "built anew by other officers": (_linked(_renewed), "No edition"),
-    "nothing left": (lambda office, entries: [], "No edition"),
+    "nothing left": (lambda actors, entries: [], "No edition"),
 }  # fmt: skip
 
 
-def _broker_says(office: Office, expected: str) -> None:
+def _broker_says(actors: Actors, expected: str) -> None:
     request = pseudonyms.IssueRequest(compartment="web", root_id=bytes(16))
-    deadline = time.monotonic() + PATIENCE
-    while office.told("broker", KIOSK, request) != expected:
-        assert time.monotonic() < deadline, f"the broker never said {expected}"
-        time.sleep(0.05)
+    what = f"the broker says {expected}"
+    wait_for(lambda: actors.told("broker", KIOSK, request) == expected, what=what)
 
 
 @pytest.fixture(scope="module")
-def known(office: Office) -> None:
+def known(actors: Actors) -> None:
     """Have every running process see the chain's end, which nobody moves from now on.
 
     Else one of them could follow what is written here only for a moment, and would refuse what is
     written back: rightly so. The broker has no database that would tell: a block tells.
     """
-    body = block_body(KIOSK, "stolen", _nonce())
-    assert office.approve(BLOCK, body, "aida").effective
-    _broker_says(office, Reason.SERVICE_BLOCKED)
+    body = block_body(KIOSK, "stolen", nonce())
+    assert actors.approve(BLOCK, body, "aida").effective
+    _broker_says(actors, Reason.SERVICE_BLOCKED)
     lifting = unblock_body(statement(BLOCK, body), "the test is over")
-    assert office.approve(UNBLOCK, lifting, "aida", "bakyt").effective
-    _broker_says(office, "")
-    deadline, end = time.monotonic() + PATIENCE, office.chain()[-1]
-    query = "SELECT ledger_sequence, ledger_head FROM compartment"
-    while not all(
-        office.house.sql(name, query) == [(end.sequence, end.hash)] for name in COMPARTMENTS
-    ):
-        assert time.monotonic() < deadline, "a worker doesn't note what it saw"
-        time.sleep(0.1)
+    assert actors.approve(UNBLOCK, lifting, "aida", "bakyt").effective
+    _broker_says(actors, "")
+    end, query = actors.chain.read()[-1], "SELECT ledger_sequence, ledger_head FROM compartment"
+
+    def noted() -> bool:
+        seen = [actors.house.sql(name, query) for name in COMPARTMENTS]
+        return all(rows == [(end.sequence, end.hash)] for rows in seen)
+
+    wait_for(noted, what="each worker notes what it saw")
 
 
-def test_a_block_holds_at_the_broker(office: Office, known: None, attempts: Attempts) -> None:
+def test_a_block_holds_at_the_broker(actors: Actors, known: None, attempts: Attempts) -> None:
     """As the fixture saw: nothing is issued to who is blocked, and again when they aren't."""
     attempts.record(Wall.EDITION, "act while blocked", "kiosk at the broker", REFUSED)
-    assert office.issue(KIOSK, bytes(16), "web").pseudonym
+    assert actors.issue(KIOSK, bytes(16), "web").pseudonym
     attempts.record(Wall.EDITION, "act while blocked", "unblocked", CONTROL)
 
 
 @contextmanager
-def _tampered(office: Office, tamper: Tampering) -> Iterator[list[Entry]]:
+def _tampered(actors: Actors, tamper: Tampering) -> Iterator[list[Entry]]:
     """Write another chain, and write back what was there."""
-    genuine = office.chain()
-    office.write_chain(tamper(office, list(genuine)))
+    genuine = actors.chain.read()
+    actors.chain.write(tamper(actors, list(genuine)))
     try:
         yield genuine
     finally:
-        office.write_chain(genuine)
+        actors.chain.write(genuine)
 
 
-def _start(office: Office, process: str) -> bool:
-    with serving(office.house.settings_of(process, SERVER__ADDRESS="127.0.0.1:0")) as port:
+def _start(actors: Actors, process: str) -> bool:
+    with serving(actors.house.settings_of(process, SERVER__ADDRESS="127.0.0.1:0")) as port:
         return bool(port)
 
 
 @pytest.mark.parametrize(("tamper", "says"), TAMPERED.values(), ids=TAMPERED)
 def test_a_worker_refuses_a_chain_that_its_administrator_edited(
-    office: Office,
+    actors: Actors,
     known: None,
     attempts: Attempts,
     request: pytest.FixtureRequest,
@@ -214,51 +194,51 @@ def test_a_worker_refuses_a_chain_that_its_administrator_edited(
     says: str,
 ) -> None:
     """When it starts: it reads all of the chain, and knows how far it was before."""
-    with _tampered(office, tamper), pytest.raises(StartError, match=says):
-        _start(office, "worker-web")
+    with _tampered(actors, tamper), pytest.raises(StartError, match=says):
+        _start(actors, "worker-web")
     attempts.record(Wall.HISTORY, "edit the control chain", request.node.name, REFUSED)
 
 
 def test_a_worker_starts_on_the_chain_that_it_knows(
-    office: Office, known: None, attempts: Attempts
+    actors: Actors, known: None, attempts: Attempts
 ) -> None:
-    assert _start(office, "worker-web")
+    assert _start(actors, "worker-web")
     attempts.record(Wall.HISTORY, "edit the control chain", "as it was", CONTROL)
 
 
 def test_a_process_without_a_database_of_its_own_remembers_nothing(
-    office: Office, known: None, attempts: Attempts
+    actors: Actors, known: None, attempts: Attempts
 ) -> None:
     """A broker that starts on a shortened chain believes it. Workers of that moment don't."""
-    with _tampered(office, _cut(1)):
+    with _tampered(actors, _cut(1)):
         for process in ("broker", "control", "auditor"):
-            assert _start(office, process)
+            assert _start(actors, process)
             attempts.record(Wall.HISTORY, "start on a shortened chain", process, RESIDUAL)
     with (
-        _tampered(office, _linked(_renewed)),
+        _tampered(actors, _linked(_renewed)),
         pytest.raises(StartError, match="No edition"),
     ):
-        _start(office, "broker")
+        _start(actors, "broker")
     attempts.record(Wall.HISTORY, "start on a chain of other officers", "broker", REFUSED)
-    assert _start(office, "broker")
+    assert _start(actors, "broker")
     attempts.record(Wall.HISTORY, "start on a chain of other officers", "broker", CONTROL)
 
 
 def test_the_end_that_nobody_saw_can_be_cut_off(
-    office: Office, known: None, attempts: Attempts
+    actors: Actors, known: None, attempts: Attempts
 ) -> None:
     """What a process noted is missed; what came behind it isn't."""
-    before, last = office.chain()[-2:]
+    before, last = actors.chain.read()[-2:]
 
     async def look(at: Entry) -> None:
-        database = connect(office.house.urls["piivault_control_web"])
+        database = connect(actors.house.urls["piivault_control_web"])
         try:
-            editions = Editions(ControlChain(database), office.officers())
+            editions = Editions(ControlChain(database), actors.chain.keys())
             await editions.check_seen(at.sequence, at.hash)
         finally:
             await database.close()
 
-    with _tampered(office, _cut(1)):
+    with _tampered(actors, _cut(1)):
         asyncio.run(look(before))
         attempts.record(Wall.HISTORY, "cut the chain's end off", "unseen", RESIDUAL)
         with pytest.raises(ControlChainError, match=GONE):

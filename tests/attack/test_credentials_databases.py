@@ -5,7 +5,8 @@ unless it is said here. All is tried in transactions that are rolled back.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -14,9 +15,11 @@ from sqlalchemy import make_url
 
 from tests.attack import database_statements as sql
 from tests.attack.attempts import CONTROL, REFUSED, RESIDUAL, Attempts, Wall
+from tests.attack.database_session import NO_PASSWORD, Session, entering
+from tests.people import COMPARTMENTS
 from tests.split import SplitHouse
+from tests.wire import wait_for
 
-COMPARTMENTS = ("accounts", "enterprises", "orders", "web")
 ROLES: Mapping[str, tuple[str, str]] = {  # database and kind, by role
     **{f"piivault_{c}": (c, "worker") for c in COMPARTMENTS},
     **{f"piivault_{c}_auditor": (c, "auditor") for c in COMPARTMENTS},
@@ -28,60 +31,14 @@ ROLES: Mapping[str, tuple[str, str]] = {  # database and kind, by role
     "piivault_broker_auditor": ("broker", "auditor"),
 }
 SUPERUSER = "postgres"
-DATABASES = (*(f"piivault_{d}" for d in (*COMPARTMENTS, "control", "broker")), "postgres", "template1")
+DATABASES = (
+    *(f"piivault_{d}" for d in (*COMPARTMENTS, "control", "broker")),
+    "postgres",
+    "template1",
+)
 DENIED = "42501"  # insufficient_privilege
-NO_PASSWORD = ("28P01", "28000")  # invalid_password, invalid_authorization_specification
+NOTE = 424242  # the oid of a large object
 NOT_HERE = ("58P01", "0A000")  # the extension isn't installed, so nobody can have it
-
-
-class Session:
-    """A role's connection to a database; what it does is undone."""
-
-    def __init__(self, runner: asyncio.Runner, url: str, password: str | None = None) -> None:
-        at = make_url(url)
-        self._runner = runner
-        self._connection = runner.run(
-            asyncpg.connect(
-                host=str(at.query["host"]),
-                user=at.username,
-                password=at.password if password is None else password,
-                database=at.database,
-                passfile="/dev/null",
-                server_settings={"statement_timeout": "10000"},  # ms
-            )
-        )
-
-    def state_of(self, statement: str) -> str:
-        """Run a statement; return the SQLSTATE that it ends with, empty if it succeeds."""
-        try:
-            self._runner.run(self._undone(self._connection.execute, (statement,)))
-        except asyncpg.PostgresError as error:
-            return str(error.sqlstate)
-        return ""
-
-    def rows(self, *statements: str) -> Sequence[Any]:
-        """Run statements in a transaction that is rolled back; return the last one's rows."""
-        return self._runner.run(self._undone(self._connection.fetch, statements))
-
-    def alone(self, statement: str) -> str:
-        """Run a statement that no transaction may hold; return its SQLSTATE."""
-        try:
-            self._runner.run(self._connection.execute(statement))
-        except asyncpg.PostgresError as error:
-            return str(error.sqlstate)
-        return ""
-
-    def close(self) -> None:
-        """Close it."""
-        self._runner.run(self._connection.close())
-
-    async def _undone(self, run: Callable[[str], Any], statements: Sequence[str]) -> Any:
-        undone = self._connection.transaction()
-        await undone.start()
-        try:
-            return [await run(statement) for statement in statements][-1]
-        finally:
-            await undone.rollback()
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +93,6 @@ def test_a_password_is_good_for_its_own_role(
             attempts.record(Wall.STORAGE, "log in as another", cell, REFUSED)
         assert entering(runner, url) == ""
         attempts.record(Wall.STORAGE, "log in as another", role, CONTROL)
-
-
-def entering(runner: asyncio.Runner, url: str, password: str | None = None) -> str:
-    """Open a connection and close it; return the SQLSTATE of a refusal."""
-    try:
-        Session(runner, url, password).close()
-    except asyncpg.PostgresError as error:
-        return str(error.sqlstate)
-    except asyncpg.InterfaceError:  # asked for a password, and there is none
-        return NO_PASSWORD[0]
-    return ""
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -304,12 +250,30 @@ SHARED = {
 
 @pytest.mark.parametrize("what", SHARED)
 def test_a_role_can_tell_when_others_write(
-    sessions: Mapping[str, Session], attempts: Attempts, what: str
+    split_house: SplitHouse,
+    runner: asyncio.Runner,
+    sessions: Mapping[str, Session],
+    attempts: Attempts,
+    what: str,
 ) -> None:
     """Timing, so a worker that is broken into can correlate writes with those of others."""
-    for role, (database, _) in ROLES.items():
-        assert sessions[role].rows(SHARED[what].format(**_names(database))), role
+
+    def seen(role: str) -> Sequence[Any]:
+        return sessions[role].rows(SHARED[what].format(**_names(ROLES[role][0])))
+
+    before, others = {role: seen(role) for role in ROLES}, ("orders", "web")
+    come = [Session(runner, split_house.url(f"piivault_{c}", f"piivault_{c}")) for c in others]
+
+    def told(role: str) -> bool:
+        for compartment in others:
+            split_house.register(compartment)
+        return seen(role) != before[role]
+
+    for role in ROLES:  # a backend counts what it wrote within a second or so
+        wait_for(partial(told, role), what=f"{role} sees {what}")
         attempts.record(Wall.STORAGE, "watch a shared server", f"{role}: {what}", RESIDUAL)
+    for session in come:
+        session.close()
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -318,6 +282,12 @@ def test_what_a_role_leaves_behind_is_in_its_own_database(
 ) -> None:
     """Anybody may write large objects and notify: to those alone who may enter that database."""
     session, (own, _) = sessions[role], ROLES[role]
-    assert session.rows("SELECT lo_from_bytea(0, 'mine')")
     assert not session.state_of("NOTIFY mine, 'mine'")
-    attempts.record(Wall.STORAGE, "leave a note", f"{role} in {own}", RESIDUAL)
+    assert not session.alone(f"SELECT lo_from_bytea({NOTE}, 'mine')")
+    look = f"SELECT oid FROM pg_largeobject_metadata WHERE oid = {NOTE}"
+    for other, (database, _) in ROLES.items():
+        assert bool(sessions[other].rows(look)) == (database == own), other
+        result = RESIDUAL if database == own else REFUSED
+        attempts.record(Wall.STORAGE, "leave a note", f"{role} to {other}", result)
+    assert not session.alone(f"SELECT lo_unlink({NOTE})")
+    assert not session.rows(look)

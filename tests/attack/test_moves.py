@@ -7,15 +7,14 @@ which holds rows against the digests in the trail.
 import random
 from collections.abc import Mapping
 
-import grpc
 import pytest
 from piivault import errors
 
 from tests.attack.attempts import CONTROL, DETECTED, REFUSED, RESIDUAL, Attempts, Wall
-from tests.attack.rows import Change, Row, Rows, flipped, reading
+from tests.attack.forging import flipped
+from tests.attack.rows import Row, RowChange, Rows, reading
 from tests.people import Registered
 from tests.split import SplitHouse
-from tests.wire import refusal_of
 from vault.crypto.envelope import OVERHEAD
 from vault.errors import Reason
 from vault.store import tables as t
@@ -25,12 +24,12 @@ Databases = Mapping[str, Rows]
 HEADER_BYTES = 11
 
 
-def _moves(source: tuple[Row, Row], target: tuple[Row, Row]) -> dict[str, list[Change]]:
+def _moves(source: tuple[Row, Row], target: tuple[Row, Row]) -> dict[str, list[RowChange]]:
     """Write every way to put one subject's record and data key in the place of another's."""
     (record, key), (old, old_key) = source, target
     place = {"pseudonym": old["pseudonym"]}
-    whole: Change = (t.records, old, {**record, **place})
-    its_key: Change = (t.data_keys, old_key, {**key, **place})
+    whole: RowChange = (t.records, old, {**record, **place})
+    its_key: RowChange = (t.data_keys, old_key, {**key, **place})
     sealed = {**old, "sealed": record["sealed"]}
     return {
         "the sealed bytes": [(t.records, old, sealed)],
@@ -183,12 +182,7 @@ def test_a_removed_row_looks_like_nothing_registered(
 
 
 def _register_without_consents(house: SplitHouse, person: Registered) -> str:
-    request = house.registration(root=person.root)
-    try:
-        house.ask("portal", request)
-    except grpc.RpcError as error:
-        return refusal_of(error).reason
-    return ""
+    return house.told("portal", house.registration(root=person.root))
 
 
 def test_a_tombstone_is_its_subjects_own(

@@ -14,7 +14,8 @@ from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 
 from tests.attack.attempts import CONTROL, Attempts, Wall
-from tests.attack.rows import Rows, raw
+from tests.attack.rows import Rows
+from tests.people import raw
 from tests.split import SplitHouse
 from tests.wire import open_channel, send
 from vault.crypto import envelope
@@ -83,9 +84,8 @@ def test_without_asking_the_record_find_names_whom_the_index_says(
 
     monkeypatch.setattr(find, "_holds", believed)
     one, other = split_house.register(), split_house.register()
-    row = next(
-        r for r in rows["accounts"].all(t.blind_index, pseudonym=raw(one)) if r["field"] == 4
-    )
+    email = split_house.edition.compartment("accounts").fields["email"].uid
+    (row,) = rows["accounts"].all(t.blind_index, pseudonym=raw(one), field=email)
     field = types_pb2.FieldValue(name="email", value=one.values["email"])
     request = records.FindRequest(compartment="accounts", purpose="account", field=field)
     pointed = {**row, "pseudonym": raw(other)}

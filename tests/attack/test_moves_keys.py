@@ -11,8 +11,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from tests.attack.attempts import CONTROL, DETECTED, REFUSED, RESIDUAL, Attempts, Wall
-from tests.attack.rows import Change, Row, Rows, flipped, raw
-from tests.people import Registered
+from tests.attack.forging import flipped
+from tests.attack.rows import Row, RowChange, Rows
+from tests.people import Registered, raw
 from tests.split import SplitHouse
 from tests.wire import PATIENCE
 from vault import app
@@ -100,9 +101,9 @@ def _keys(rows: Rows) -> dict[str, Row]:
     return {f"{row['kind']} {row['field']}": row for row in rows.all(t.keyring)}
 
 
-def _found_anew(rows: Rows) -> list[Change]:
+def _found_anew(rows: Rows) -> list[RowChange]:
     """Write an empty database's row and keyring: none."""
-    whole: list[Change] = [(t.compartment, row, None) for row in rows.all(t.compartment)]
+    whole: list[RowChange] = [(t.compartment, row, None) for row in rows.all(t.compartment)]
     return whole + [(t.keyring, row, None) for row in rows.all(t.keyring)]
 
 
@@ -141,7 +142,7 @@ def test_a_keyring_of_another_compartment_is_noticed(
         with rows["accounts"].changed((t.keyring, keys[name], theirs[name])):
             assert starting(split_house, "accounts", person), name
         attempts.record(Wall.CIPHERTEXT, attack, name, DETECTED)
-    whole: list[Change] = [(t.keyring, row, None) for row in keys.values()]
+    whole: list[RowChange] = [(t.keyring, row, None) for row in keys.values()]
     whole += [(t.keyring, None, row) for row in theirs.values()]
     with rows["accounts"].changed(*whole):
         assert starting(split_house, "accounts", person)

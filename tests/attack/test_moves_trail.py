@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tests.attack.attempts import CONTROL, DETECTED, RESIDUAL, Attempts, Wall
-from tests.attack.rows import Change, Row, Rows, flipped
+from tests.attack.forging import flipped
+from tests.attack.rows import Row, RowChange, Rows
 from tests.people import Registered
 from tests.split import SplitHouse
 from vault.audit.chain import Link, hash_of
@@ -41,7 +42,7 @@ def noticed(house: SplitHouse) -> bool:
         return True
 
 
-def _exchanged(one: Row, other: Row, *columns: str) -> list[Change]:
+def _exchanged(one: Row, other: Row, *columns: str) -> list[RowChange]:
     """Exchange some columns of two events."""
     return [
         (t.audit, one, {**one, **{c: other[c] for c in columns}}),
@@ -49,7 +50,7 @@ def _exchanged(one: Row, other: Row, *columns: str) -> list[Change]:
     ]
 
 
-def _moves(links: Sequence[Row], foreign: Row) -> dict[str, list[Change]]:
+def _moves(links: Sequence[Row], foreign: Row) -> dict[str, list[RowChange]]:
     first, one, last = links[0], links[2], links[-1]
     other = next(row for row in links[3:] if row["token"] != one["token"])
     end = last["sequence"] + 1
@@ -108,7 +109,7 @@ def test_changed_events_are_noticed(
                 assert noticed(split_house), f"{column}, byte {position}"
             attempts.record(Wall.TRAIL, "change an event", f"{column}, byte {position}", DETECTED)
     changed = {**event, "token": flipped(event["token"], 0)}
-    anew: list[Change] = [(t.audit, event, changed)]
+    anew: list[RowChange] = [(t.audit, event, changed)]
     previous = hash_of(uuid, Link(**changed))
     for row in links[3:]:
         follows = {**row, "previous": previous}

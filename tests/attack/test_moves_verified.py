@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.attack.attempts import CONTROL, DETECTED, RESIDUAL, Attempts, Wall
-from tests.attack.rows import Change, Row, Rows, raw, reading
-from tests.people import Registered
+from tests.attack.rows import Row, RowChange, Rows, reading
+from tests.people import Registered, raw
 from tests.split import SplitHouse
 from vault import app
 from vault.audit.checkpoint import by_id
@@ -53,13 +53,13 @@ def verify(split_house: SplitHouse) -> Iterator[Verify]:
         runner.run(stack.aclose())
 
 
-def _all_of(database: Rows, person: Registered) -> list[Change]:
+def _all_of(database: Rows, person: Registered) -> list[RowChange]:
     """Write how to take away all rows under a pseudonym, but for a tombstone."""
     tables = ((table, database.all(table, pseudonym=raw(person))) for table in OF_A_RECORD)
     return [(table, row, None) for table, rows in tables for row in rows]
 
 
-def _back(changes: Sequence[Change]) -> list[Change]:
+def _back(changes: Sequence[RowChange]) -> list[RowChange]:
     return [(table, None, row) for table, row, _ in changes]
 
 
@@ -108,7 +108,9 @@ def test_an_erased_record_that_is_read_is_found(
     attempts.record(Wall.CIPHERTEXT, "remove a tombstone", "by verify", RESIDUAL)
 
 
-def _index_moves(mine: Row, other: Registered) -> dict[str, tuple[list[Change], dict[Kind, int]]]:
+def _index_moves(
+    mine: Row, other: Registered
+) -> dict[str, tuple[list[RowChange], dict[Kind, int]]]:
     theirs = {**mine, "pseudonym": raw(other)}
     return {
         "removed": ([(t.blind_index, mine, None)], {Kind.MISSING_INDEX: 1}),
@@ -196,7 +198,7 @@ def test_what_was_shipped_is_missed_when_it_is_cut_off(
     person = house.register()
     assert asyncio.run(_checked(house, file, ship=True)).holds
     attempts.record(Wall.TRAIL, "cut off what was shipped", "nothing", CONTROL)
-    signed: list[Change] = [(t.checkpoints, row, None) for row in database.all(t.checkpoints)]
+    signed: list[RowChange] = [(t.checkpoints, row, None) for row in database.all(t.checkpoints)]
     shipped = database.all(t.audit)
     mine = max((row for row in shipped), key=lambda row: row["sequence"])
     chain = [row for row in shipped if row["writer"] == mine["writer"]]
@@ -205,13 +207,13 @@ def test_what_was_shipped_is_missed_when_it_is_cut_off(
         "the last three": chain[-3:],
         "a whole chain": chain,
     }.items():
-        cut: list[Change] = [(t.audit, row, None) for row in gone]
+        cut: list[RowChange] = [(t.audit, row, None) for row in gone]
         for how, changes in {"": cut, " and every checkpoint": [*cut, *signed]}.items():
             with database.changed(*changes):
                 assert not asyncio.run(_checked(house, file, ship=False)).holds, what + how
             attempts.record(Wall.TRAIL, "cut off what was shipped", what + how, DETECTED)
     person.subject.view(ACCOUNTS)
-    later: list[Change] = [(t.audit, row, None) for row in database.all(t.audit)
+    later: list[RowChange] = [(t.audit, row, None) for row in database.all(t.audit)
                            if row not in shipped]  # fmt: skip
     assert later
     with database.changed(*later):

@@ -6,8 +6,7 @@ test's own, since what is published there binds every process.
 
 import asyncio
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.house import POLICY
 from tests.office import WITHIN
 from tests.policies import successor
 from tests.split import SplitHouse
-from tests.wire import is_ready, open_channel, refusal_of, send
+from tests.wire import is_ready, open_channel, refusal_of, send, wait_for
 from vault import app, config
 from vault.dev.local import officer_signs, serving
 from vault.opening import StartError, open_editions
@@ -112,14 +111,6 @@ def ask(channel: grpc.Channel, compartment: str) -> str:
     return ""
 
 
-def wait_for(holds: Callable[[], bool], seconds: float = WITHIN) -> None:
-    """Wait until something holds, at most for as long as is promised."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds, "not within the time promised"
-        time.sleep(0.05)
-
-
 def withdrawn(worker: Worker) -> tuple[str, str]:
     """Return what takes the pair out of an edition."""
     return PAIR.findall(worker.text)[0], ""
@@ -135,10 +126,10 @@ def test_a_worker_stops_when_its_compartments_are_joinable_no_more(
         assert is_ready(channel)
 
         worker.publish((pair, ""), (GRANT, ""))
-        wait_for(lambda: ask(channel, "orders") != "")
+        wait_for(lambda: ask(channel, "orders") != "", WITHIN)
         for name in HELD:
             assert "POLICY_UNAVAILABLE: Edition 2 keeps compartments apart" in ask(channel, name)
-        wait_for(lambda: not is_ready(channel))
+        wait_for(lambda: not is_ready(channel), WITHIN)
         assert not is_ready(channel, "piivault.v1.RecordService")
         assert "edition 2 is in force, and nothing is served here any more" in caplog.text
         assert "accounts and orders. Serve them from processes of their own" in caplog.text
@@ -146,8 +137,8 @@ def test_a_worker_stops_when_its_compartments_are_joinable_no_more(
             worker.running().__enter__()
 
         worker.publish(("# 2.4 a: each purpose", f"{pair}# 2.4 a: each purpose"))
-        wait_for(lambda: ask(channel, "orders") == "")
-        wait_for(lambda: is_ready(channel))
+        wait_for(lambda: ask(channel, "orders") == "", WITHIN)
+        wait_for(lambda: is_ready(channel), WITHIN)
 
 
 def test_an_edition_of_later_stops_it_when_its_time_comes(worker: Worker) -> None:
@@ -162,5 +153,5 @@ def test_an_edition_of_later_stops_it_when_its_time_comes(worker: Worker) -> Non
             assert said == ""
         wait_for(lambda: ask(channel, "orders") != "", 2 + WITHIN)
         assert datetime.now(UTC) >= moment
-        wait_for(lambda: not is_ready(channel))
+        wait_for(lambda: not is_ready(channel), WITHIN)
         assert "Edition 2 keeps compartments apart" in ask(channel, "accounts")

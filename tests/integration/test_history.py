@@ -1,10 +1,10 @@
 """History on a real house: who touched what, and how two officers take it back."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,26 +13,26 @@ import pytest
 from piivault import errors
 from piivault.officers import OfficersClient, Touches
 
-from tests.house import House, run_house
-from tests.office import Office
-from tests.policies import successor
-from vault.service.ledger import EDITION, RESET, UNBLOCK, reset_body, statement
+from tests.house import House
+from tests.office import WITHIN, Officers
+from tests.wire import wait_for
+from vault.service.ledger import (
+    BLOCK,
+    EDITION,
+    RESET,
+    TOUCH,
+    UNBLOCK,
+    Entry,
+    block_body,
+    reset_body,
+    statement,
+    touch_body,
+)
+from vault.store.control import ChainRow, ControlChain, PendingRow
+from vault.store.engine import connect
 
 WEB = "  - {service: analytics, purpose: statistics, compartment: web, operations: [reveal]}\n"
 ACCOUNTS = WEB.replace("statistics", "newsletter").replace("web", "accounts")
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[House]:
-    """A house of the test's own: what is touched there concerns nobody else."""
-    with run_house(tmp_path / "state", postgres=False) as started:
-        yield started
-
-
-@pytest.fixture
-def office(own: House) -> Office:
-    """The officers of this house."""
-    return Office(own)
 
 
 def touches(house: House) -> Touches:
@@ -53,14 +53,14 @@ def looks(house: House) -> None:
     assert statistics.reveal(visit.pseudonym, ["user_agent"])
 
 
-def looks_again(house: House, office: Office) -> None:
+def looks_again(house: House, officers: Officers) -> None:
     """Touch the web once more, as soon as workers know of the reset."""
 
     def noted() -> bool:
         looks(house)
         return counting(house) == [("site_statistics", "web")]
 
-    office.wait_for(noted)
+    wait_for(noted, WITHIN)
 
 
 def body_of(house: House, nonce: str = "1") -> bytes:
@@ -70,20 +70,18 @@ def body_of(house: House, nonce: str = "1") -> bytes:
 
 
 def test_two_officers_take_a_touch_back_and_the_owner_may_be_moved(
-    own: House, office: Office
+    own: House, officers: Officers
 ) -> None:
     """What an edition was refused for isn't so any more; nothing published before changes."""
     looks(own)
     assert counting(own) == [("site_statistics", "web")]
-    office.publish((WEB, ""))
+    officers.change((WEB, ""))
     body = body_of(own)
-    before = office.text
     with pytest.raises(errors.InvalidRequest, match="isn't forgotten"):
-        office.publish(("grants:\n", "grants:\n" + ACCOUNTS))
-    office.text = before
-    assert not office.approve(RESET, body, "aida", "aida")
+        officers.change(("grants:\n", "grants:\n" + ACCOUNTS))
+    assert not officers.approve(RESET, body, "aida", "aida").effective
     assert counting(own) == [("site_statistics", "web")]
-    assert office.approve(RESET, body, "bakyt")
+    assert officers.approve(RESET, body, "bakyt").effective
     assert counting(own) == []
     (reset,) = touches(own).resets
     assert (reset.touch.owner, reset.touch.compartment, reset.reason) == (
@@ -92,17 +90,17 @@ def test_two_officers_take_a_touch_back_and_the_owner_may_be_moved(
         "a new team",
     )
 
-    office.publish(("grants:\n", "grants:\n" + ACCOUNTS))
+    officers.change(("grants:\n", "grants:\n" + ACCOUNTS))
     person = own.register("accounts")
     accounts = own.client("analytics").compartment("accounts", purpose="newsletter")
     assert accounts.reveal(person.pseudonym, ["email"])
     assert counting(own) == [("site_statistics", "accounts")]
-    office.publish((ACCOUNTS, ""))
+    officers.change((ACCOUNTS, ""))
     with pytest.raises(errors.InvalidRequest, match="isn't forgotten"):
-        office.publish(("grants:\n", "grants:\n" + WEB))
+        officers.change(("grants:\n", "grants:\n" + WEB))
 
 
-def test_every_process_sees_a_reset(own: House, office: Office) -> None:
+def test_every_process_sees_a_reset(own: House, officers: Officers) -> None:
     """One that remembers the touch notes the next one all the same: it follows the chain."""
     looks(own)
     visit = own.register("web")
@@ -111,33 +109,31 @@ def test_every_process_sees_a_reset(own: House, office: Office) -> None:
         with piivault.Client.from_env(environment) as client:
             statistics = client.compartment("web", purpose="statistics")
             assert statistics.reveal(visit.pseudonym, ["user_agent"])
-            assert office.approve(RESET, body_of(own), "aida", "bakyt")
+            assert officers.approve(RESET, body_of(own), "aida", "bakyt").effective
             assert counting(own) == []
 
             def noted() -> bool:
                 assert statistics.reveal(visit.pseudonym, ["user_agent"])
                 return counting(own) == [("site_statistics", "web")]
 
-            office.wait_for(noted)
+            wait_for(noted, WITHIN)
 
 
-def test_an_edition_under_way_is_no_way_around(own: House, office: Office) -> None:
+def test_an_edition_under_way_is_no_way_around(own: House, officers: Officers) -> None:
     """Reset, and read again before the owner is moved: the new touch counts."""
     looks(own)
-    assert office.approve(RESET, body_of(own), "aida", "bakyt")
-    looks_again(own, office)
-    before = office.text
+    assert officers.approve(RESET, body_of(own), "aida", "bakyt").effective
+    looks_again(own, officers)
     with pytest.raises(errors.InvalidRequest, match="isn't forgotten"):
-        office.publish((WEB, ACCOUNTS))
-    office.text = before
+        officers.change((WEB, ACCOUNTS))
 
     # Published before the new touch, and in force after it.
-    assert office.approve(RESET, body_of(own, "2"), "aida", "bakyt")
+    assert officers.approve(RESET, body_of(own, "2"), "aida", "bakyt").effective
     moment = datetime.now(UTC) + timedelta(seconds=4)
     began = "in_force: 2026-01-01T00:00:00+06:00"
-    text = successor(office.text, (WEB, ACCOUNTS), (began, f"in_force: {moment.isoformat()}"))
-    assert office.approve(EDITION, text.encode(), "aida")
-    looks_again(own, office)
+    text = officers.draft((WEB, ACCOUNTS), (began, f"in_force: {moment.isoformat()}"))
+    assert officers.approve(EDITION, text.encode(), "aida").effective
+    looks_again(own, officers)
     person = own.register("accounts")
     accounts = own.client("analytics").compartment("accounts", purpose="newsletter")
     time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
@@ -154,12 +150,12 @@ def test_a_forged_second_signature_resets_nothing(
     sqlite_house: House, signed_kind: str, signed_nonce: str, officer: str
 ) -> None:
     """Handed in under the name of the second officer."""
-    own, office = sqlite_house, Office(sqlite_house)
+    own, officers = sqlite_house, Officers(sqlite_house)
     looks(own)
     body = body_of(own)
-    assert not office.approve(RESET, body, "aida")
+    assert not officers.approve(RESET, body, "aida").effective
     signed = statement(signed_kind, body_of(own, signed_nonce))
-    signature = office.signs(officer, signed)
+    signature = officers.signs(officer, signed)
     with (
         OfficersClient.from_env(own.environment("officer-aida")) as control,
         pytest.raises(errors.InvalidRequest, match="doesn't hold"),
@@ -168,17 +164,18 @@ def test_a_forged_second_signature_resets_nothing(
     assert ("site_statistics", "web") in counting(own)
 
 
-def test_signatures_of_the_past_reset_nothing(own: House, office: Office) -> None:
+def test_signatures_of_the_past_reset_nothing(own: House, officers: Officers) -> None:
     """Neither those that took effect, nor one that waited when another reset did."""
     looks(own)
     body, late = body_of(own), body_of(own, "late")
-    assert not office.approve(RESET, late, "bakyt")
-    assert office.approve(RESET, body, "aida", "bakyt")
+    assert not officers.approve(RESET, late, "bakyt").effective
+    assert officers.approve(RESET, body, "aida", "bakyt").effective
     with OfficersClient.from_env(own.environment("officer-aida")) as control:
         assert control.pending() == []
-    looks_again(own, office)
-    assert office.approve(RESET, body, "aida", "bakyt")  # said to be in effect: it was, once
-    assert not office.approve(RESET, late, "aida")
+    looks_again(own, officers)
+    # It is said to be in effect: it was, once.
+    assert officers.approve(RESET, body, "aida", "bakyt").effective
+    assert not officers.approve(RESET, late, "aida").effective
     assert counting(own) == [("site_statistics", "web")]
 
 
@@ -219,3 +216,35 @@ def test_the_command_line_shows_history_and_resets_it(own: House, tmp_path: Path
     said = run(*again)
     assert said.returncode == 0
     assert "It doesn't count that site_statistics touched web: it was reset." in said.stdout
+
+
+def test_what_somebody_wrote_into_the_control_database_hinders_nobody(
+    own: House, officers: Officers
+) -> None:
+    """A touch under an owner's name, and what waits and is nothing: passed over, and no more."""
+    looks(own)
+    (touch,) = touches(own).counting
+    asyncio.run(_plant(own, touch_body("site_statistics", touch.compartment_uuid)))
+    with OfficersClient.from_env(own.environment("officer-aida")) as control:
+        assert control.pending() == []
+        assert control.touches().counting == (touch,)
+    block = block_body("support", "stolen", "1")
+    assert officers.approve(BLOCK, block, "aida").effective
+
+
+async def _plant(house: House, body: bytes) -> None:
+    """Write as the database's administrator can."""
+    database = connect(house.running.owner_urls["control"])
+    chain = ControlChain(database)
+    last = [
+        Entry(r.sequence, r.previous, r.kind, r.body, r.signatures) for r in await chain.since(0)
+    ][-1]
+    assert await chain.append(ChainRow(last.sequence + 1, last.hash, TOUCH, body, b"{}"))
+    for kind, content in (
+        (TOUCH, b"\xff"),
+        (RESET, b"nothing"),
+        (EDITION, b"\xff"),
+        ("forget", b"{}"),
+    ):
+        await chain.keep_pending(PendingRow(os.urandom(32), kind, content, b"\xff"))
+    await database.close()

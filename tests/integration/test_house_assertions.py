@@ -16,13 +16,14 @@ from piivault.v1.pseudonym_service_pb2 import IssueRequest
 
 from tests.house import POLICY, House, run_house
 from tests.identity_provider import ISSUER, IdentityProvider
-from tests.office import Office
+from tests.office import Officers
 from tests.traces import files, forms, leaks, tables
 from vault import config
 from vault.dev.local import serving
 from vault.errors import Reason
 from vault.names import to_base64url
 from vault.opening import StartError
+from vault.service.ledger import EDITION
 
 PORTAL = "spiffe://oshto.kg/portal"
 CABINET = "spiffe://oshto.kg/cabinet"
@@ -195,12 +196,15 @@ def test_one_that_nobody_asked_for_is_checked_too(sqlite_house: House, algorithm
 
 
 def test_an_edition_may_begin_to_ask_and_stop_again(tmp_path: Path) -> None:
-    """While the broker runs; without a provider it then refuses, and says why."""
+    """While the broker runs; without a provider it then refuses, and says why.
+
+    To stop takes two officers.
+    """
     with run_house(tmp_path / "state", postgres=False) as own:
-        request, office = _issue(bytes(piivault.new_root())), Office(own)
+        request, officers = _issue(bytes(piivault.new_root())), Officers(own)
         pseudonym = own.ask("portal", request).pseudonym
 
-        office.publish((FACING, ASKED))
+        officers.change((FACING, ASKED))
         refusal = own.refused("portal", request)
         assert refusal.reason == Reason.SUBJECT_ASSERTION_REQUIRED
         there = PROVIDER.assertion(request.root_id, PORTAL)
@@ -208,5 +212,7 @@ def test_an_edition_may_begin_to_ask_and_stop_again(tmp_path: Path) -> None:
         assert refusal.reason == Reason.SUBJECT_ASSERTION_INVALID
         assert "Compare `iss` and `kid` with [[broker.identity_providers]]" in refusal.message
 
-        office.publish((ASKED, FACING))
+        stopping = officers.draft((ASKED, FACING)).encode()
+        assert not officers.approve(EDITION, stopping, "aida").effective
+        officers.change((ASKED, FACING))
         assert own.ask("portal", request).pseudonym == pseudonym

@@ -15,7 +15,7 @@ from piivault.v1 import types_pb2
 
 from tests.house import House
 from tests.people import Registered
-from tests.wire import new_request_id, refusal_of, send
+from tests.wire import new_request_id
 from vault.audit.event import ALLOWED, DENIED
 from vault.crypto.primitives import digest
 from vault.errors import Reason
@@ -178,11 +178,8 @@ def done(house: House) -> dict[str, Done]:
 
 def _do(house: House, service: str, make: Make) -> tuple[str, Registered, str, bytes]:
     person = house.register(consents=["services", "account"])
-    request, request_id, reason = make(house, person), new_request_id(), ""
-    try:
-        send(house.channel(service), request, request_id)
-    except grpc.RpcError as error:
-        reason = refusal_of(error).reason
+    request, request_id = make(house, person), new_request_id()
+    reason = house.told(service, request, request_id)
     rows = house.rows_of("accounts", "records", _subject_of(request, person))
     row = digest(bytes(rows[0][1]), bytes(rows[0][2])) if rows else b""
     return request_id, person, reason, row

@@ -24,7 +24,7 @@ from piivault.v1 import types_pb2
 from sqlalchemy import Engine, event
 
 from tests.house import POLICY, House
-from tests.people import Registered
+from tests.people import NOBODY, Registered
 from tests.wire import METHODS, Refusal, open_channel, refusal_of, send
 from vault.dev import certificates
 from vault.dev.layout import Layout
@@ -338,7 +338,7 @@ def _looks_at_data() -> Iterator[list[str]]:
 
 def test_what_the_edition_denies_costs_no_look_at_data(city: City) -> None:
     """So a denial is the same for who is there, who isn't, and what can't be."""
-    whose = [city.people["accounts"].pseudonym, f"psn_{'A' * 43}", "no pseudonym"]
+    whose = [city.people["accounts"].pseudonym, NOBODY, "no pseudonym"]
     denied: dict[str, list[Under]] = {
         "newsletter": [make for _, make in RECORDS.values()],  # has no grant for `services`
         "analytics": [make for _, make in RECORDS.values()],

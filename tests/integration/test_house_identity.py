@@ -11,6 +11,7 @@ from piivault import TLS, PiivaultError, errors
 
 from tests.certificates import Authority
 from tests.house import House
+from tests.people import NOBODY
 from tests.wire import PATIENCE
 from vault.dev import certificates
 from vault.dev.layout import Layout
@@ -108,12 +109,12 @@ CALLS: dict[str, tuple[str, Callable[[piivault.Client], object]]] = {
         "support", lambda c: c.subject(piivault.new_root()).pseudonym("accounts")),
     "the portal revealing": (
         "portal", lambda c: c.compartment("accounts", purpose="account").reveal(
-            f"psn_{'A' * 43}", ["email"])),
+            NOBODY, ["email"])),
     "the portal searching": (
         "portal", lambda c: c.compartment("accounts", purpose="account").find(email="a@b.kg")),
     "an officer revealing": (
         "officer-aida", lambda c: c.compartment("accounts", purpose="account").reveal(
-            f"psn_{'A' * 43}", ["email"])),
+            NOBODY, ["email"])),
     "an officer viewing": (
         "officer-bakyt", lambda c: c.subject(piivault.new_root()).view("accounts")),
 }  # fmt: skip

@@ -100,6 +100,31 @@ def test_no_two_processes_share_a_role_or_a_login() -> None:
     assert len(named) == len(set(named))
 
 
+def test_what_was_filled_in_is_not_written_over(tmp_path: Path) -> None:
+    """What would be written now stands beside it, while the two differ."""
+    argv: list[str | Path] = [Path(sysconfig.get_path("scripts"), "piivault"), "setup"]
+
+    def run() -> str:
+        command = [*argv, "--policy", POLICY, "--output", tmp_path]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "left as it was" not in run() + run()
+    file, beside = tmp_path / "piivault-broker.toml", tmp_path / "piivault-broker.toml.new"
+    written = file.read_text(encoding="utf-8")
+    filled = written.replace("0.0.0.0:8443", "10.0.0.1:8443")
+    assert filled != written
+    file.write_text(filled, encoding="utf-8")
+    assert f"left as it was: {file}." in run()
+    assert (file.read_text(encoding="utf-8"), beside.read_text(encoding="utf-8")) == (
+        filled,
+        written,
+    )
+    assert [path.name for path in tmp_path.glob("*.new")] == [beside.name]
+    file.write_text(written, encoding="utf-8")
+    assert "left as it was" not in run()
+    assert not beside.exists()
+
+
 CLASHES = {
     "a role of piivault's own": ("broker",),
     "the control database": ("control",),

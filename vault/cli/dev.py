@@ -38,7 +38,8 @@ EXAMPLE = Path("examples/osh/policy.yaml")
     "--split",
     "is_split",
     is_flag=True,
-    help="A process for each role and compartment, as outside development; needs --postgres.",
+    help="A process for each role and compartment, as outside development; on PostgreSQL, since a "
+    "SQLite file is one process's.",
 )
 @click.option(
     "--identity-providers",
@@ -57,11 +58,6 @@ def dev(
     All parts are real; state is kept in one folder and found again at the next start.
     Ctrl-C stops it all.
     """
-    if is_split and not postgres:
-        raise click.UsageError(
-            "--split needs --postgres: a SQLite file is one process's, and the control database "
-            "is everybody's."
-        )
     pinned = _identity_providers(identity_providers) if identity_providers else []
     state = state or Path(".piivault-split" if is_split else ".piivault")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, like Ctrl-C

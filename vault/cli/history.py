@@ -9,7 +9,7 @@ from piivault.officers import Approval, OfficersClient, Touch
 from rich.console import Console
 from rich.table import Table
 
-from vault.cli.signing import SIGNS, report, signer
+from vault.cli.signing import SIGNS, needed_reason, report, signer
 from vault.policy import compile_edition
 from vault.service.ledger import RESET, reset_body
 
@@ -39,9 +39,9 @@ def show() -> None:
 @history.command(epilog=SIGNS)
 @click.argument("owner")
 @click.argument("compartment")
-@click.option("--reason", required=True, help="Why, for those who read it later.")
+@click.option("--reason", help="Why, for those who read it later.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def reset(owner: str, compartment: str, reason: str, yes: bool) -> None:
+def reset(owner: str, compartment: str, reason: str | None, yes: bool) -> None:
     """Have it count no more that OWNER touched COMPARTMENT. It takes two officers.
 
     Names them as `piivault history show` does. Of an approval that waits, the reason stands: the
@@ -58,11 +58,14 @@ def reset(owner: str, compartment: str, reason: str, yes: bool) -> None:
             raise click.ClickException(
                 f"{owner} never touched {compartment}. See `piivault history show`."
             )
-        (touch,) = found
+        # One that an edition names, before one whose id is spelt like a name.
+        touch = max(found, key=lambda t: (bool(t.owner), bool(t.compartment)))
+        for other in (t for t in found if t is not touch):
+            click.echo(f"Not this one: {other.owner_id} touched {other.compartment_uuid.hex()}.")
         body = _waiting(control.pending(), touch) or reset_body(
-            touch.owner_id, touch.compartment_uuid, reason, secrets.token_hex(16)
+            touch.owner_id, touch.compartment_uuid, needed_reason(reason), secrets.token_hex(16)
         )
-        click.echo(in_words(body, found))
+        click.echo(in_words(body, [touch]))
         if _is_granted(control, touch):
             click.echo(
                 f"An edition still grants {compartment} to {owner}: what they touch next counts "

@@ -94,7 +94,8 @@ def sign(file: Path) -> None:
 def publish(file: Path, given: tuple[str, ...], yes: bool) -> None:
     """Publish an edition: sign it, or hand in signatures.
 
-    One officer is enough, but for a new joinable pair: that takes two.
+    One officer is enough, but for a new joinable pair, a new subject-facing service, and one that
+    no longer has to show that its subjects are there: these take two.
     """
     edition, body = read_edition(file), file.read_bytes()
     signatures = parse_signatures(given)

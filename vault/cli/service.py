@@ -6,7 +6,7 @@ import secrets
 import click
 from piivault.officers import OfficersClient
 
-from vault.cli.signing import SIGNS, report, signer
+from vault.cli.signing import SIGNS, needed_reason, report, signer
 from vault.service.ledger import BLOCK, UNBLOCK, block_body, unblock_body
 
 
@@ -31,9 +31,9 @@ def block(name: str, reason: str, yes: bool) -> None:
 
 @service.command(epilog=SIGNS)
 @click.argument("name")
-@click.option("--reason", required=True, help="Why, for those who read it later.")
+@click.option("--reason", help="Why, for those who read it later.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def unblock(name: str, reason: str, yes: bool) -> None:
+def unblock(name: str, reason: str | None, yes: bool) -> None:
     """Lift the block of a service. It takes two officers: the second one's reason isn't asked."""
     officer = signer()
     with OfficersClient.from_env() as control:
@@ -53,8 +53,8 @@ def _waiting(control: OfficersClient, name: str) -> bytes | None:
     return None
 
 
-def _lifting(control: OfficersClient, name: str, reason: str) -> bytes:
+def _lifting(control: OfficersClient, name: str, reason: str | None) -> bytes:
     blocks = [b.statement for b in control.edition().blocked if b.service == name]
     if not blocks:
         raise click.ClickException(f"{name} isn't blocked.")
-    return unblock_body(blocks[0], reason)
+    return unblock_body(blocks[0], needed_reason(reason))

@@ -106,8 +106,22 @@ def setup(
     for name, content in files(deployment).items():
         file = output / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
+        if file.suffix == ".toml":
+            _write_beside(file, content)
+        else:
+            file.write_text(content, encoding="utf-8")
     click.echo(f"written: {output}. Read {output / 'README.md'} next.")
+
+
+def _write_beside(file: Path, content: str) -> None:
+    """Write what operators fill in: never over what they filled in."""
+    beside = file.with_name(f"{file.name}.new")
+    if not file.exists() or file.read_text(encoding="utf-8") == content:
+        file.write_text(content, encoding="utf-8")
+        beside.unlink(missing_ok=True)
+        return
+    beside.write_text(content, encoding="utf-8")
+    click.echo(f"left as it was: {file}. What would be written now is in {beside}: compare them.")
 
 
 def _names(edition: Edition) -> tuple[str, ...]:

@@ -109,6 +109,15 @@ def _read(variable: str) -> tuple[Path, bytes]:
         raise click.ClickException(sentence) from None
 
 
+def needed_reason(given: str | None) -> str:
+    """Return the reason of whoever approves first; raise UsageError if there is none."""
+    if given is None:
+        raise click.UsageError(
+            "No approval of this waits: you would be the first. Say why with --reason."
+        )
+    return given
+
+
 def report(approval: Approval, what: str) -> None:
     """Say what became of an entry."""
     if approval.effective:

@@ -2,7 +2,8 @@
 
 A JWT (RFC 7519, RFC 8725) in compact form, signed by a pinned key:
 
-    header   alg, kid, typ "JWT"; nothing else, so nothing that points to a key or changes the form
+    header   alg, kid and perhaps typ "JWT"; nothing else, so nothing that points to a key or
+             changes the form
     iss aud  the provider and the audience that stand in the configuration
     sub      the root id, 16 bytes in base64url
     azp      the SPIFFE id of the service that may use it; without `azp`, `aud` names it too
@@ -40,7 +41,11 @@ _REQUIRED = ["iss", "aud", "sub", "iat", "exp"]
 
 _MALFORMED = (
     f"This isn't an assertion: it must be a signed JWT of at most {MOST_BYTES // 1024} KiB, with "
-    "alg, kid and typ in its header and nothing else, and no name twice."
+    "alg, kid and perhaps typ in its header and nothing else, and no name twice."
+)
+_NOT_ALLOWED = (
+    "This assertion's algorithm isn't allowed. Have the identity provider sign with the pinned "
+    f"key's, one of {', '.join(get_args(Algorithm))}."
 )
 _NOT_PINNED = (
     "This assertion names an issuer and a key that aren't pinned together at the broker. Compare "
@@ -71,7 +76,7 @@ class PinnedKey:
 
 
 @dataclass(frozen=True, slots=True)
-class IdentityProvider:
+class PinnedProvider:
     """Who may say that a subject is there: the issuer's name, whom it says it to, and its keys."""
 
     issuer: str
@@ -96,7 +101,7 @@ def read_public_key(algorithm: Algorithm, pem: str) -> PublicKey:
     raise ValueError(f"isn't a key for {algorithm}, which takes {needed[algorithm]}")
 
 
-def verify(token: str, providers: Sequence[IdentityProvider], holder: str, now: float) -> bytes:
+def verify(token: str, providers: Sequence[PinnedProvider], holder: str, now: float) -> bytes:
     """Return the root id of the subject who is there, before the holder (a SPIFFE id), now.
 
     Raises VaultError(SUBJECT_ASSERTION_INVALID). The signature is checked before any claim but
@@ -128,8 +133,10 @@ def _opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise _invalid(_MALFORMED) from None
     kind = header.get("typ", "JWT")
     known = header.keys() <= _HEADER and isinstance(kind, str) and kind.upper() == "JWT"
-    if not known or header.get("alg") not in get_args(Algorithm):
+    if not known:
         raise _invalid(_MALFORMED)
+    if header.get("alg") not in get_args(Algorithm):
+        raise _invalid(_NOT_ALLOWED)
     return header, claims
 
 
@@ -154,15 +161,15 @@ def _no_number(word: str) -> NoReturn:
 
 
 def _pinned(
-    key_id: object, issuer: object, providers: Sequence[IdentityProvider]
-) -> tuple[IdentityProvider, PinnedKey]:
+    key_id: object, issuer: object, providers: Sequence[PinnedProvider]
+) -> tuple[PinnedProvider, PinnedKey]:
     for provider in providers:
         if provider.issuer == issuer and isinstance(key_id, str) and key_id in provider.keys:
             return provider, provider.keys[key_id]
     raise _invalid(_NOT_PINNED)
 
 
-def _check_signed(token: str, provider: IdentityProvider, key: PinnedKey) -> None:
+def _check_signed(token: str, provider: PinnedProvider, key: PinnedKey) -> None:
     try:
         jwt.decode(
             token,

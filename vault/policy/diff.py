@@ -134,8 +134,8 @@ def _presence(before: Edition, after: Edition) -> Named:
     were, are = _acting(before), _acting(after)
     for was, now in kept(were, are):
         if now.require_subject_assertion and not was.require_subject_assertion:
-            sentence = "acts only for subjects who are there now: it must show an assertion of each"
-            yield now.name, f"{now.name} {sentence}."
+            sentence = f"{now.name} from now on acts only for subjects who are there"
+            yield now.name, f"{sentence}: it must show an assertion of each."
         if was.require_subject_assertion and not now.require_subject_assertion:
             sentence = f"{now.name} NO LONGER HAS TO SHOW THAT A SUBJECT IS THERE"
             yield now.name, f"{sentence}: it may act for whomever it has a root id of, at any time."

@@ -112,7 +112,7 @@ class Service:
     owner_id: str
     spiffe: str
     subject_facing: bool
-    require_subject_assertion: bool = False  # whether the broker asks for the identity provider's
+    require_subject_assertion: bool  # whether it acts only for subjects who are there
     limits: Mapping[Operation, Limit] = field(default_factory=dict, hash=False)
 
 

@@ -31,13 +31,27 @@ def check_succession(before: Before, edition: Edition, touched: Touched) -> None
 
 
 def needs_officers(before: Edition | None, edition: Edition) -> int:
-    """Return how many officers must sign: two where a pair becomes joinable that wasn't.
+    """Return how many officers must sign an edition after another.
 
-    The first edition takes one: nothing was collected apart before it.
+    Two where a pair becomes joinable that wasn't, where a service begins to act for subjects (by
+    its SPIFFE id), or where one no longer has to show that its subjects are there. The first
+    edition takes one: nothing was collected apart before it.
     """
     if before is None:
         return 1
-    return 2 if _joinable(edition) - _joinable(before) else 1
+    widened = _joinable(edition) - _joinable(before) or _acts_unseen(before, edition)
+    return 2 if widened else 1
+
+
+def _acts_unseen(before: Edition, edition: Edition) -> bool:
+    """Tell whether a service newly acts for subjects, or for those who needn't be there now."""
+    acting = {its.spiffe: its for its in before.services.values() if its.subject_facing}
+    return any(
+        its.spiffe not in acting
+        or (acting[its.spiffe].require_subject_assertion and not its.require_subject_assertion)
+        for its in edition.services.values()
+        if its.subject_facing
+    )
 
 
 def _joinable(edition: Edition) -> set[frozenset[bytes]]:

@@ -7,7 +7,7 @@ from vault.errors import Reason, VaultError
 from vault.policy import Edition, Operation, explain
 from vault.service.approve import Approvals
 from vault.service.call import Visit
-from vault.service.history import Touch, named, touches
+from vault.service.history import Touch, resets, touches
 
 
 class PolicyServicer:
@@ -61,15 +61,10 @@ class PolicyServicer:
         self, visit: Visit, request: pb.ListTouchesRequest
     ) -> pb.ListTouchesResponse:
         """Return what owners touched, and what was reset of it."""
-        ledger = await self._approvals.history()
+        ledger = await self._approvals.refreshed()
         return pb.ListTouchesResponse(
             touches=map(_touch, touches(ledger)),
-            resets=[
-                pb.ResetTouch(
-                    touch=_touch(named(ledger, r.owner_id, r.compartment)), reason=r.reason
-                )
-                for r in ledger.resets
-            ],
+            resets=[pb.ResetTouch(touch=_touch(t), reason=reason) for t, reason in resets(ledger)],
         )
 
     async def Explain(self, visit: Visit, request: pb.ExplainRequest) -> pb.ExplainResponse:
@@ -105,7 +100,7 @@ def _touch(touch: Touch) -> pb.Touch:
     return pb.Touch(
         owner_id=touch.owner_id,
         owner=touch.owner,
-        compartment_uuid=touch.uuid,
+        compartment_uuid=touch.compartment_uuid,
         compartment=touch.compartment,
     )
 

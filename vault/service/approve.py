@@ -1,5 +1,6 @@
 """Approving: officers' signatures gather under an entry until there are enough for it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from vault.service.ledger import (
     statement,
 )
 from vault.store.control import ControlChain, PendingRow
+
+log = logging.getLogger("piivault.policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,13 @@ class Approvals:
         signatures = await self._gathered(signed) | {officer: signature}
         try:
             ledger = self._editions.ledger
-            approved = ledger.signers(kind, body, signatures)
-            if officer not in approved:  # first: to read a large document keeps control busy
+            # First: to read a large document keeps control busy.
+            if not ledger.signers(kind, body, {officer: signature}):
                 raise ControlChainError(
                     "The signature doesn't hold for this officer, or the officer isn't in the "
                     "server's configuration."
                 )
+            approved = ledger.signers(kind, body, signatures)
             needed = ledger.needed(kind, body)
             ledger.check(kind, body)
             effective = signed in ledger.applied
@@ -60,13 +64,13 @@ class Approvals:
         except (ControlChainError, EditionError) as e:
             raise VaultError(Reason.MALFORMED_REQUEST, str(e)) from None
         if effective:
-            await self._drop_idle()
+            await self._drop_spent()
         else:
             await self._chain.keep_pending(PendingRow(signed, kind, body, sign_off(signatures)))
         return Pending(kind, body, tuple(sorted(approved)), needed, effective)
 
-    async def history(self) -> Ledger:
-        """Return the control chain as it is now, with all that owners touched."""
+    async def refreshed(self) -> Ledger:
+        """Return the control chain as it is now."""
         await self._editions.refresh()
         return self._editions.ledger
 
@@ -76,6 +80,9 @@ class Approvals:
         found = []
         for row in await self._chain.pending():
             approved = ledger.signers(row.kind, row.body, signatures_in(row.signatures))
+            if not approved or not _possible(ledger, row):  # what nobody signed isn't even read
+                log.error("what waits under %s can't take effect: passed over", row.statement.hex())
+                continue
             found.append(
                 Pending(
                     row.kind, row.body, tuple(sorted(approved)), ledger.needed(row.kind, row.body)
@@ -89,7 +96,7 @@ class Approvals:
 
         await self._editions.add(propose)
 
-    async def _drop_idle(self) -> None:
+    async def _drop_spent(self) -> None:
         """Drop what took effect, and what no longer can: nobody should be asked to sign it.
 
         A reset that is late must not wait for the owner's next touch.

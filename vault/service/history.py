@@ -1,7 +1,9 @@
 """The wall of history: what an owner's services once touched, they have seen for ever.
 
-Unless two officers say otherwise, with a reason (a reset): from then on the owner's next operation
-there is a first one again, held against all else that it touched. What people saw, they remember.
+Unless two officers say otherwise, with a reason (a reset): the owner's next operation there, at a
+worker that has read of it, is a first one again, held against all else that it touched. A worker
+that hasn't (a second's time, or `edition_stale_after` where it is cut off from the control
+database) serves what no touch records. What people saw, they remember.
 
 The first operation of an owner in a compartment is written into the control chain before it is
 served. Publishing an edition appends to the same chain, and of two who append at once one looks
@@ -25,7 +27,7 @@ class Touch:
 
     owner_id: str
     owner: str
-    uuid: bytes
+    compartment_uuid: bytes
     compartment: str
 
 
@@ -42,6 +44,12 @@ def touches(ledger: Ledger) -> Iterator[Touch]:
     for owner_id, uuids in ledger.touched.items():
         if owner_id != WORKERS:
             yield from (named(ledger, owner_id, uuid) for uuid in sorted(uuids))
+
+
+def resets(ledger: Ledger) -> Iterator[tuple[Touch, str]]:
+    """Yield each touch that officers took back, and their reason."""
+    for reset in ledger.resets:
+        yield named(ledger, reset.owner_id, reset.compartment_uuid), reset.reason
 
 
 class History:

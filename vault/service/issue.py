@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from vault.crypto import assertion
-from vault.crypto.assertion import IdentityProvider
+from vault.crypto.assertion import PinnedProvider
 from vault.crypto.capability import Capability, encode, to_sign
 from vault.crypto.pseudonym import transit_input
 from vault.errors import Reason, VaultError
@@ -49,7 +49,7 @@ class Broker:
         capability_key: str,
         ttl: int,
         pinned: Collection[bytes],
-        providers: Sequence[IdentityProvider] = (),
+        providers: Sequence[PinnedProvider] = (),
     ) -> None:
         self._transit = transit
         self._pseudonym_key = pseudonym_key

@@ -17,7 +17,8 @@ its end off, no more, and a process refuses to go back behind what it saw.
     reset     {"owner", "compartment",         2 officers            the touch counts no more, from
                "reason", "nonce"}                                    this entry on
 
-(*) two where it declares a new joinable pair.
+(*) two where it declares a new joinable pair, has a new service act for subjects, or no longer asks
+    one for `require_subject_assertion`.
 
 An entry that doesn't hold is part of the chain and of no effect: it is reported, and can't stop the
 entries behind it. It was judged at its place: what a later entry allows, a reset above all, doesn't
@@ -29,6 +30,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from uuid import UUID
 
 from vault.crypto.primitives import digest, is_signed
 from vault.names import from_base64url, to_base64url
@@ -86,7 +88,7 @@ class Reset:
     """A touch that two officers took back, and why."""
 
     owner_id: str
-    compartment: bytes
+    compartment_uuid: bytes
     reason: str
 
 
@@ -204,13 +206,14 @@ class Ledger:
         return 1 if kind == BLOCK else 2
 
     def signers(self, kind: str, body: bytes, signatures: Mapping[str, bytes]) -> frozenset[str]:
-        """Return the officers whose signatures under an entry hold."""
+        """Return the officers whose signatures under an entry hold; one key is one officer."""
         signed = statement(kind, body)
-        return frozenset(
-            name
-            for name, signature in signatures.items()
+        by_key = {
+            self.officers[name]: name
+            for name, signature in sorted(signatures.items(), reverse=True)  # the first name stays
             if name in self.officers and is_signed(self.officers[name], signature, signed)
-        )
+        }
+        return frozenset(by_key.values())
 
     def _take(self, entry: Entry) -> "Ledger":
         if entry.kind == TOUCH:
@@ -221,7 +224,7 @@ class Ledger:
         signers = self.signers(entry.kind, entry.body, signatures_in(entry.signatures))
         # What no officer signed isn't even read: a large document would keep every process busy.
         needed = self.needed(entry.kind, entry.body) if signers else 1
-        if len({self.officers[name] for name in signers}) < needed:  # one key is one officer
+        if len(signers) < needed:
             raise ControlChainError(
                 f"It needs the signatures of {needed} officers whose keys are in the configuration."
             )
@@ -229,14 +232,15 @@ class Ledger:
         return replace(after, applied=self.applied | {signed})
 
     def _effect(self, kind: str) -> Callable[[bytes], "Ledger"]:
-        effects = {
+        if kind not in SIGNED:
+            raise ControlChainError(f"Officers sign {', '.join(SIGNED)}; nothing else.")
+        return {
             EDITION: self._publish,
             BLOCK: self._block,
             UNBLOCK: self._unblock,
             RESET: self._reset,
             DESTROY: self._destroy,
-        }
-        return effects[kind]
+        }[kind]
 
     def _publish(self, body: bytes) -> "Ledger":
         edition = compile_successor(_utf8(body), self.editions, self.touched)
@@ -272,6 +276,8 @@ class Ledger:
     def _touch(self, body: bytes) -> "Ledger":
         said = _read(body, "owner", "compartment")
         owner, uuid = said["owner"], _hex(said["compartment"])
+        if owner != WORKERS and not _is_uuid(owner):  # a name, say: it would pass for its owner's
+            raise ControlChainError("A touch names its owner by a UUID.")
         touched = self.touched.get(owner, frozenset()) | {uuid}
         return replace(self, touched={**self.touched, owner: touched})
 
@@ -314,6 +320,13 @@ def _hex(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise ControlChainError("It names something that isn't written in hexadecimal.") from None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _canonical(tree: Mapping[str, str]) -> bytes:

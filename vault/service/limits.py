@@ -36,8 +36,11 @@ class Limits:
         self._clock = clock
         self._spent: dict[Hashable, _Spent] = {}
 
-    def take(self, service: Service, operation: Operation) -> None:
-        """Count one; raise VaultError(RATE_LIMITED) saying when there is one again."""
+    def take(self, service: Service, operation: Operation, doing: str = "") -> None:
+        """Count one; raise VaultError(RATE_LIMITED) saying when there is one again.
+
+        `doing` says what is counted as the operation, if it is something else.
+        """
         limit = service.limits.get(operation)
         if limit is None and operation is Operation.FIND:
             limit = self._find
@@ -49,7 +52,7 @@ class Limits:
         if wait > 0:
             raise VaultError(
                 Reason.RATE_LIMITED,
-                f"The service {service.name} may {operation} no more often for now: "
+                f"The service {service.name} may {doing or operation} no more often for now: "
                 f"come back in {wait:.1f} s.",
                 retry_after=wait,
             )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
-from vault.policy import Operation
+from vault.policy import Index, Operation
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
@@ -27,6 +27,9 @@ async def put(
     """Write values for a purpose; return the new etag. Raises VaultError."""
     async with attempt(served, call, Operation.PUT, purpose) as attempted:
         uses = await attempted.admit(Operation.PUT, purpose, [*fields, *clear])
+        if any(use.field.index is Index.UNIQUE and use.field.name in fields for use in uses):
+            # That a value is taken confirms a guess, as Find does: so it counts as one.
+            served.limits.take(call.service, Operation.FIND, "set a unique field")
         address = served.address(pseudonym)
         write = _writing(served, call, fields, clear)
 

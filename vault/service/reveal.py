@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Value
 from vault.errors import Reason, VaultError
-from vault.names import to_base64url
 from vault.policy import FieldUse, Form, Operation, mask
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import ServedCompartment
+from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import covered
+from vault.service.rewrite import etag_of
 
 MOST_A_BATCH = 200
 
@@ -37,7 +37,7 @@ class Revealed:
     """One record's fields, in the order asked."""
 
     fields: tuple[RevealedValue, ...]
-    etag: str
+    etag: str  # "" for who may not write here: a change that isn't theirs to see would show in it
     edition: int
     withheld: tuple[str, ...]  # what the purpose sees now, and the subject wasn't told of
 
@@ -72,7 +72,7 @@ async def reveal(
         held = {item.uid for item in record.about.fields}
         return Revealed(
             tuple(_shown(use, values, held) for use in allowed.uses),
-            to_base64url(record.row.row_version),
+            _etag(served, call, purpose, record),
             call.edition.number,
             tuple(field.name for field in allowed.withheld),
         )
@@ -103,6 +103,16 @@ async def batch_reveal(
             return e
 
     return await asyncio.gather(*map(outcome, pseudonyms))
+
+
+def _etag(served: ServedCompartment, call: Call, purpose: str, record: OpenedRecord) -> str:
+    """Return the record's etag if the caller may write here for the purpose, else "".
+
+    It changes with whatever changes. Two services that ask again and again would see whose records
+    changed at one time.
+    """
+    writes = (call.service.name, purpose, served.name, Operation.PUT) in call.edition.granted
+    return etag_of(record.row) if writes else ""
 
 
 def _shown(use: FieldUse, values: Mapping[int, Value], held: set[int]) -> RevealedValue:

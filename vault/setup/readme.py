@@ -12,7 +12,8 @@ _TEXT = """\
 
 Written by `piivault setup` from an edition. Nothing here is secret but what `--apply` puts into
 `secrets/`. Everything may be run again, with a later edition too: what is there stays, what is
-missing is made.
+missing is made. A `piivault-PROCESS.toml` that was filled in is never written over: what would be
+written now stands beside it as `piivault-PROCESS.toml.new`, where the two differ.
 
 Each process has a login of its own at the key server and roles of its own in PostgreSQL; none has
 those of two:

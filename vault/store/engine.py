@@ -119,6 +119,8 @@ def _sqlite(url: URL) -> Database:
 async def _connect_sqlite(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
     """Connect, or leave nothing behind: a failed connection's thread could outlive the loop."""
     connection = aiosqlite.connect(*args, **kwargs)
+    # As SQLAlchemy has it where it connects by itself: else a connection that nobody closed keeps
+    # the interpreter from ending. aiosqlite shows its thread in no other way.
     thread = connection._thread
     thread.daemon = True
     try:

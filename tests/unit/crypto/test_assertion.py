@@ -93,6 +93,7 @@ def _raw(header: str, claims: str) -> Make:
 CLAIMS = ("iss", "aud", "sub", "azp", "iat", "exp", "nbf", "jti")
 HEADER = json.dumps({"alg": "EdDSA", "kid": KEY_ID, "typ": "JWT"})
 MALFORMED, UNPINNED, UNSIGNED = "isn't an assertion", "aren't pinned", "isn't signed by the key"
+NOT_ALLOWED = "algorithm isn't allowed"
 LACKS, NO_ROOT, BORROWED = "lacks a claim", "no root id", "made for another service"
 BAD: dict[str, tuple[Make, str]] = {
     # Form
@@ -136,11 +137,11 @@ BAD: dict[str, tuple[Make, str]] = {
     "the signature of another": (
         lambda: ".".join((*_made()().split(".")[:2], _made(jti="2")().split(".")[2])), UNSIGNED),
     # Algorithm
-    "none": (_unsigned("none"), MALFORMED),
-    "None": (_unsigned("None"), MALFORMED),
-    "no algorithm": (_with(alg=None), MALFORMED),
-    "an algorithm that is no text": (_with(alg=["EdDSA"]), MALFORMED),
-    "HMAC with the public key": (_by_the_public_key_as_secret, MALFORMED),
+    "none": (_unsigned("none"), NOT_ALLOWED),
+    "None": (_unsigned("None"), NOT_ALLOWED),
+    "no algorithm": (_with(alg=None), NOT_ALLOWED),
+    "an algorithm that is no text": (_with(alg=["EdDSA"]), NOT_ALLOWED),
+    "HMAC with the public key": (_by_the_public_key_as_secret, NOT_ALLOWED),
     "another algorithm than the key's": (_with(alg="RS256"), UNSIGNED),
     "another algorithm and its key": (_made(PROVIDERS["RS256"]), UNSIGNED),
     # Claims

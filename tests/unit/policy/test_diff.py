@@ -328,8 +328,8 @@ CASES: dict[str, tuple[Change, Change, str]] = {
         _same,
         _asks,
         """
-        policy: portal acts only for subjects who are there now: it must show an assertion of each.
-        """,
+        policy: portal from now on acts only for subjects who are there: it must show an assertion of each.
+        """,  # noqa: E501 -- a sentence as it is said
     ),
     "subjects who needn't be there any more": (
         _asks,

@@ -379,6 +379,23 @@ def _swapped(tree: Any) -> None:
     tree["joinable"][0]["between"].reverse()
 
 
+def _faces(*, asked: bool = False, spiffe: str = "spiffe://oshto.kg/portal") -> Change:
+    return lambda tree: tree["services"]["portal"].update(
+        require_subject_assertion=asked, spiffe=spiffe
+    )
+
+
+def _second_portal(tree: Any) -> None:
+    title = {"ky": "a", "ru": "b", "en": "c"}
+    tree["owners"]["kiosks"] = {"id": NEW_ID, "title": title}
+    kiosk = {"owner": "kiosks", "spiffe": "spiffe://oshto.kg/kiosk", "subject_facing": True}
+    tree["services"]["kiosk"] = {**kiosk, "require_subject_assertion": True}
+
+
+def _no_portal(tree: Any) -> None:
+    del tree["services"]["portal"]
+
+
 OFFICERS: dict[str, tuple[Change, Change, int]] = {
     "the same pairs": (_same, _same, 1),
     "a pair the other way round": (_same, _swapped, 1),
@@ -387,12 +404,19 @@ OFFICERS: dict[str, tuple[Change, Change, int]] = {
     "a pair less": (_join("orders", "web"), _same, 1),
     "a pair between renamed compartments": (_join("orders", "web"), _both(
         _web_is_site, _join("orders", "site")), 1),
+    "a new service that acts for subjects": (_same, _second_portal, 2),
+    "one less": (_second_portal, _same, 1),
+    "one back": (_no_portal, _same, 2),
+    "one renamed": (_same, _rename("services", "portal", "front"), 1),
+    "one under another SPIFFE id": (_same, _faces(spiffe="spiffe://oshto.kg/front"), 2),
+    "subjects must be there": (_same, _faces(asked=True), 1),
+    "subjects needn't be there any more": (_faces(asked=True), _same, 2),
 }  # fmt: skip
 
 
 class TestOfficers:
     @pytest.mark.parametrize(("first", "second", "needed"), OFFICERS.values(), ids=OFFICERS.keys())
-    def test_are_two_for_a_pair_that_is_newly_joinable(
+    def test_are_two_for_a_new_pair_and_for_who_newly_acts_for_subjects(
         self, variant: Variant, first: Change, second: Change, needed: int
     ) -> None:
         row = _row(variant, first, second)

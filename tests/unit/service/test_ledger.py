@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -161,6 +162,8 @@ def test_lifting_a_block_takes_two_officers_and_counts_once(first: Ledger) -> No
         (UNBLOCK, unblock_body(bytes(32), "r")),
         (TOUCH, b'{"compartment":"zz","owner":"o"}'),
         (TOUCH, b"[" * 100_000),
+        (TOUCH, touch_body("press_office", bytes(16))),
+        (TOUCH, touch_body("5F6A1D0E-9B1C-4F55-8C0D-1B2A3C4D5E6F", bytes(16))),
         (EDITION, b"\xff\xfe"),
         ("forget", b"{}"),
     ],
@@ -177,6 +180,8 @@ def test_lifting_a_block_takes_two_officers_and_counts_once(first: Ledger) -> No
         "no such block",
         "a touch in no hexadecimal",
         "a touch that is nested deep",
+        "a touch by an owner's name",
+        "a touch by an id in capitals",
         "no UTF-8",
         "no such kind",
     ],
@@ -199,7 +204,7 @@ def test_a_touch_needs_no_signature(first: Ledger) -> None:
 
 
 ACCOUNTS = bytes.fromhex("6f1d3c52e2a54b0d8f6f0f2a6f0c1a01")
-SEEN = "the owner"
+SEEN, ANOTHER = str(UUID(int=1)), str(UUID(int=2))  # owners
 
 
 def test_one_officer_under_two_names_is_one_officer(first: Ledger) -> None:
@@ -215,11 +220,11 @@ def test_one_officer_under_two_names_is_one_officer(first: Ledger) -> None:
 def test_a_reset_takes_one_touch_back_until_the_next_one(first: Ledger) -> None:
     """That owner's touch of that compartment, and nothing beside it."""
     ledger = first
-    for owner, uuid in ((SEEN, ACCOUNTS), (SEEN, bytes(16)), ("another", ACCOUNTS)):
+    for owner, uuid in ((SEEN, ACCOUNTS), (SEEN, bytes(16)), (ANOTHER, ACCOUNTS)):
         ledger = after(ledger, TOUCH, touch_body(owner, uuid))
     ledger = after(ledger, RESET, reset_body(SEEN, ACCOUNTS, "a new team", "1"), "aida", "bakyt")
-    assert ledger.touched == {SEEN: {bytes(16)}, "another": {ACCOUNTS}}
-    assert [(r.owner_id, r.compartment, r.reason) for r in ledger.resets] == [
+    assert ledger.touched == {SEEN: {bytes(16)}, ANOTHER: {ACCOUNTS}}
+    assert [(r.owner_id, r.compartment_uuid, r.reason) for r in ledger.resets] == [
         (SEEN, ACCOUNTS, "a new team")
     ]
     again = after(ledger, TOUCH, touch_body(SEEN, ACCOUNTS))
@@ -241,9 +246,9 @@ BOTH = signed(RESET, GOOD, "aida", "bakyt")
         (GOOD, {"aida": BOTH["aida"], "mallory": BOTH["bakyt"]}, "needs the signatures"),
         (GOOD, {**signed(UNBLOCK, GOOD, "aida", "bakyt")}, "needs the signatures"),
         (reset_body(SEEN, ACCOUNTS, "r", "2"), BOTH, "needs the signatures"),
-        (reset_body("another", ACCOUNTS, "r", "1"), BOTH, "needs the signatures"),
+        (reset_body(ANOTHER, ACCOUNTS, "r", "1"), BOTH, "needs the signatures"),
         (reset_body(SEEN, bytes(16), "r", "1"), None, "no touch"),
-        (reset_body("another", ACCOUNTS, "r", "1"), None, "no touch"),
+        (reset_body(ANOTHER, ACCOUNTS, "r", "1"), None, "no touch"),
         (reset_body(WORKERS, ACCOUNTS, "r", "1"), None, "no touch"),
         (reset_body(SEEN, ACCOUNTS, " ", "1"), None, "needs a reason"),
         (reset_body(SEEN, ACCOUNTS, "\x1b[2J", "1"), None, "control characters"),
@@ -398,7 +403,7 @@ def entries(count: int) -> list[Entry]:
     body = POLICY.encode()
     for number in range(count):
         kind = TOUCH if number else EDITION
-        text = touch_body("owner", bytes([number] * 16)) if number else body
+        text = touch_body(SEEN, bytes([number] * 16)) if number else body
         made.append(ledger.next(kind, text, {} if number else signed(EDITION, body, "aida")))
         ledger = ledger.follow(made[-1:])
     return made
@@ -409,7 +414,7 @@ def entries(count: int) -> list[Entry]:
     [
         lambda e: [e[0], *e[2:]],
         lambda e: [e[0], e[2], e[1], *e[3:]],
-        lambda e: [e[0], replace(e[1], body=touch_body("other", bytes(16))), *e[2:]],
+        lambda e: [e[0], replace(e[1], body=touch_body(ANOTHER, bytes(16))), *e[2:]],
         lambda e: [replace(e[0], signatures=b"{}"), *e[1:]],
         lambda e: [*e, replace(e[-1], sequence=e[-1].sequence + 1)],
         lambda e: e[1:],

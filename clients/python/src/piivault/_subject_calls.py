@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from piivault._call import (
     Call,
@@ -25,6 +26,8 @@ from piivault.errors import InvalidRequest
 from piivault.v1 import pseudonym_service_pb2 as pseudonym_pb
 from piivault.v1 import subject_service_pb2 as pb
 from piivault.v1 import types_pb2
+
+A = TypeVar("A")
 
 _SERVICE = "/piivault.v1.SubjectService"
 _KINDS: Mapping[SubjectKind, types_pb2.SubjectKind.ValueType] = {
@@ -54,10 +57,11 @@ def checked_root(root: RootId) -> RootId:
     return root
 
 
-def checked_assertion(assertion: object) -> None:
-    """Raise InvalidRequest for anything but a text, a function or None, without showing it."""
+def checked_assertion(assertion: A) -> A:
+    """Return it; raise InvalidRequest for anything but a str, a function or None, unshown."""
     if not (assertion is None or isinstance(assertion, str) or callable(assertion)):
         raise InvalidRequest("assertion is a JWT as a str, or a function that returns a fresh one.")
+    return assertion
 
 
 def issue(

@@ -163,8 +163,9 @@ class Notice:
 class Revealed(Mapping[str, Secret]):
     """Fields of one record: a mapping of the values that it holds and the purpose shows.
 
-    `forms` and `present()` speak of every field asked for, `etag` is the record's version,
-    `edition` the edition that the read was decided under. `withheld` are fields that the purpose
+    `forms` and `present()` speak of every field asked for, `etag` is the record's version ("" for a
+    service that may not put here for this purpose), `edition` the edition that the read was decided
+    under. `withheld` are fields that the purpose
     sees now and the subject wasn't told of: asking for one raises ConsentRequired.
     """
 

@@ -75,7 +75,8 @@ class AsyncClient:
 
         `assertion` is the identity provider's JWT that says that the subject is there, for services
         of which the edition asks it: a str, or a function that is called for a fresh one whenever
-        the broker is asked. A str serves for a few minutes, until a capability must be renewed.
+        the broker is asked. A str is good until it expires, after at most 5 minutes; then give a
+        function.
         """
         return AsyncSubject(self._transport, root, assertion)
 
@@ -115,10 +116,9 @@ class AsyncSubject:
         root: RootId,
         assertion: str | Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        _subject_calls.checked_assertion(assertion)
         self._transport = transport
         self._root = _subject_calls.checked_root(root)
-        self._assertion = assertion
+        self._assertion = _subject_calls.checked_assertion(assertion)
         self._issued: dict[str, Issued] = {}
 
     async def pseudonym(self, compartment: str, *, timeout: float | None = None) -> str:

@@ -70,7 +70,8 @@ class Client:
 
         `assertion` is the identity provider's JWT that says that the subject is there, for services
         of which the edition asks it: a str, or a function that is called for a fresh one whenever
-        the broker is asked. A str serves for a few minutes, until a capability must be renewed.
+        the broker is asked. A str is good until it expires, after at most 5 minutes; then give a
+        function.
         """
         return Subject(self._transport, root, assertion)
 
@@ -107,10 +108,9 @@ class Subject:
     def __init__(
         self, transport: Transport, root: RootId, assertion: str | Callable[[], str] | None = None
     ) -> None:
-        _subject_calls.checked_assertion(assertion)
         self._transport = transport
         self._root = _subject_calls.checked_root(root)
-        self._assertion = assertion
+        self._assertion = _subject_calls.checked_assertion(assertion)
         self._issued: dict[str, Issued] = {}
 
     def pseudonym(self, compartment: str, *, timeout: float | None = None) -> str:

@@ -281,7 +281,7 @@ class AuditUnavailable(Unavailable):
 
 
 class PolicyUnavailable(Unavailable):
-    """No edition is in force, it couldn't be confirmed for too long, or it forbids the process."""
+    """No edition is in force, or it is stale, just changed, or forbids what the process holds."""
 
 
 class Damaged(PiivaultError):

@@ -99,7 +99,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 72
     """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
     ERROR_REASON_POLICY_UNAVAILABLE: _ErrorReason.ValueType  # 73
-    """UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, it changed just now, or it forbids what the process holds. Retry."""
+    """UNAVAILABLE. No edition is in force, or it is stale, just changed, or forbids what the process holds. Retry."""
     ERROR_REASON_DAMAGED: _ErrorReason.ValueType  # 80
     """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 81
@@ -192,7 +192,7 @@ ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 71
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 72
 """UNAVAILABLE. The audit trail can't be written, so nothing is revealed. Retry."""
 ERROR_REASON_POLICY_UNAVAILABLE: ErrorReason.ValueType  # 73
-"""UNAVAILABLE. No edition is in force, it couldn't be confirmed for too long, it changed just now, or it forbids what the process holds. Retry."""
+"""UNAVAILABLE. No edition is in force, or it is stale, just changed, or forbids what the process holds. Retry."""
 ERROR_REASON_DAMAGED: ErrorReason.ValueType  # 80
 """DATA_LOSS. The stored bytes don't authenticate: damaged, moved or tampered with. Tell the security team."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 81

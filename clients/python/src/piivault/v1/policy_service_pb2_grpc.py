@@ -31,7 +31,9 @@ class PolicyServiceStub(object):
     What officers decide is an entry of the control chain: a kind, a body, and the signatures
     of officers over both. An entry takes effect when enough officers approved it:
 
-    edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
+    edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair,
+    has a new service act for subjects, or no longer
+    asks one for require_subject_assertion
     block     body: JSON {"service", "reason", …}  1 officer
     unblock   body: JSON {"block", "reason", …}    2 officers
     reset     body: JSON {"owner", "compartment",  2 officers
@@ -77,7 +79,9 @@ class PolicyServiceServicer(object):
     What officers decide is an entry of the control chain: a kind, a body, and the signatures
     of officers over both. An entry takes effect when enough officers approved it:
 
-    edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
+    edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair,
+    has a new service act for subjects, or no longer
+    asks one for require_subject_assertion
     block     body: JSON {"service", "reason", …}  1 officer
     unblock   body: JSON {"block", "reason", …}    2 officers
     reset     body: JSON {"owner", "compartment",  2 officers
@@ -173,7 +177,9 @@ class PolicyService(object):
     What officers decide is an entry of the control chain: a kind, a body, and the signatures
     of officers over both. An entry takes effect when enough officers approved it:
 
-    edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
+    edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair,
+    has a new service act for subjects, or no longer
+    asks one for require_subject_assertion
     block     body: JSON {"service", "reason", …}  1 officer
     unblock   body: JSON {"block", "reason", …}    2 officers
     reset     body: JSON {"owner", "compartment",  2 officers

@@ -32,7 +32,9 @@ class PolicyServiceStub:
     What officers decide is an entry of the control chain: a kind, a body, and the signatures
     of officers over both. An entry takes effect when enough officers approved it:
 
-      edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
+      edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair,
+                                                    has a new service act for subjects, or no longer
+                                                    asks one for require_subject_assertion
       block     body: JSON {"service", "reason", …}  1 officer
       unblock   body: JSON {"block", "reason", …}    2 officers
       reset     body: JSON {"owner", "compartment",  2 officers
@@ -78,7 +80,9 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     What officers decide is an entry of the control chain: a kind, a body, and the signatures
     of officers over both. An entry takes effect when enough officers approved it:
 
-      edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
+      edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair,
+                                                    has a new service act for subjects, or no longer
+                                                    asks one for require_subject_assertion
       block     body: JSON {"service", "reason", …}  1 officer
       unblock   body: JSON {"block", "reason", …}    2 officers
       reset     body: JSON {"owner", "compartment",  2 officers
@@ -120,7 +124,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     What officers decide is an entry of the control chain: a kind, a body, and the signatures
     of officers over both. An entry takes effect when enough officers approved it:
 
-      edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair
+      edition   body: the YAML document              1 officer; 2 if it declares a new joinable pair,
+                                                    has a new service act for subjects, or no longer
+                                                    asks one for require_subject_assertion
       block     body: JSON {"service", "reason", …}  1 officer
       unblock   body: JSON {"block", "reason", …}    2 officers
       reset     body: JSON {"owner", "compartment",  2 officers

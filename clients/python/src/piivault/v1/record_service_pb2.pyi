@@ -72,7 +72,9 @@ class RevealResponse(_message.Message):
     EDITION_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
-    """The record's version."""
+    """The record's version, to write with; empty unless the caller has a grant to put in this
+    compartment for this purpose. It would show that something changed that isn't asked for.
+    """
     edition: _builtins.int
     """The edition that the read was decided under."""
     @_builtins.property
