@@ -185,7 +185,7 @@ async def _checked(house: SplitHouse, file: Path, *, ship: bool) -> Verdict:
             made = Checkpoints(ACCOUNTS, uuid, database, signer, shipping, Pace())
             await made.look(now=True)
         keys = by_id(login.public_keys(AUDIT_KEY).values())
-        return await verify_database(database, ShippedFile(file) if file.exists() else None, keys)
+        return await verify_database(database, ShippedFile(file), keys)
     finally:
         await database.close()
 
