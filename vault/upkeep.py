@@ -42,6 +42,8 @@ async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) 
                 noted = ledger
         except (VaultError, ControlChainError) as e:
             log.error("control chain: %s", e)
+        except Exception as e:
+            _unforeseen("control chain", e)
 
 
 class Writer(Protocol):
@@ -69,6 +71,10 @@ async def tell_health(
             ready = False
             if told is not False:
                 log.error("not ready: %s", e.message)
+        except Exception as e:
+            ready = False
+            if told is not False:
+                _unforeseen("not ready", e)
         if ready is not told:
             await tell(ready)
             told = ready
@@ -107,6 +113,8 @@ async def watch(watching: Watching, checkpoints: Covering) -> None:
             await watching.look(checkpoints)
         except (VaultError, OSError) as e:
             log.error("watching: %s", e)
+        except Exception as e:
+            _unforeseen("watching", e)
         await asyncio.sleep(POLL)
 
 
@@ -125,6 +133,8 @@ def _write(metrics: Metrics, file: Path) -> None:
         metrics.write(file)
     except OSError as e:
         log.error("metrics: %s", e)
+    except Exception as e:
+        _unforeseen("metrics", e)
 
 
 async def follow_keys(served: ServedCompartment, interval: float) -> None:
@@ -135,6 +145,8 @@ async def follow_keys(served: ServedCompartment, interval: float) -> None:
             await served.look_at_keys()
         except VaultError as e:
             log.error("the keys of %s: %s", served.name, e)
+        except Exception as e:
+            _unforeseen(f"the keys of {served.name}", e)
 
 
 async def rotate_often(
@@ -152,6 +164,8 @@ async def rotate_often(
             await run(served, state, rows_per_second)
         except VaultError as e:
             log.error("rotations in %s: %s", served.name, e)
+        except Exception as e:
+            _unforeseen(f"rotations in {served.name}", e)
 
 
 async def sweep_often(
@@ -164,6 +178,8 @@ async def sweep_often(
             await sweep(served, state)
         except VaultError as e:
             log.error("sweeping %s: %s", served.name, e)
+        except Exception as e:
+            _unforeseen(f"sweeping {served.name}", e)
 
 
 async def checkpoint_often(checkpoints: Checkpoints, interval: float) -> None:
@@ -173,6 +189,8 @@ async def checkpoint_often(checkpoints: Checkpoints, interval: float) -> None:
             await checkpoints.look()
         except (VaultError, OSError) as e:
             log.error("checkpoints of %s: %s", checkpoints.name, e)
+        except Exception as e:
+            _unforeseen(f"checkpoints of {checkpoints.name}", e)
         pause = min(TRAIL_POLL, interval)
         await asyncio.sleep(pause * SystemRandom().uniform(0.9, 1.1))
 
@@ -184,4 +202,11 @@ async def checkpoint_control(checkpoints: ControlCheckpoints, editions: Editions
             await checkpoints.look(editions.ledger.sequence, editions.ledger.head)
         except (VaultError, OSError) as e:
             log.error("checkpoints of the control chain: %s", e)
+        except Exception as e:
+            _unforeseen("checkpoints of the control chain", e)
         await asyncio.sleep(TRAIL_POLL)
+
+
+def _unforeseen(what: str, error: Exception) -> None:
+    """Log an error that nobody foresaw, without its text: that may hold what was read."""
+    log.error("%s: %s, which nobody foresaw; going on", what, type(error).__name__)

@@ -9,7 +9,7 @@ from tests.auditing import Clock, Keys, NewAuditor, add_events, holds, lines, nu
 from tests.committing import COMPARTMENT, Commit, asked, committing
 from tests.database import put, rows
 from tests.trails import KEYS, OTHER, SECRET, new_chain
-from vault.audit.checkpoint import by_id, key_id
+from vault.audit.checkpoint import CheckpointError, by_id, key_id
 from vault.errors import VaultError
 from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.shipping import Shipping
@@ -235,6 +235,31 @@ async def test_nothing_follows_a_forged_checkpoint(
     assert [str(its).startswith("checkpoint 0 is") for its in checkpoints.faults] == [True]
     assert len(await rows(database, t.checkpoints)) == 1
     assert not await holds(database)
+
+
+async def test_the_way_out_of_a_forged_checkpoint(
+    database: Database, auditor: NewAuditor, ship_file: Path
+) -> None:
+    """As docs/audit.md says: the owner deletes it, the auditor follows what it shipped."""
+    chain = new_chain()
+    for _ in range(2):
+        await add_events(database, chain, 1)
+        await auditor().look()
+    async with database.writes.begin() as connection:
+        last = t.checkpoints.c.number == 1
+        await connection.execute(update(t.checkpoints).where(last).values(body=b"{}"))
+    await add_events(database, chain, 1)
+    with pytest.raises(CheckpointError, match="can't be made: checkpoint 1 isn't"):
+        await auditor().accept(())
+    async with database.writes.begin() as connection:
+        await connection.execute(delete(t.checkpoints).where(t.checkpoints.c.number >= 1))
+    await auditor().look()
+    assert [its.number for its in await stored(database)] == [0, 2]
+    await put(database, t.compartment, uuid=COMPARTMENT)
+    found = (await verify_database(database, ShippedFile(ship_file), KEYS)).faults
+    assert [str(its) for its in found] == ["checkpoint 1 isn't stored"]
+    await auditor().accept({fault.noted for fault in found if fault.noted})
+    assert await holds(database, ship_file)
 
 
 # Others.

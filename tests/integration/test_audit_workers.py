@@ -3,10 +3,13 @@
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 import pytest
@@ -15,8 +18,9 @@ from piivault.v1 import record_service_pb2 as pb
 
 from tests import wire
 from tests.split import SplitHouse
-from tests.trails import fits
+from tests.trails import fits, new_chain, write
 from vault.audit.checkpoint import CONTROL, Signed
+from vault.audit.export import ExportError, Header, end_line, event_line
 from vault.cli import cli
 from vault.dev.layout import Layout
 from vault.dev.served import Served
@@ -123,6 +127,8 @@ def _run(house: SplitHouse, *arguments: object, code: int = 0) -> str:
     config = str(house.running.servers["auditor"].config)
     done = CliRunner().invoke(cli, ["audit", *map(str, arguments), "--config", config])
     assert done.exit_code == code, (done.output, done.exception)
+    # A crash ends with 1, too.
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.output
 
 
@@ -183,6 +189,17 @@ def test_a_tail_that_was_cut_off_is_named(split_house: SplitHouse, shipped: Path
     _verify(split_house, shipped)
 
 
+def test_what_no_worker_writes_is_named(split_house: SplitHouse, shipped: Path) -> None:
+    put = "INSERT INTO audit VALUES ('', 7, '', '', ''), (repeat('w', 16)::bytea, -1, '', '', '')"
+    with _changed(split_house, put, "DELETE FROM audit WHERE writer = '' OR sequence < 0"):
+        said = _verify(split_house, shipped, code=1)
+        listed = _run(split_house, "export", "accounts", "--output", shipped.with_name("opened"))
+    assert "its writer has 0 bytes, and not 16" in said
+    assert "its sequence is below 0" in said
+    assert "2 faults" in said, listed
+    _verify(split_house, shipped)
+
+
 def test_an_export_is_verified_anywhere(
     split_house: SplitHouse, shipped: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +213,10 @@ def test_an_export_is_verified_anywhere(
     done = CliRunner().invoke(cli, argv)
     assert done.exit_code == 0, done.output
     assert "accounts: " in done.output
+    alone = CliRunner().invoke(cli, [*argv[:4], *argv[6:]])
+    assert alone.exit_code == 0, alone.output
+    uuid = UUID(bytes=split_house.edition.compartment("accounts").uuid)
+    assert f"It says that it is of {uuid}" in alone.output
     lines = file.read_text(encoding="ascii").splitlines(keepends=True)
     at = next(n for n, line in enumerate(lines) if '"sequence":5,' in line)
     event = json.loads(lines[at])
@@ -205,6 +226,64 @@ def test_an_export_is_verified_anywhere(
     done = CliRunner().invoke(cli, argv)
     assert done.exit_code == 1
     assert "event 6: doesn't follow from the event before it" in done.output
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["and whose it was", "under another id"])
+def test_a_trail_that_is_wholly_gone_does_not_hold(
+    split_house: SplitHouse, shipped: Path, renamed: bool
+) -> None:
+    """Though there is nothing left in which anything could be wrong."""
+    tables = ("audit", "checkpoints", "compartment")
+    for table in tables:
+        split_house.sql("accounts", f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")
+        split_house.sql("accounts", f"DELETE FROM {table}")
+    if renamed:
+        split_house.sql("accounts", "INSERT INTO compartment SELECT * FROM kept_compartment")
+        split_house.sql("accounts", "UPDATE compartment SET uuid = sha256(uuid)")
+    said = _verify(split_house, shipped, code=1)
+    for table in tables:
+        split_house.sql("accounts", f"DELETE FROM {table}")
+        split_house.sql("accounts", f"INSERT INTO {table} SELECT * FROM kept_{table}")
+        split_house.sql("accounts", f"DROP TABLE kept_{table}")
+    assert "all hold" not in said
+    assert ("of another compartment" if renamed else "There is no trail") in said
+    _verify(split_house, shipped)
+
+
+def test_an_export_that_is_made_up_does_not_hold(
+    split_house: SplitHouse, shipped: Path, tmp_path: Path
+) -> None:
+    """Of a compartment that was never shipped: its hashes may well be right."""
+    file, other = tmp_path / "made_up.jsonl", bytes(16)
+    links = write(new_chain(other), 3)
+    lines = [Header(other, "accounts").line, *map(event_line, links), end_line(0, 3)]
+    file.write_bytes(b"".join(lines))
+    (key,) = _run(split_house, "keys").split()
+    argv = ["verify", "--export", file, "--checkpoints", shipped, "--public-key", key]
+    assert "none of the shipped checkpoints is of this" in _run(split_house, *argv, code=1)
+
+
+def test_lines_that_are_damaged_are_counted(
+    split_house: SplitHouse, shipped: Path, tmp_path: Path
+) -> None:
+    file, whole = tmp_path / "damaged.jsonl", shipped.read_text(encoding="ascii")
+    file.write_text(whole[:100] + "\n" + whole + "2026-11-22 serving\n", encoding="ascii")
+    assert f"1 lines of {file} speak of a checkpoint" in _verify(split_house, file)
+
+
+def test_a_file_that_can_not_be_written_or_read_is_said_in_words(
+    split_house: SplitHouse, tmp_path: Path
+) -> None:
+    config = str(split_house.running.servers["auditor"].config)
+    argv = ["audit", "export", "accounts", "--config", config, "-o", str(tmp_path / "no" / "x")]
+    done = subprocess.run(
+        [sys.executable, "-c", "from vault.cli import main; main()", *argv],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith(f"piivault: {tmp_path}/no/x: No such file or directory")
 
 
 def test_an_opened_export_says_who_did_what_and_to_nobody(
@@ -228,8 +307,10 @@ def test_an_opened_export_says_who_did_what_and_to_nobody(
     for value in (*person.values.values(), person.pseudonym, person.pseudonym[4:], "token"):
         assert value not in text
     (key,) = _run(split_house, "keys").split()
-    said = _run(split_house, "verify", "--export", file, "--public-key", key, code=1)
-    assert said
+    argv = ["audit", "verify", "--export", str(file), "--public-key", key]
+    done = CliRunner().invoke(cli, argv)
+    assert isinstance(done.exception, ExportError)
+    assert "--sealed" in str(done.exception)
 
 
 def test_a_sealed_export_and_what_is_shipped_hold_nothing_in_clear(

@@ -24,6 +24,7 @@ from vault.keys.key import KeyKind, KeyName, KeyState
 from vault.keys.provision import worker
 from vault.keys.transit import Transit
 from vault.service.compartment import ServedCompartment, row_of
+from vault.service.drawing import check_drawn
 from vault.store import changes, keys
 from vault.store import tables as t
 from vault.store.commit import KeysChangedError, Transaction
@@ -81,7 +82,7 @@ async def _alter(served: ServedCompartment, *statements: str) -> None:
 
 async def _rotate(served: ServedCompartment) -> None:
     """Draw a second KEK, which writes from now on; this process follows at once."""
-    await served.lookups.add_key(row_of(await served.keyring.new_key(KEK2)))
+    await served.lookups.add_key(row_of(await served.keyring.new_key(KEK2)), check_drawn)
     await _alter(served, _KEK1_BECOMES.format("decrypt-only"))
     await served.look_at_keys()
 

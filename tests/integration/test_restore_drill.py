@@ -5,11 +5,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from piivault.officers import OfficersClient
 from sqlalchemy import make_url
 
 from tests.database import Cluster, url_of
 from tests.house import House
 from tests.verifying import flipped, owner_of, put_back, run, saved
+from tests.wire import wait_for
 from vault.store import tables as t
 
 THERE = "enterprises"  # where no other test damages anything
@@ -79,6 +81,35 @@ def test_old_keys_bring_back_the_erased(house: House, tmp_path: Path) -> None:
     code, told = drill(house, data, keys, "--without-live")
     assert code == 0
     assert "Who lives wasn't asked of the live database." in told[""]
+
+
+def test_a_data_backup_from_before_data_keys_were_dropped(house: House, tmp_path: Path) -> None:
+    """It brings back nobody who was there: none of them passes for erased, but who erased."""
+    living = [house.register(THERE) for _ in range(2)]
+    erased, returned = (house.register(THERE) for _ in range(2))
+    data, old_keys = back_up(house, tmp_path)
+    erased.subject.erase(THERE)
+    returned.subject.erase(THERE)
+    house.register(THERE, root=returned.root)
+    with OfficersClient.from_env(house.environment("officer-aida")) as officer:
+        ring = officer.keys(THERE)
+        for level in ("data-key", "superseded"):
+            ring.rotate(level)
+            wait_for(lambda: all(rotation.state == "done" for rotation in ring.rotations()))
+    _, keys = back_up(house, tmp_path, data=False)
+    code, told = drill(house, data, keys)
+    assert code == 1, told[""]
+    lost = int(told["records in the data backup"]) - 2
+    assert lost >= len(living)
+    assert told["living, and back"] == "0"
+    assert told["living, and not back"] == str(lost)
+    assert told["living, but their old data key is gone"] == str(lost)
+    assert (told["erased, and gone"], told["erased, and back"]) == ("2", "0")
+    assert "FAILED: people live whose old data keys are gone" in told[""]
+    code, told = drill(house, *back_up(house, tmp_path))
+    assert code == 0, told[""]
+    code, told = drill(house, data, old_keys)
+    assert (told["living, and back"], told["erased, and back"]) == (str(lost), "2")
 
 
 def test_a_living_record_that_doesnt_read(house: House, tmp_path: Path) -> None:

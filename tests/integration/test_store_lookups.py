@@ -7,6 +7,7 @@ import pytest
 
 from tests.database import execute, put, rows
 from vault.errors import Reason, VaultError
+from vault.service.drawing import check_drawn
 from vault.store import schema
 from vault.store import tables as t
 from vault.store.control import ChainRow, ControlChain, PendingRow
@@ -81,9 +82,9 @@ async def test_who_comes_second_establishes_nothing(lookups: Lookups) -> None:
 
 async def test_a_key_is_added_once(lookups: Lookups) -> None:
     first = KeyRow("index", 4, 1, "active", "vault:v1:first")
-    await lookups.add_key(first)
-    await lookups.add_key(KeyRow("index", 4, 1, "active", "vault:v1:second"))
-    await lookups.add_key(KeyRow("index", 4, 2, "active", "vault:v1:third"))
+    await lookups.add_key(first, check_drawn)
+    await lookups.add_key(KeyRow("index", 4, 1, "active", "vault:v1:second"), check_drawn)
+    await lookups.add_key(KeyRow("index", 4, 2, "active", "vault:v1:third"), check_drawn)
     found = await lookups.keyring()
     assert [(key.version, key.wrapped) for key in sorted(found, key=lambda key: key.version)] == [
         (1, "vault:v1:first"),

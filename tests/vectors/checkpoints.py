@@ -24,7 +24,10 @@ def vectors() -> Vector:
         at=AT + 60_000_000,
         heads=[[2, head]],
         base=[0, digest(b"piivault/v1/checkpoint-hash", first.encode()).hex()],
-        accepted=[["", 7], [draw("another writer", 16).hex(), 5]],
+        accepted=[
+            ["", 7, draw("what was found at checkpoint 7").hex()],
+            [draw("another writer", 16).hex(), 5, draw("what was found at event 5").hex()],
+        ],
     )
     control = _canonical(
         {"at": AT, "format": 1, "head": draw("an entry").hex(), "kind": "control", "sequence": 7}

@@ -14,11 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from vault.audit.chain import WRITER_BYTES
+from vault.audit.chain import HASH_BYTES, WRITER_BYTES
 from vault.crypto.primitives import digest, is_signed, join
 
 FORMAT = 1
-HASH_BYTES = 32
 KEY_ID_BYTES = 8
 _UUID_BYTES = 16
 _MOST = 2**63 - 1
@@ -41,7 +40,9 @@ class Head:
 
 
 Heads = Mapping[bytes, Head]  # by writer
-Place = tuple[bytes, int]  # a writer and a sequence; no writer, and a checkpoint's number
+# A fault that somebody took note of: a writer and a sequence (no writer: a checkpoint's number),
+# and a hash of what was found there.
+Noted = tuple[bytes, int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Base:
 class Checkpoint:
     """How far a compartment's trail went. `at` is in microseconds since 1970, UTC.
 
-    `heads` has every writer that there ever was. They never go back. `accepted` are the places of
-    faults that somebody looked at and took note of: they stay, and count no more.
+    `heads` has every writer that there ever was. They never go back. `accepted` are faults that
+    somebody looked at and took note of: they stay, and count no more, as long as they are the same.
     """
 
     compartment: bytes
@@ -66,7 +67,7 @@ class Checkpoint:
     at: int
     heads: Heads
     base: Base | None = None
-    accepted: frozenset[Place] = frozenset()
+    accepted: frozenset[Noted] = frozenset()
 
     @property
     def events(self) -> int:
@@ -79,7 +80,10 @@ class Checkpoint:
         base = None if self.base is None else [self.base.number, self.base.hash.hex()]
         return canonical(
             {
-                "accepted": [[writer.hex(), number] for writer, number in sorted(self.accepted)],
+                "accepted": [
+                    [writer.hex(), number, found.hex()]
+                    for writer, number, found in sorted(self.accepted)
+                ],
                 "at": self.at,
                 "base": base,
                 "compartment": self.compartment.hex(),
@@ -101,7 +105,7 @@ class Checkpoint:
         return hash_of(self.body)
 
     def next(
-        self, at: int, heads: Heads, base: Base | None, accepted: Iterable[Place] = ()
+        self, at: int, heads: Heads, base: Base | None, accepted: Iterable[Noted] = ()
     ) -> Self:
         """Return the checkpoint that follows, unsigned."""
         known = self.accepted | frozenset(accepted)
@@ -124,7 +128,7 @@ class Checkpoint:
                 _count(said["at"]),
                 dict(_head(entry) for entry in said["heads"]),
                 _base(said["base"]),
-                frozenset(_place(entry) for entry in said["accepted"]),
+                frozenset(_noted(entry) for entry in said["accepted"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             raise CheckpointError("isn't a checkpoint of this format") from None
@@ -274,9 +278,10 @@ def _head(entry: Any) -> tuple[bytes, Head]:
     return _hex(writer, WRITER_BYTES), Head(_count(sequence), _hex(hashed, HASH_BYTES))
 
 
-def _place(entry: Any) -> Place:
-    writer, number = entry
-    return _hex(writer, WRITER_BYTES if writer else 0), _count(number)
+def _noted(entry: Any) -> Noted:
+    writer, number, found = entry
+    place = _hex(writer, WRITER_BYTES if writer else 0), _count(number)
+    return *place, _hex(found, HASH_BYTES)
 
 
 def _base(entry: Any) -> Base | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vault.audit.checkpoint import Checkpoint, CheckpointError, Signed
-from vault.audit.faults import Fault, Faults
+from vault.audit.faults import Fault, Faults, seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +72,25 @@ class Claims:
         checkpoint = self._read(f"checkpoint {number}", signed, number)
         if checkpoint is not None:
             if checkpoint.number != number:
-                self._wrong(
-                    f"checkpoint {number} says that it is checkpoint {checkpoint.number}", number
-                )
+                what = f"checkpoint {number} says that it is checkpoint {checkpoint.number}"
+                self._wrong(what, number, seen("number", b"", number, signed.hash))
             self._claim(f"checkpoint {number}", checkpoint)
             self._earliest = self._earliest or checkpoint
-        previous = checkpoint.previous if checkpoint else None
+        previous = checkpoint.previous if checkpoint else b""
         before, self._last = self._last, (number, signed.hash)
         if before is None:
             before = (-1, bytes(32)) if number == 0 else None
         elif number != before[0] + 1:
-            self._wrong(f"checkpoint {before[0] + 1} isn't stored", before[0] + 1)
+            found = seen("gap", before[1], number, previous)
+            self._wrong(f"checkpoint {before[0] + 1} isn't stored", before[0] + 1, found)
             before = None
-        if before and previous is not None and previous != before[1]:
-            self._wrong(f"checkpoint {number} doesn't follow from the one before it", number)
+        if before and previous and previous != before[1]:
+            what = f"checkpoint {number} doesn't follow from the one before it"
+            self._wrong(what, number, seen("link", before[1], number, previous))
 
     def settle(self) -> None:
         """All were taken: see whether the trail begins and ends where they say."""
-        last = -1 if self._last is None else self._last[0]
+        last, end = self._last or (-1, bytes(32))
         lost = sorted(number for number in self._shipped if number > last)
         if lost:
             self._wrong(
@@ -98,19 +99,24 @@ class Claims:
                 if self._last
                 else "checkpoints were shipped, and none is stored",
                 last + 1,
+                seen("gap", end, lost[-1] + 1, self.marks[lost[-1]].hash),
             )
-        if self.stored and self.expects_shipped and not self._shipped:
+        if self.expects_shipped and not self._shipped:  # not to be accepted: another file is
             self._wrong(
-                "none of the shipped checkpoints is of this compartment: the wrong file?", 0
+                "none of the shipped checkpoints is of this compartment: the wrong file, or the "
+                "wrong trail?",
+                0,
             )
         if self.newest is not None:
             self._faults.accept(self.newest.accepted)
         earliest, base = self._earliest, self.newest.base if self.newest else None
         if earliest is None or self.newest is None:
             return
-        if base and self.marks.get(base.number, base).hash != base.hash:
+        if base and (there := self.marks.get(base.number, base).hash) != base.hash:
             self._wrong(
-                f"checkpoint {base.number} isn't the one that the trail was cut off at", base.number
+                f"checkpoint {base.number} isn't the one that the trail was cut off at",
+                base.number,
+                seen("base", there, base.number, base.hash),
             )
         elif base and earliest.number <= base.number:
             self.begins_at = {w: head.sequence for w, head in earliest.heads.items()}
@@ -118,7 +124,8 @@ class Claims:
             self._wrong(
                 f"the checkpoints before {earliest.number} aren't stored, and none says that the "
                 "trail may be cut off there",
-                earliest.number,
+                0,
+                seen("gap", bytes(32), earliest.number, earliest.previous),
             )
 
     @property
@@ -136,10 +143,10 @@ class Claims:
             signed.check(self._keys)
             checkpoint = Checkpoint.read(signed.body)
         except CheckpointError as e:
-            self._wrong(f"{where} {e}", number)
+            self._wrong(f"{where} {e}", number, _unread(signed))
             return None
         if checkpoint.compartment != self._compartment:
-            self._wrong(f"{where} is of another compartment", number)
+            self._wrong(f"{where} is of another compartment", number, _unread(signed))
             return None
         return checkpoint
 
@@ -154,6 +161,9 @@ class Claims:
                         "the trail was cut off, and went on otherwise",
                         sequence=number,
                         covered=number,
+                        found=seen(
+                            "other", min(known.hash, hashed), number, max(known.hash, hashed)
+                        ),
                     )
                 )
             return
@@ -164,10 +174,16 @@ class Claims:
             claims = self.of.setdefault(writer, WriterClaims())
             if not claims.add(head.sequence, head.hash, number):
                 what = f"{where} contradicts another checkpoint"
-                self._faults.add(Fault(what, writer, head.sequence, number))
+                found = seen("head", hashed, head.sequence, head.hash)
+                self._faults.add(Fault(what, writer, head.sequence, number, found))
 
-    def _wrong(self, what: str, number: int) -> None:
-        self._faults.add(Fault(what, sequence=number))
+    def _wrong(self, what: str, number: int, found: bytes = b"") -> None:
+        self._faults.add(Fault(what, sequence=number, found=found))
+
+
+def _unread(signed: Signed) -> bytes:
+    """Return what a fault found that is a checkpoint nobody may go by, wherever it stands."""
+    return seen("unread", signed.hash, 0, signed.signature)
 
 
 def claims_of(

@@ -17,9 +17,13 @@ from typing import Any, Literal
 
 from vault.audit.chain import Link
 from vault.audit.checkpoint import Signed, canonical
+from vault.names import NAME
 
 FORMAT = 1
 KIND = "piivault-audit-export"
+
+_UUID_BYTES = 16
+_NUMBERS = 2**63  # a database's whole numbers are below it
 
 Form = Literal["sealed", "opened"]
 # A stored checkpoint: its number, and what is signed.
@@ -32,7 +36,7 @@ class ExportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Of which compartment an export is. `name` is a label for people."""
+    """Of which compartment an export is. `name` is a label for people, spelt as in an edition."""
 
     compartment: bytes
     name: str
@@ -109,7 +113,7 @@ class Export:
             try:
                 yield Link(
                     _bytes(said["writer"]),
-                    _number(said["sequence"]),
+                    _number(said["sequence"], -_NUMBERS),  # below 0 is for verification to find
                     _bytes(said["previous"]),
                     _bytes(said["token"]),
                     _bytes(said["sealed"]),
@@ -154,7 +158,10 @@ class Export:
                 "trail with --sealed."
             )
         with _Reading(self._at):
-            return Header(bytes.fromhex(said["compartment"]), str(said["name"]))
+            header = Header(bytes.fromhex(said["compartment"]), said["name"])
+            if len(header.compartment) != _UUID_BYTES or not NAME.fullmatch(header.name):
+                raise ValueError("no compartment")
+            return header
 
 
 class _Reading:
@@ -183,7 +190,7 @@ def _bytes(text: str) -> bytes:
     return binascii.a2b_base64(text, strict_mode=True)
 
 
-def _number(value: object) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
+def _number(value: object, least: int = 0) -> int:
+    if type(value) is not int or not least <= value < _NUMBERS:
         raise ValueError("not a number")
     return value

@@ -12,9 +12,10 @@ stand beside the events could be cut off with them; shipped ones can't.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vault.audit.chain import Link, first, hash_of
+from vault.audit.chain import WRITER_BYTES, Link, first, hash_of, misplaced, misshapen
+from vault.audit.checkpoint import Checkpoint
 from vault.audit.claims import Claims, Mark, WriterClaims
-from vault.audit.faults import Fault, Faults
+from vault.audit.faults import Fault, Faults, seen
 
 _MISSING = "events are missing before this one"
 _NO_CLAIMS = WriterClaims()
@@ -32,6 +33,7 @@ class Verdict:
     trusted: Mark | None
     uncovered: int  # events behind the newest checkpoint
     faults: Faults
+    last: Checkpoint | None = None  # the newest one, whole
 
     @property
     def holds(self) -> bool:
@@ -55,6 +57,9 @@ class Verification:
     def take(self, links: Iterable[Link]) -> None:
         """Check more events, sorted by writer and sequence."""
         for link in links:
+            if wrong := misplaced(link):
+                self._pass_over(link, wrong)
+                continue
             if link.writer != self._writer:
                 self._leave()
                 self._enter(link)
@@ -78,7 +83,18 @@ class Verification:
             marks[max(sound)] if sound else None,
             self._uncovered,
             self._faults,
+            newest,
         )
+
+    def _pass_over(self, link: Link, wrong: str) -> None:
+        """Take note of an event that no chain can have: no checkpoint covers it."""
+        self._events += 1
+        self._uncovered += 1
+        # Neither its writer's name nor its sequence: `sequence` -1 without a writer is no place
+        # that anybody can accept, and the name may be of any length.
+        name = link.writer[:WRITER_BYTES].hex()
+        what = f"an event of writer {name or 'without a name'}, sequence {link.sequence}: {wrong}"
+        self._faults.add(Fault(what, sequence=-1))
 
     def _enter(self, link: Link) -> None:
         writer = link.writer
@@ -100,15 +116,23 @@ class Verification:
 
     def _enter_none(self, writer: bytes) -> None:
         self._writer, self._next, self._met = writer, 0, 0
+        self._previous = first(self._compartment, writer)
         self._here = self._claims.of[writer]
 
     def _check(self, link: Link) -> None:
         if link.sequence != self._next:
             missing = link.sequence > self._next
             what = _MISSING if missing else "isn't in its place in the order of sequences"
-            self._found(what, link.writer, min(link.sequence, self._next))
+            found = seen("gap", self._previous, link.sequence, link.previous)
+            self._found(what, link.writer, min(link.sequence, self._next), found)
         elif link.previous != self._previous:
-            self._found("doesn't follow from the event before it", link.writer, link.sequence)
+            found = seen("link", self._previous, link.sequence, link.previous)
+            what = "doesn't follow from the event before it"
+            self._found(what, link.writer, link.sequence, found)
+        elif wrong := misshapen(link):
+            found = seen("shape", self._previous, link.sequence, hash_of(self._compartment, link))
+            what = f"is none that a process writes: {wrong}"
+            self._found(what, link.writer, link.sequence, found)
         self._events += 1
         self._previous = hash_of(self._compartment, link)
         self._next = link.sequence + 1
@@ -125,7 +149,8 @@ class Verification:
             sequence, hashed = here.sequences[self._met], here.hashes[self._met]
             if sequence == link.sequence and hashed != self._previous:
                 what = f"isn't the one that checkpoint {here.numbers[self._met]} covers"
-                self._found(what, link.writer, sequence)
+                found = seen("claim", self._previous, sequence, hashed)
+                self._found(what, link.writer, sequence, found)
             self._met += 1
 
     def _leave(self) -> None:
@@ -136,9 +161,11 @@ class Verification:
             number = here.covering(self._next)
             upto = "" if last == self._next else f", and all up to {last},"
             what = f"this event{upto} was cut off: checkpoint {number} and later ones cover it"
-            self._found(what, self._writer, self._next)
+            # As if the next event followed from what is lost: should one come, this is the same.
+            found = seen("gap", self._previous, last + 1, here.hashes[-1])
+            self._found(what, self._writer, self._next, found)
         self._here, self._met = _NO_CLAIMS, 0
 
-    def _found(self, what: str, writer: bytes, sequence: int) -> None:
+    def _found(self, what: str, writer: bytes, sequence: int, found: bytes = b"") -> None:
         covered = self._claims.covering(writer, sequence)
-        self._faults.add(Fault(what, writer, sequence, covered))
+        self._faults.add(Fault(what, writer, sequence, covered, found))

@@ -116,3 +116,6 @@ def main() -> None:
         sys.exit(f"piivault: {e.message}")
     except _SAID as e:
         sys.exit(f"piivault: {e}")
+    except OSError as e:  # a file that isn't there, or a disk that is full
+        where = f"{e.filename}: " if e.filename else ""
+        sys.exit(f"piivault: {where}{e.strerror or type(e).__name__}")

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from vault import app, config
-from vault.audit.checkpoint import Checkpoint, Place
+from vault.audit.checkpoint import Checkpoint, Noted
 from vault.audit.verification import Verdict
 from vault.cli.audit_verify import tell
-from vault.cli.auditing import checkpoints_option, keys_for, section_of, shipped_for
+from vault.cli.auditing import checkpoints_option, keys_for, section_of, shipped_for, uuids_of
 from vault.cli.options import config_option, settings
 from vault.cli.progress import bars
 from vault.opening import open_checkpoints
@@ -41,10 +41,12 @@ def accept(compartment: str, file: Path, shipped: Path | None, yes: bool) -> Non
             f"There are more faults than {len(verdict.faults.kept)}: too many to be looked at. "
             "Restore the database from a backup."
         )
+    noted = {fault.noted for fault in verdict.faults if fault.noted}
+    if other := [fault for fault in verdict.faults if not fault.noted]:
+        raise click.ClickException(f"This can't be accepted, only mended: {other[0]}")
     if not yes:
         click.confirm("Accept all of these?", abort=True)
-    places = {(fault.writer, fault.sequence) for fault in verdict.faults}
-    made = asyncio.run(_accept(read, compartment, places))
+    made = asyncio.run(_accept(read, compartment, noted))
     click.echo(f"{compartment}: accepted by checkpoint {made.number}")
 
 
@@ -52,15 +54,18 @@ async def _verify(read: config.Settings, name: str, shipped: Path | None) -> Ver
     section = section_of(read, name)
     database = connect(section.url, section.password_file)
     known, sent = keys_for((), read), shipped_for(shipped, read)
+    control = connect(read.control.url, read.control.password_file)
     try:
+        uuid = (await uuids_of(read, control)).get(name)
         with bars() as progress:
-            return await verify_database(database, sent, known, progress)
+            return await verify_database(database, sent, known, progress, uuid)
     finally:
+        await control.close()
         await database.close()
 
 
-async def _accept(read: config.Settings, name: str, places: Collection[Place]) -> Checkpoint:
+async def _accept(read: config.Settings, name: str, noted: Collection[Noted]) -> Checkpoint:
     async with app.audited(read) as (_, trails), AsyncExitStack() as stack:
         of_all, _ = await open_checkpoints(read, trails, stack)
         (checkpoints,) = (its for its in of_all if its.name == name)
-        return await checkpoints.accept(places)
+        return await checkpoints.accept(noted)

@@ -13,6 +13,7 @@ from vault.cli.auditing import (
     public_key_option,
     section_of,
     shipped_for,
+    uuids_of,
 )
 from vault.cli.options import config_option, connect_as, owner_options, settings
 from vault.cli.progress import bars
@@ -47,9 +48,12 @@ def prune(
 
         async def work() -> Pruned:
             database, _ = connect_as(section, owner, owner_password_file)
+            control, _ = connect_as(read.control, owner, owner_password_file)
             try:
-                return await cut(database, sent, known, progress)
+                uuid = (await uuids_of(read, control)).get(compartment)
+                return await cut(database, sent, known, progress, uuid)
             finally:
+                await control.close()
                 await database.close()
 
         done = asyncio.run(work())

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import click
 
@@ -17,9 +18,11 @@ from vault.cli.auditing import (
     configuration,
     keys_for,
     public_key_option,
+    say_damaged,
     section_of,
     sections_of,
     shipped_for,
+    uuids_of,
 )
 from vault.cli.options import config_option, connect_as, owner_options
 from vault.cli.progress import bars
@@ -76,10 +79,16 @@ def verify(
             "be noticed. Give --checkpoints.",
             err=True,
         )
+    say_damaged(sent)
     if export is not None:
         with export.open("rb") as lines, bars() as progress:
-            name, verdict = verify_export(lines, sent, known, progress)
-        holds = tell(name, verdict)
+            header, verdict = verify_export(lines, sent, known, progress)
+        holds = tell(header.name, verdict)
+        if not verdict.shipped:
+            click.echo(
+                f"  It says that it is of {UUID(bytes=header.compartment)}. Nothing signed shows "
+                "that: compare it with the compartment's `uuid` in the policy."
+            )
     else:
         assert read is not None  # noqa: S101 -- needed where there is no export
         check = _Check(read, sent, known, owner, owner_password_file)
@@ -101,28 +110,42 @@ class _Check:
     ) -> None:
         self._read, self._shipped, self._keys = read, shipped, keys
         self._login = (owner, password_file)
+        self._uuids: Mapping[str, bytes] = {}
 
     async def all(self, only: str | None) -> bool:
         """Verify one, or all; return whether they hold."""
         if only == CONTROL:
             return await self.control()
         names = [only] if only else list(sections_of(self._read))
+        await self._look_up()
         held = [await self.compartment(name) for name in names]
         if not only:
             held.append(await self.control())
         return all(held)
 
+    async def _look_up(self) -> None:
+        database, _ = connect_as(self._read.control, *self._login)
+        try:
+            self._uuids = await uuids_of(self._read, database)
+        finally:
+            await database.close()
+
     async def compartment(self, name: str) -> bool:
+        uuid = self._uuids.get(name)
         database, _ = connect_as(section_of(self._read, name), *self._login)
         try:
             with bars() as progress:
-                verdict = await verify_database(database, self._shipped, self._keys, progress)
+                verdict = await verify_database(database, self._shipped, self._keys, progress, uuid)
         except NoTrailError as e:
             click.echo(f"{name}: {e}")
-            return True
+            # The auditor's configuration names what is served.
+            return not (e.lost or self._read.auditor or self._was_shipped(name, uuid))
         finally:
             await database.close()
         return tell(name, verdict)
+
+    def _was_shipped(self, name: str, uuid: bytes | None) -> bool:
+        return bool(self._shipped and self._shipped.is_about(name, uuid, self._keys))
 
     async def control(self) -> bool:
         database, _ = connect_as(self._read.control, *self._login)

@@ -1,5 +1,6 @@
 """What commands on trails share: which databases, which public keys, which shipped checkpoints."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,9 +9,15 @@ import click
 from vault import config
 from vault.audit.checkpoint import by_id
 from vault.cli.options import settings
-from vault.names import BROKER, from_base64url
-from vault.opening import checkpoint_keys
+from vault.errors import VaultError
+from vault.names import BROKER, BROKER_TRAIL, from_base64url
+from vault.opening import checkpoint_keys, officer_keys
+from vault.policy import EditionError
+from vault.service.editions import Editions
+from vault.service.ledger import ControlChainError
 from vault.service.verify_chains import Keys, ShippedFile
+from vault.store.control import ControlChain
+from vault.store.engine import Database
 
 public_key_option = click.option(
     "--public-key",
@@ -43,6 +50,33 @@ def section_of(read: config.Settings, name: str) -> config.Database:
         known = ", ".join(sections) or "none"
         raise click.ClickException(f"The configuration has no compartment {name}. It has {known}.")
     return sections[name]
+
+
+async def uuids_of(read: config.Settings, database: Database) -> Mapping[str, bytes]:
+    """Return what stands for each compartment in its trail, by name, as the officers signed it.
+
+    `database` is control's. Says so, and knows the broker's alone, if that can't be read.
+    """
+    known = {BROKER: BROKER_TRAIL}
+    try:
+        editions = Editions(ControlChain(database), officer_keys(read), math.inf)
+        await editions.refresh()
+    except (ControlChainError, EditionError, VaultError) as e:
+        click.echo(f"The compartments' own ids aren't known, as the control chain fails: {e}")
+        return known
+    for edition in editions.ledger.editions.values():
+        known |= {name: its.uuid for name, its in edition.compartments.items()}
+    return known
+
+
+def say_damaged(shipped: ShippedFile | None) -> None:
+    """Say how many lines of a file are passed over that should be checkpoints."""
+    if shipped is not None and (damaged := shipped.damaged()):
+        click.echo(
+            f"{damaged:,} lines of {shipped.file} speak of a checkpoint and can't be read: passed "
+            "over. A crash leaves one; more of them were damaged.",
+            err=True,
+        )
 
 
 def keys_for(given: Sequence[str], read: config.Settings | None) -> Keys:

@@ -133,6 +133,7 @@ def _show(name: str, drilled: Drilled, data: Path, keys: Path) -> None:
             ("held against the live database:", ""),
             ("  living, and back", f"{compared.living_back:,}"),
             ("  living, and not back", f"{compared.living_lost:,}"),
+            ("    living, but their old data key is gone", f"{compared.without_key:,}"),
             ("  erased, and gone", f"{compared.erased_gone:,}"),
             ("  erased, and back", f"{compared.erased_back:,}"),
         ]
@@ -155,6 +156,11 @@ def _verdict(drilled: Drilled) -> str:
         return (
             "FAILED: records come back whose subjects erased them since the key backup was "
             "written. Write a new key backup, destroy this one, and repeat the drill."
+        )
+    if drilled.compared and drilled.compared.without_key:
+        return (
+            "FAILED: people live whose old data keys are gone: they were dropped since the data "
+            "backup was written, so it brings their records back no more. Use a newer one."
         )
     return "FAILED: see above. These backups don't bring back every living record."
 

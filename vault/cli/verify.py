@@ -117,7 +117,7 @@ def show(report: Report, console: Console) -> None:
     if report.not_covered:
         console.print(
             f"{report.not_covered:,} rows are not covered: they changed last before the trail "
-            "begins, whose older part was cut off."
+            "begins, whose older part was cut off, or in events that can't be read."
         )
     for reason, count in report.unopened.items():
         console.print(f"{count:,} keys were not to be had ({reason}): what they open wasn't seen.")

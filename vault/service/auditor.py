@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
-from vault.audit.chain import Break, Link, first, hash_of, open_event
+from vault.audit.chain import WRITER_BYTES, Break, Link, first, hash_of, misplaced, open_event
 from vault.audit.checkpoint import Checkpoint, CheckpointError
 from vault.crypto.primitives import DamagedError
+from vault.errors import VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing
 from vault.service.compartment import WrongDatabaseError, key_of
+from vault.service.reading import UNREADABLE
 from vault.store.broker import whose_trail
 from vault.store.checkpoints import checkpoints_from, last_checkpoint
 from vault.store.engine import Database
@@ -48,7 +50,8 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
     unopened = [b for link in links if (b := await _unopened(uuid, link, keyring))]
     broken = broken_ends(uuid, links, await _begins_at(database))
     for found in (*unopened, *broken):
-        where = f"the trail of {name}, writer {found.writer.hex()}, event {found.sequence}"
+        writer = found.writer[:WRITER_BYTES].hex()  # somebody may have stored a longer one
+        where = f"the trail of {name}, writer {writer}, event {found.sequence}"
         log.error("%s: %s", where, found.what)
 
 
@@ -57,6 +60,10 @@ async def _unopened(uuid: bytes, link: Link, keyring: Keyring) -> Break | None:
         open_event(await keyring.get(KeyName(KeyKind.AUDIT, link.key_version)), uuid, link)
     except DamagedError as e:
         return Break(link.writer, link.sequence, str(e))
+    except VaultError as e:
+        if e.reason not in UNREADABLE:
+            raise
+        return Break(link.writer, link.sequence, "is sealed under a key that isn't there")
     return None
 
 
@@ -80,7 +87,8 @@ def broken_ends(
 
     `begins_at` says by writer where a chain may begin, other than at 0.
     """
-    for writer, group in groupby(links, key=lambda link: link.writer):
+    sound = [link for link in links if not misplaced(link)]  # others don't open, and have no hash
+    for writer, group in groupby(sound, key=lambda link: link.writer):
         end = list(group)
         if end[0].sequence == 0 and end[0].previous != first(compartment, writer):
             yield Break(writer, 0, "isn't the first event of its writer")

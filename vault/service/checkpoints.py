@@ -8,20 +8,20 @@ being covered. Heads never go back: what was cut off stays on record.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from vault.audit.chain import Link, first, hash_of
+from vault.audit.chain import WRITER_BYTES, Link, first, hash_of, misshapen
 from vault.audit.checkpoint import (
     Base,
     Checkpoint,
     CheckpointError,
     Head,
     Heads,
-    Place,
+    Noted,
     Signed,
 )
-from vault.audit.faults import Fault
+from vault.audit.faults import Fault, seen
 from vault.service.shipping import Shipping
 from vault.service.signer import Signer
 from vault.store.checkpoints import (
@@ -86,6 +86,7 @@ class Checkpoints:
         self._broken: dict[bytes, Fault] = {}  # writers whose chains don't hold any more
         self._lost: Fault | None = None  # a checkpoint that was shipped, and isn't stored
         self._stuck: Fault | None = None  # a stored checkpoint that none may follow
+        self._nameless: tuple[Fault, ...] = ()  # events that no chain can have
         self._waiting_since: int | None = None  # since when events wait for a checkpoint
 
     async def look(self, *, now: bool = False) -> None:
@@ -96,23 +97,30 @@ class Checkpoints:
         if not self._begun:
             await self._begin()
         await self._catch_up()
-        stored = await read_heads(self._database)
+        stored = await self._ends()
         if not self._stuck and (now or self._is_due(stored)):
             await self._make(stored)
         alone = (fault for fault in (self._stuck, self._lost) if fault)
-        self._report((*alone, *self._broken.values(), *self._gone(stored)))
+        gone = [fault async for fault in self._gone(stored)]
+        self._report((*alone, *self._broken.values(), *gone, *self._nameless))
 
-    async def accept(self, places: Collection[Place]) -> Checkpoint:
-        """Sign that somebody took note of faults, by where they are; go on behind them.
+    async def accept(self, faults: Collection[Noted]) -> Checkpoint:
+        """Sign that somebody took note of faults; go on behind them, in chains that they name.
 
-        They stay in the trail and on record, and count no more. Raises CheckpointError if nothing
-        can be signed, and what `look` raises.
+        They stay in the trail and on record, and count no more. Whatever else is wrong there is
+        found by verification, covered or not. Raises CheckpointError if nothing can be signed,
+        and what `look` raises.
         """
+        if any(number < 0 for _, number, _ in faults):
+            raise CheckpointError(
+                "can't be made: there are events that no chain can have, and nobody can accept "
+                "these. Have the tables' owner delete them, and verify again."
+            )
         await self.look()
         if self._stuck or self.newest is None:
             raise CheckpointError(f"can't be made: {self._stuck or 'there is none to follow'}")
         self._broken.clear()
-        await self._make(await read_heads(self._database), places)
+        await self._make(await self._ends(), faults)
         return self.newest
 
     # What was made before.
@@ -165,18 +173,18 @@ class Checkpoints:
             self._stuck = Fault(f"checkpoint {row.number} doesn't follow from the one before it")
             return False
         await asyncio.to_thread(self._shipping.ship, signed.line(self.name))
-        self._forget(found.accepted)
+        self._forget(found)
         self.newest, self.covered_at = found, max(self.covered_at, found.at)
         return True
 
-    def _forget(self, accepted: Collection[Place]) -> None:
-        """Report no more what somebody took note of."""
-        self._broken = {
+    def _forget(self, found: Checkpoint) -> None:
+        """Report no more what somebody took note of, as this checkpoint says."""
+        self._broken = {  # a head lies behind a break only where that was accepted
             writer: fault
             for writer, fault in self._broken.items()
-            if (writer, fault.sequence) not in accepted
+            if found.heads.get(writer, _NOTHING).sequence < fault.sequence
         }
-        if self._lost and (b"", self._lost.sequence) in accepted:
+        if any(not writer for writer, _, _ in found.accepted.difference(self._accepted)):
             self._lost = None
 
     @property
@@ -191,8 +199,16 @@ class Checkpoints:
         return self.newest.heads if self.newest else {}
 
     @property
-    def _accepted(self) -> Collection[Place]:
-        return self.newest.accepted if self.newest else ()
+    def _accepted(self) -> frozenset[Noted]:
+        return self.newest.accepted if self.newest else frozenset()
+
+    async def _ends(self) -> Mapping[bytes, int]:
+        """Return the last sequence of each chain; leave out, and report, what can't be one."""
+        stored = await read_heads(self._database)
+        ends = {w: last for w, last in stored.items() if len(w) == WRITER_BYTES and last >= 0}
+        what = "events are stored that no chain can have: their writer or sequence isn't one"
+        self._nameless = (Fault(what, sequence=-1),) if len(ends) < len(stored) else ()
+        return ends
 
     def _is_due(self, stored: Mapping[bytes, int]) -> bool:
         known = self._heads
@@ -209,10 +225,12 @@ class Checkpoints:
         waited = (self._clock() - self._waiting_since) / 1_000_000
         return new >= self._pace.events or waited >= self._pace.interval
 
-    async def _make(self, stored: Mapping[bytes, int], accepted: Collection[Place] = ()) -> None:
-        heads = dict(self._heads)
+    async def _make(self, stored: Mapping[bytes, int], accepted: Collection[Noted] = ()) -> None:
+        heads, named = dict(self._heads), {writer for writer, _, _ in accepted}
         for writer, last in sorted(stored.items()):
-            if writer not in self._broken and (head := await self._follow(writer, last, accepted)):
+            if writer in self._broken:
+                continue
+            if head := await self._follow(writer, last, past_breaks=writer in named):
                 heads[writer] = head
         if heads == self._heads and not accepted:
             return
@@ -222,6 +240,7 @@ class Checkpoints:
             checkpoint = self.newest.next(
                 self._clock(), heads, await self._base(self.newest), accepted
             )
+        Checkpoint.read(checkpoint.body)  # one that nobody can read would be the last
         signed = await self._signer.sign(checkpoint.body)
         row = CheckpointRow(checkpoint.number, signed.body, signed.signature)
         if not await add_checkpoint(self._database, row):
@@ -229,7 +248,7 @@ class Checkpoints:
         await self._catch_up()  # ours, or the other's
         self._waiting_since = None
 
-    async def _follow(self, writer: bytes, last: int, accepted: Collection[Place]) -> Head | None:
+    async def _follow(self, writer: bytes, last: int, *, past_breaks: bool) -> Head | None:
         """Follow a chain from where the last checkpoint left it; return how far it holds."""
         head = self._heads.get(writer)
         previous = head.hash if head else first(self._uuid, writer)
@@ -240,10 +259,12 @@ class Checkpoints:
                 what = ""
                 if link.sequence != reached + 1:
                     what = "events are missing before this one"
-                elif link.previous != previous:
+                elif link.previous != previous and not self._was_changed(writer, link.previous):
                     what = "doesn't follow from the event before it"
+                elif wrong := misshapen(link):
+                    what = f"is none that a process writes: {wrong}"
                 at = min(link.sequence, reached + 1)
-                if what and (writer, at) not in accepted:
+                if what and not past_breaks:
                     self._broken[writer] = Fault(what, writer, at)
                     return head
                 reached, previous = link.sequence, hash_of(self._uuid, link)
@@ -251,6 +272,13 @@ class Checkpoints:
             if not rows:
                 break
         return head
+
+    def _was_changed(self, writer: bytes, there: bytes) -> bool:
+        """Tell whether it was accepted that a head's event is another one: that of this hash."""
+        if (head := self._heads.get(writer)) is None:
+            return False
+        found = seen("claim", there, head.sequence, head.hash)
+        return (writer, head.sequence, found) in self._accepted
 
     async def _base(self, newest: Checkpoint) -> Base | None:
         """Return the checkpoint before whose heads all may go: the last one that is old enough."""
@@ -275,11 +303,23 @@ class Checkpoints:
 
     # What is wrong.
 
-    def _gone(self, stored: Mapping[bytes, int]) -> Iterator[Fault]:
+    async def _gone(self, stored: Mapping[bytes, int]) -> AsyncIterator[Fault]:
+        places = {(writer, sequence) for writer, sequence, _ in self._accepted}
         for writer, head in self._heads.items():
             lost_from = stored.get(writer, -1) + 1
-            if lost_from <= head.sequence and (writer, lost_from) not in self._accepted:
-                yield Fault(f"was cut off, with all up to {head.sequence}", writer, lost_from)
+            if lost_from > head.sequence:
+                continue
+            if (writer, lost_from) in places:
+                end = await self._end(writer, lost_from)
+                found = seen("gap", end, head.sequence + 1, head.hash)
+                if (writer, lost_from, found) in self._accepted:
+                    continue
+            yield Fault(f"was cut off, with all up to {head.sequence}", writer, lost_from)
+
+    async def _end(self, writer: bytes, sequence: int) -> bytes:
+        """Return the hash of the event before a sequence."""
+        rows = await read_after(self._database, writer, sequence - 2, sequence - 1, 1)
+        return hash_of(self._uuid, Link(*rows[0])) if rows else first(self._uuid, writer)
 
     def _report(self, found: tuple[Fault, ...]) -> None:
         for fault in found:

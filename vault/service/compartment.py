@@ -18,6 +18,7 @@ from vault.keys.key import KeyState, check_state
 from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
 from vault.names import Pseudonym
 from vault.sealed.v1 import sealed_pb2
+from vault.service.drawing import check_drawn, draw, until_written
 from vault.service.flood import DENIALS_PER_SECOND, Flood
 from vault.service.history import History
 from vault.service.limits import Limits
@@ -242,12 +243,15 @@ class ServedCompartment:
         A field that is new in the edition gets its first.
         """
         if not self.keyring.versions(KeyKind.INDEX, uid):
-            first = await self.keyring.new_key(KeyName(KeyKind.INDEX, field=uid))
-            await self.lookups.add_key(row_of(first))
+            await until_written(lambda: self._draw_index_key(uid))
             await self.look_at_keys()  # ours, or that of whoever was first
         versions = self.keyring.versions(KeyKind.INDEX, uid)
         building = [row.name for row in versions if row.state == KeyState.BUILDING]
         return [self._newest(KeyKind.INDEX, uid), *building]
+
+    async def _draw_index_key(self, uid: int) -> None:
+        first = await draw(self.keyring, self.lookups, KeyName(KeyKind.INDEX, field=uid))
+        await self.lookups.add_key(row_of(first), check_drawn)
 
     async def _audit_key(self) -> tuple[bytes, int]:
         name = self._newest(KeyKind.AUDIT)

@@ -15,6 +15,7 @@ from vault.store.engine import Database
 from vault.store.snapshot import Snapshot, snapshot
 
 Progress = Callable[[str, int, int], None]  # what, how many are done, how many there are
+_UNKNOWN = "unknown"  # a number that this release has no word for
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -87,7 +88,7 @@ def told(event: ReadEvent, compartment: str, editions: Mapping[int, Edition]) ->
         "edition": body.edition,
         "fields": [_use(use, names) for use in body.fields],
         "operation": body.operation,
-        "outcome": sealed_pb2.Outcome.Name(body.outcome).removeprefix("OUTCOME_").lower(),
+        "outcome": _outcome(body.outcome),
         "owner": body.owner,
         "purpose": body.purpose,
         "reason": body.reason,
@@ -97,8 +98,16 @@ def told(event: ReadEvent, compartment: str, editions: Mapping[int, Edition]) ->
     }
 
 
+def _outcome(number: sealed_pb2.Outcome.ValueType) -> str:
+    known = number in sealed_pb2.Outcome.values()
+    return sealed_pb2.Outcome.Name(number).removeprefix("OUTCOME_").lower() if known else _UNKNOWN
+
+
 def _use(use: sealed_pb2.FieldUse, names: Mapping[int, str]) -> dict[str, Any]:
-    form = Form(use.form).word if use.form else ""
+    try:
+        form = Form(use.form).word if use.form else ""
+    except ValueError:
+        form = _UNKNOWN
     return {"form": form, "name": names.get(use.uid, ""), "uid": use.uid}
 
 

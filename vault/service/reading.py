@@ -6,13 +6,17 @@ longer than a minute. So the chains are merged from their ends by time, and a ch
 it is older than what is asked for by more than _SLACK; a moment of the past is found in a chain by
 halving. What is read is two events a writer and those of the time that is asked for, however long
 the trail is. A clock that is set back by more than _SLACK breaks this.
+
+An event that doesn't open has no time. It counts as old as the next one before it that opens, or
+after it; with neither nearby it comes last, so that whoever may only insert can't hide what others
+wrote behind it.
 """
 
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from vault.audit.chain import Link, open_event
+from vault.audit.chain import WRITER_BYTES, Link, open_event
 from vault.crypto.primitives import DamagedError
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
@@ -26,9 +30,14 @@ from vault.store.pages import read_backwards, read_edges
 SECOND = 1_000_000  # the trail counts microseconds
 _SLACK = 120 * SECOND  # a request takes 60 s at most; clocks are stepped a little
 _PAGE = 256
-_WRITER, _NUMBER = 16, 8  # bytes
+_NUMBER = 8  # bytes
+_MOST_DAMAGED = 8 * _PAGE  # events that are read in search of one that opens
 _DONE = 2**64 - 1
 _EVER = 2**62
+_NUMBERS = 2**63  # a database's whole numbers are below it
+_LATEST = 253402300800 * SECOND - 1  # the last moment that a calendar has: in the year 9999
+# A version of the audit key that the security team stopped leaves its own events unread alone.
+UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,9 @@ class TrailReader:
             if key is None:
                 raise DamagedError("sealed under a key that isn't there")
             body, damaged = open_event(key, self.compartment, link), False
+            # Who was taken over may write any number, and a moment before 1970 or after 9999 would
+            # end whoever writes it as a date.
+            body.at = min(max(body.at, 0), _LATEST)
         except DamagedError:
             failed = sealed_pb2.OUTCOME_FAILED
             body = sealed_pb2.AuditEvent(outcome=failed, reason=Reason.DAMAGED)
@@ -86,7 +98,7 @@ class TrailReader:
             try:
                 return await self._keyring.get(name)
             except VaultError as e:
-                if e.reason is not Reason.DAMAGED:
+                if e.reason not in UNREADABLE:
                     raise
         return None
 
@@ -137,6 +149,8 @@ class Backwards:
     async def start(self) -> None:
         """Find each chain's first event to be read."""
         for edge in await read_edges(self._reader.database):
+            if len(edge[0][0]) != WRITER_BYTES:  # no writer's: `audit verify` tells
+                continue
             first, last = await self._reader.opened(edge)
             position = self._begun.get(last.writer)
             if position == _DONE:
@@ -146,12 +160,15 @@ class Backwards:
             elif _is_before(last, self.within.since) or _is_after(first, self.within.until):
                 continue
             else:
-                self._put(_Chain([await self._end(first, last)], _DONE))
+                end = await self._end(first, last)
+                ahead = await self._page(end.writer, end.sequence) if end.damaged else [end]
+                self._put(_Chain(ahead, _DONE))
 
     async def next(self) -> ReadEvent | None:
         """Return the next event of the span, or None at the end."""
-        while (event := await self._any()) is not None:
-            if event.damaged or self.within.holds(event.body.at):
+        while (found := await self._any()) is not None:
+            event, at = found
+            if self._is_near(at) if event.damaged else self.within.holds(event.body.at):
                 return event
         return None
 
@@ -165,36 +182,48 @@ class Backwards:
         packed = (w + at.to_bytes(_NUMBER, "big") for w, at in self._begun.items())
         return to_base64url(self.within.until.to_bytes(_NUMBER, "big") + b"".join(packed))
 
-    async def _any(self) -> ReadEvent | None:
+    def _is_near(self, at: int | None) -> bool:
+        return at is None or self.within.since - _SLACK <= at < self.within.until + _SLACK
+
+    async def _any(self) -> tuple[ReadEvent, int | None] | None:
+        """Return the next event, and when it was, as far as anybody knows."""
         if not self._newest:
             return None
         _, writer = heapq.heappop(self._newest)
         chain = self._chains[writer]
+        at = _time_of(chain)
         event = chain.ahead.pop()
         self.looked_at += 1
         self._begun[writer] = _DONE  # until there is a next one
         if not chain.ahead and event.sequence:
             chain.ahead = await self._page(writer, event.sequence - 1)
         self._put(chain)
-        return event
+        return event, at
 
     def _put(self, chain: _Chain) -> None:
         if not chain.ahead:
             return
-        event = chain.ahead[-1]
-        if _is_before(event, self.within.since):
+        event, at = chain.ahead[-1], _time_of(chain)
+        if at is not None and at < self.within.since - _SLACK:
             chain.ahead = []
             return
-        if not event.damaged:
-            chain.at = min(chain.at, event.body.at)
+        if at is not None:
+            chain.at = min(chain.at, at)
         self._chains[event.writer] = chain
         if event.writer in self._begun:
             self._begun[event.writer] = event.sequence
-        heapq.heappush(self._newest, (-chain.at, event.writer))
+        heapq.heappush(self._newest, (0 if at is None else -chain.at, event.writer))
 
     async def _page(self, writer: bytes, sequence: int) -> list[ReadEvent]:
-        rows = await read_backwards(self._reader.database, writer, sequence, _PAGE)
-        return (await self._reader.opened(rows))[::-1]
+        """Return events from a sequence down, the newest last: until one opens, if one does."""
+        found: list[ReadEvent] = []
+        while len(found) < _MOST_DAMAGED and sequence >= 0:
+            rows = await read_backwards(self._reader.database, writer, sequence, _PAGE)
+            found += await self._reader.opened(rows)
+            if not rows or not all(event.damaged for event in found[-len(rows) :]):
+                break
+            sequence = found[-1].sequence - 1
+        return found[::-1]
 
     async def _end(self, first: ReadEvent, last: ReadEvent) -> ReadEvent:
         """Return an event behind which nothing is in the span, or the last one of its chain."""
@@ -211,6 +240,14 @@ class Backwards:
         return high
 
 
+def _time_of(chain: _Chain) -> int | None:
+    """Return when a chain's next event was: its own word, or that of the next one that opens."""
+    for event in reversed(chain.ahead):
+        if not event.damaged:
+            return event.body.at
+    return None if chain.at == _DONE else chain.at
+
+
 def _is_before(event: ReadEvent, moment: int) -> bool:
     return not event.damaged and event.body.at < moment - _SLACK
 
@@ -222,12 +259,12 @@ def _is_after(event: ReadEvent, moment: int) -> bool:
 def parse_bookmark(text: str) -> tuple[int, dict[bytes, int]]:
     """Return the end of the span, and `begun`. Raises ValueError."""
     raw = from_base64url(text)
-    size = _WRITER + _NUMBER
+    size = WRITER_BYTES + _NUMBER
     if len(raw) < _NUMBER or (len(raw) - _NUMBER) % size:
         raise ValueError("that is no bookmark")
     marks = (raw[at : at + size] for at in range(_NUMBER, len(raw), size))
-    begun = {mark[:_WRITER]: int.from_bytes(mark[_WRITER:], "big") for mark in marks}
-    if any(at >= _EVER and at != _DONE for at in begun.values()):
+    begun = {mark[:WRITER_BYTES]: int.from_bytes(mark[WRITER_BYTES:], "big") for mark in marks}
+    if any(at >= _NUMBERS and at != _DONE for at in begun.values()):
         raise ValueError("that is no bookmark")
     return int.from_bytes(raw[:_NUMBER], "big"), begun
 

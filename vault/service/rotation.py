@@ -25,6 +25,7 @@ from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState
 from vault.service.call import Visit
 from vault.service.compartment import ServedCompartment, row_of
+from vault.service.drawing import OvertakenError, check_drawn, draw, until_written
 from vault.service.keys import officer_event
 from vault.store import keys, rotation_rows, rotations
 from vault.store import tables as t
@@ -64,6 +65,16 @@ async def begin(
 
     `also` is done in the transaction of a rotation that begins.
     """
+    row = await until_written(lambda: _begin(served, visit, level, uid, also))
+    log.warning("%s: rotating %s by %s", served.name, level, visit.officer)
+    await served.look_at_keys()
+    served.rotation_wanted.set()
+    return row
+
+
+async def _begin(
+    served: ServedCompartment, visit: Visit, level: Level, uid: int, also: Also | None
+) -> RotationRow:
     await served.look_at_keys()
     key = await _new_key(served, level, uid)
     total = await _total(served, level, key.version if key else 0)
@@ -83,15 +94,12 @@ async def begin(
     def describe(outcome: RotationRow | VaultError) -> Event:
         event = officer_event(visit, f"keys.rotate/{level}" + (f"/{uid}" if uid else ""))
         if isinstance(outcome, VaultError):
-            return event.refused(audit.DENIED, outcome.reason)
+            overtaken = isinstance(outcome, OvertakenError)  # nobody's fault
+            return event.refused(audit.FAILED if overtaken else audit.DENIED, outcome.reason)
         to = f"/{outcome.to_version}" if outcome.to_version else ""
         return replace(event, operation=event.operation + to)
 
-    row = await served.committer.alter(change, describe)
-    log.warning("%s: rotating %s by %s", served.name, level, visit.officer)
-    await served.look_at_keys()
-    served.rotation_wanted.set()
-    return row
+    return await served.committer.alter(change, describe)
 
 
 async def rotation_of(served: ServedCompartment, id_: bytes) -> RotationRow:
@@ -126,7 +134,8 @@ async def _new_key(served: ServedCompartment, level: Level, uid: int) -> KeyRow 
     newest = versions[-1]
     if newest.state == KeyState.BUILDING:  # a build that failed goes on with its key
         return row_of(newest)
-    drawn = await served.keyring.new_key(KeyName(kind, newest.name.version + 1, uid))
+    name = KeyName(kind, newest.name.version + 1, uid)
+    drawn = await draw(served.keyring, served.lookups, name)
     state = KeyState.BUILDING if level is Level.INDEX else KeyState.ACTIVE
     return row_of(replace(drawn, state=state))
 
@@ -141,8 +150,11 @@ async def _begun(
         old = max(v.version for v in versions)
         if old == key.version:  # being built
             old -= 1
-        elif not await rotations.add_key(transaction, key):
-            raise VaultError(Reason.STALE_ETAG, "Another officer rotated just now. Try again.")
+        else:
+            ring = await rotations.all_keys(transaction)
+            check_drawn(key, ring, await rotations.canary(transaction))
+            if not await rotations.add_key(transaction, key):
+                raise VaultError(Reason.STALE_ETAG, "Another officer rotated just now. Try again.")
         if level is not Level.INDEX:
             await rotations.set_states(
                 transaction,

@@ -11,7 +11,8 @@ dropped     rows of the old one are deleted, then its key
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from vault.crypto.record import Address
+from vault.crypto.primitives import DamagedError
+from vault.crypto.record import Address, Value
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState
 from vault.service.compartment import OpenedRecord, ServedCompartment
@@ -23,6 +24,8 @@ from vault.store.rotation_rows import in_epoch
 
 _PAGE, _DROPPED = 100, 500  # records, index rows
 _TRIES = 20  # of a page, while others keep changing its records
+
+_Read = tuple[OpenedRecord, Value | None]  # a record, and the indexed field's value if it has one
 
 
 async def index(work: Work) -> AsyncIterator[Step]:
@@ -53,31 +56,34 @@ async def _build(work: Work, page: Sequence[bytes]) -> bool:
     readable, left = True, page
     for _ in range(_TRIES):
         epoch = work.served.epoch
-        opened = await asyncio.gather(*(_open(work.served, raw) for raw in left))
+        opened = await asyncio.gather(*(_open(work, raw) for raw in left))
         readable = readable and None not in opened
         records = [record for found in opened if found for record in found]
         try:
             left = await _add_rows(work, records, epoch)
         except KeysChangedError:
             await work.served.look_at_keys()
-            left = [record.address.pseudonym for record in records]
+            left = [record.address.pseudonym for record, _ in records]
         if not left:
             return readable
     raise busy()
 
 
-async def _open(served: ServedCompartment, pseudonym: bytes) -> Sequence[OpenedRecord] | None:
+async def _open(work: Work, pseudonym: bytes) -> Sequence[_Read] | None:
     """Return the record; nothing if it was erased meanwhile, None if it can't be opened."""
+    uid = work.row.field
     try:
-        record = await served.open_if_any(Address(served.uuid, pseudonym))
+        record = await work.served.open_if_any(Address(work.served.uuid, pseudonym))
+        return [(record, record.values([uid]).get(uid))] if record else []
+    except DamagedError:
+        return None
     except VaultError as e:
         if e.reason not in UNREADABLE:
             raise
         return None
-    return [record] if record else []
 
 
-async def _add_rows(work: Work, records: Sequence[OpenedRecord], epoch: int) -> list[bytes]:
+async def _add_rows(work: Work, records: Sequence[_Read], epoch: int) -> list[bytes]:
     """Write the rows of records that are as they were read; return the pseudonyms of the others."""
     served, edition = work.served, work.policy().current
     name = KeyName(KeyKind.INDEX, work.row.to_version, work.row.field)
@@ -85,8 +91,7 @@ async def _add_rows(work: Work, records: Sequence[OpenedRecord], epoch: int) -> 
     if field is None or field.index is None:
         raise VaultError(Reason.UNKNOWN_FIELD, "The edition in force doesn't index this field.")
     wanted = []
-    for record in records:
-        value = record.values([name.field]).get(name.field)
+    for record, value in records:
         if value is not None:
             wanted.append((record, await index_row(served, edition, field, value.value, name)))
     changed = []

@@ -62,6 +62,9 @@ async def run(
     for row in await rotations.rotations(served.database):
         if row.state != RUNNING:
             continue
+        if row.level not in _STEPS:
+            log.error("%s: this release can't carry a rotation out: %r", served.name, row.level)
+            continue
         began = time.monotonic()
         try:
             async for step in carry_out(served, row, policy):

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from vault.audit import event as audit
 from vault.audit.event import Event
+from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, seal_record
 from vault.errors import Reason, VaultError
 from vault.policy import Edition, due
@@ -116,6 +117,9 @@ async def _look_at(
         await _remove(served, policy, record, expired, epoch, everything=everything)
     except KeysChangedError:
         return  # the next run looks again, as it does where the record changed
+    except DamagedError:  # a field that would be kept
+        swept.damaged += 1
+        return
     except VaultError as e:
         if e.reason is not Reason.STALE_ETAG:
             raise
@@ -149,7 +153,8 @@ async def _remove(
     everything: bool,
 ) -> None:
     pseudonym, version = record.address.pseudonym, record.row.row_version
-    kept = [value for uid, value in record.values().items() if uid not in expired]
+    uids = [item.uid for item in record.about.fields if item.uid not in expired]
+    kept = record.values(uids).values()  # what goes needn't open
     sealed = seal_record(record.address, record.data_key, record.about, kept)
     tombstone = await served.tombstone(record.address)
 

@@ -1,5 +1,6 @@
 """Verifying trails, from their database or from an export: with public keys, and no key server."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +16,7 @@ from vault.audit.checkpoint import (
     Signed,
 )
 from vault.audit.claims import Claims
-from vault.audit.export import Export
+from vault.audit.export import Export, Header
 from vault.audit.faults import Fault, Faults
 from vault.audit.verification import Verdict, Verification
 from vault.service.ledger import Entry
@@ -29,7 +30,14 @@ Shipped = tuple[str, Signed]  # where it was read, and what
 
 
 class NoTrailError(Exception):
-    """There is nothing to verify; the message says why."""
+    """There is nothing to verify; the message says why.
+
+    `lost` says whether there should be a trail: something was shipped, or it is another's.
+    """
+
+    def __init__(self, message: str, *, lost: bool = False) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,28 @@ class ShippedFile:
     def control(self) -> Iterator[Shipped]:
         """Yield those of the control chain, their signatures unchecked."""
         return self._lines(CONTROL, b"")
+
+    def is_about(self, name: str, uuid: bytes | None, keys: Keys) -> bool:
+        """Tell whether a checkpoint of a compartment was shipped, by its name or its uuid.
+
+        The name isn't signed, but whoever ships writes no other.
+        """
+        with self.file.open("rb") as lines:
+            for line in lines:
+                try:
+                    signed = Signed.from_line(line)
+                    checkpoint = Checkpoint.read(signed.body)
+                    signed.check(keys)
+                except CheckpointError:
+                    continue
+                if checkpoint.compartment == uuid or json.loads(line).get("name") == name:
+                    return True
+        return False
+
+    def damaged(self) -> int:
+        """Return how many lines speak of a checkpoint and aren't one that can be read."""
+        with self.file.open("rb") as lines:
+            return sum(b'"checkpoint"' in line and not _is_whole(line) for line in lines)
 
     def _lines(self, kind: str, mark: bytes) -> Iterator[Shipped]:
         last = b""
@@ -69,6 +99,16 @@ class ShippedFile:
                 yield f"line {number} of {self.file}", signed
 
 
+def _is_whole(line: bytes) -> bool:
+    try:
+        signed = Signed.from_line(line)
+        read = Checkpoint.read if signed.kind == COMPARTMENT else ControlCheckpoint.read
+        read(signed.body)
+    except CheckpointError:
+        return False
+    return True
+
+
 async def verify_database(
     database: Database,
     shipped: ShippedFile | None,
@@ -78,23 +118,30 @@ async def verify_database(
 ) -> Verdict:
     """Verify a compartment's trail as it is stored.
 
-    `uuid` is the compartment's, where it is known from elsewhere. Raises NoTrailError,
-    VaultError(STORAGE_UNAVAILABLE).
+    `uuid` is the compartment's, where it is known from elsewhere. Where it isn't, a file of shipped
+    checkpoints must have some of it: else a trail put in another's place would hold. Raises
+    NoTrailError, VaultError(STORAGE_UNAVAILABLE).
     """
     faults = Faults()
     async with snapshot(database) as trail:
         found = await trail.compartment()
         if found is None:
-            raise NoTrailError("No process ever served this compartment: it has no trail.")
+            raise NoTrailError(
+                "There is no trail: no process ever served this compartment, or all of it is gone."
+            )
         if uuid is not None and found != uuid:
             raise NoTrailError(
-                "This database is of another compartment. Check the `url` in the configuration."
+                "This database is of another compartment: check the `url` in the configuration. If "
+                "that is right, somebody changed whose it is.",
+                lost=True,
             )
         claims = Claims(found, keys, faults)
         _take_shipped(claims, shipped, found)
         async for rows in trail.checkpoints():
             for row in rows:
                 claims.store(row.number, Signed(row.body, row.signature))
+        if uuid is not None and not claims.stored:
+            claims.expects_shipped = False  # a new one: what is shipped of it counts all the same
         claims.settle()
         check = Verification(found, claims, faults)
         total, done = await trail.count(), 0
@@ -111,8 +158,8 @@ def verify_export(
     shipped: ShippedFile | None,
     keys: Keys,
     progress: Progress = lambda what, done, total: None,
-) -> tuple[str, Verdict]:
-    """Verify a sealed export; return the label of its compartment, too. Raises ExportError."""
+) -> tuple[Header, Verdict]:
+    """Verify a sealed export; return what it says of itself, too. Raises ExportError."""
     export, faults = Export(iter(lines)), Faults()
     compartment = export.header.compartment
     claims = Claims(compartment, keys, faults)
@@ -125,7 +172,7 @@ def verify_export(
         check.take(batch)
         done += len(batch)
         progress("events", done, 0)
-    return export.header.name, check.finish()
+    return export.header, check.finish()
 
 
 def _take_shipped(claims: Claims, shipped: ShippedFile | None, compartment: bytes) -> None:

@@ -70,7 +70,8 @@ class Report:
     compared      records whose rows were held against the trail
     trail         whether rows were held against the trail at all
     not_covered   records that last changed before the trail begins
-    unopened      records whose KEK is suspended or destroyed, by that reason: no fault of theirs
+    unopened      records whose KEK is suspended or destroyed, by that reason: no fault of theirs;
+                  and versions of the audit key that are, whose events aren't read
     events        of the trail, where all of it was read
     """
 

@@ -62,6 +62,7 @@ class ComparedTrail:
         self._report = report
         self._begins = begins
         self._damaged: set[str] = set()
+        self._unread: set[int] = set()  # versions of the audit key that nobody may read with
         self._gathered: ChangedRows | None = None
         self._since = time.time_ns() // 1000
 
@@ -103,25 +104,29 @@ class ComparedTrail:
             known = self._gathered.has(row.digest)
             if known or erased is not None:
                 return Said(known, erased is not None, bool(erased), True)
-            changed = self._is_cut(about) and self._gathered.has_subject(_tokens(salt, since))
+            changed = self._is_cut(about) and self._gathered.has_subject(
+                subject_tokens(salt, since)
+            )
             since = max(since, self._since - _DAY)
         said = Said(changed=changed)
-        for tokens in _batches(_tokens(salt, since)):
+        for tokens in batches(subject_tokens(salt, since)):
             said = await self._look_up(tokens, row.digest, mark, said)
             if said.over or (said.known and self._gathered is not None):
                 break
         return said
 
     def is_covered(self, said: Said, about: sealed_pb2.Record) -> bool:
-        """Tell whether the trail would have the row's change: it reaches back far enough."""
-        return said.changed or not self._is_cut(about)
+        """Tell whether the trail would have the row's change: it reaches back far enough.
+
+        Nothing is told of a row whose change may be among events that can't be read.
+        """
+        return not self._unread and (said.changed or not self._is_cut(about))
 
     def _is_cut(self, about: sealed_pb2.Record) -> bool:
         return self._begins is not None and about.registered_at * _SECOND < self._begins
 
     def _first_day(self, about: sealed_pb2.Record) -> int:
-        # A day's grace: clocks differ, and an event has the time at which its request came.
-        return max(about.registered_at * _SECOND, self._begins or 0) - _DAY
+        return max(first_day(about), (self._begins or 0) - _DAY)
 
     async def _look_up(
         self, tokens: Sequence[bytes], digest: bytes, mark: bytes, said: Said
@@ -140,7 +145,7 @@ class ComparedTrail:
         link = Link(*stored)
         try:
             key = await self._key(link.key_version)
-            return open_event(key, self._trail.compartment, link)
+            return None if key is None else open_event(key, self._trail.compartment, link)
         except DamagedError:
             where = f"{link.writer.hex()} {link.sequence}"
             if where not in self._damaged and len(self._damaged) < MOST_FINDINGS:
@@ -149,8 +154,19 @@ class ComparedTrail:
                 self._report.add(finding)
             return None
 
-    async def _key(self, version: int) -> bytes:
-        name = KeyName(KeyKind.AUDIT, version)
+    async def _key(self, version: int) -> bytes | None:
+        """Return a version of the audit key; None where it was stopped, which is noted."""
+        try:
+            return await self._found_key(KeyName(KeyKind.AUDIT, version))
+        except VaultError as e:
+            if e.reason not in (Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED):
+                raise
+            if version not in self._unread:
+                self._unread.add(version)
+                self._report.unopened[str(e.reason)] += 1
+        return None
+
+    async def _found_key(self, name: KeyName) -> bytes:
         keyring = self._trail.keyring
         try:
             return await keyring.get(name)
@@ -174,7 +190,13 @@ def _is_change(body: sealed_pb2.AuditEvent) -> bool:
     return body.outcome == ALLOWED and bool(body.row_digest or body.replaces)
 
 
-def _tokens(salt: bytes, since: int) -> Iterator[bytes]:
+def first_day(about: sealed_pb2.Record) -> int:
+    """Return a moment, in microseconds, before which a record has no events."""
+    # A day's grace: clocks differ, and an event has the time at which its request came.
+    return about.registered_at * _SECOND - _DAY
+
+
+def subject_tokens(salt: bytes, since: int) -> Iterator[bytes]:
     """Yield a subject's tokens of each day, from tomorrow (clocks differ) back to a moment's."""
     day = time.time_ns() // 1000 + _DAY
     while day // _DAY >= since // _DAY:
@@ -182,6 +204,7 @@ def _tokens(salt: bytes, since: int) -> Iterator[bytes]:
         day -= _DAY
 
 
-def _batches(tokens: Iterator[bytes]) -> Iterator[list[bytes]]:
+def batches(tokens: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Yield tokens, as many at a time as are looked up together."""
     while batch := list(islice(tokens, _BATCH)):
         yield batch

@@ -1,7 +1,8 @@
 """Watching a trail: what crosses a threshold raises an alarm. Pure: fed with events and the time.
 
 An alarm that lasts is raised again after `again` seconds, not at each event. Windows slide by the
-events' own time, and what a window holds is bounded by its thresholds.
+events' own time, but no further than our clock, and what a window holds is bounded by its
+thresholds.
 """
 
 from collections import Counter, deque
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from vault.audit.chain import WRITER_BYTES
 from vault.sealed.v1 import sealed_pb2
 from vault.service.reading import SECOND, ReadEvent
 
@@ -109,7 +111,8 @@ class Watch:
         """Take in an event; yield what it raises."""
         body = event.body
         if event.damaged:
-            what = f"event {event.sequence} of writer {event.writer.hex()} doesn't open"
+            writer = event.writer[:WRITER_BYTES].hex()  # somebody may have stored a longer one
+            what = f"event {event.sequence} of writer {writer} doesn't open"
             yield from self.broken(what, now)
             return
         if body.outcome == sealed_pb2.OUTCOME_ALLOWED and body.operation in _SEES:
@@ -117,7 +120,8 @@ class Watch:
         if body.outcome == sealed_pb2.OUTCOME_DENIED:
             yield from self._denied(event, now)
         number, since = self._edition
-        if body.edition < number and body.at > since + self._thresholds.old_edition * SECOND:
+        at = min(body.at, now)
+        if body.edition < number and at > since + self._thresholds.old_edition * SECOND:
             yield from self._raise(
                 Kind.OLD_EDITION,
                 event.writer.hex(),
@@ -180,7 +184,7 @@ class Watch:
         body, most = event.body, self._thresholds.of(event.body.service)
         window = self._reveals.setdefault(body.service, _Window())
         bound = 2 * max(most.reveals, most.subjects)
-        self._slide(window, event, bound)
+        self._slide(window, event, bound, now)
         for count, limit, what in (
             (len(window.subjects), most.subjects, "subjects"),
             (window.total, most.reveals, "reveals"),
@@ -191,13 +195,15 @@ class Watch:
     def _denied(self, event: ReadEvent, now: int) -> Iterator[Alarm]:
         limit = self._thresholds.of(event.body.service).denials
         window = self._denials.setdefault(event.body.service, _Window())
-        self._slide(window, event, 2 * limit)
+        self._slide(window, event, 2 * limit, now)
         if window.total > limit:
             yield from self._crowd(Kind.DENIALS, event, now, window.total, limit, "denials")
 
-    def _slide(self, window: _Window, event: ReadEvent, bound: int) -> None:
-        window.add(event.body.at, event.stands_for, event.token, bound)
-        window.expire(event.body.at - int(self._thresholds.window * SECOND))
+    def _slide(self, window: _Window, event: ReadEvent, bound: int, now: int) -> None:
+        # By our clock at most: an event of the far future would end every window.
+        at = min(event.body.at, now)
+        window.add(at, event.stands_for, event.token, bound)
+        window.expire(at - int(self._thresholds.window * SECOND))
 
     def _crowd(
         self, kind: Kind, event: ReadEvent, now: int, count: int, limit: int, what: str

@@ -1,6 +1,6 @@
 """A scratch database for a drill: made from nothing, and destroyed afterwards."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -64,13 +64,20 @@ class Compared:
     living_lost: int = 0
     erased_back: int = 0
     erased_gone: int = 0
+    without_key: int = 0  # of `living_lost`: the data key that the backup names was dropped
 
 
-async def compare(data: Path, restored: Database, live: Database, progress: Progress) -> Compared:
+Lasting = Callable[[Collection[bytes]], Awaitable[set[bytes]]]
+
+
+async def compare(
+    data: Path, restored: Database, live: Database, lasting: Lasting, progress: Progress
+) -> Compared:
     """Hold each record of a data backup against the live database and against a restored one.
 
-    A record lives if the data key that it is sealed under is in the live database. Raises
-    BackupError, VaultError(STORAGE_UNAVAILABLE).
+    A record lives if the data key that it is sealed under is in the live database. Where that is
+    gone and there is a record still, it was dropped as superseded, or the subject erased their
+    data and came back: `lasting` says who of these didn't erase it. Raises BackupError, VaultError.
     """
     compared = Compared()
     with BackupReader(data) as reader:
@@ -81,7 +88,11 @@ async def compare(data: Path, restored: Database, live: Database, progress: Prog
         while batch := list(islice(rows, BATCH)):
             wanted = {row[0]: _key_id(row[2]) for row in batch}
             living = await _living(live, wanted)
-            back = await _back(restored, list(wanted))
+            back = await _with_record(restored, list(wanted))
+            others = await _with_record(live, [raw for raw in wanted if raw not in living])
+            rekeyed = await lasting(others) if others else set()
+            living |= rekeyed
+            compared.without_key += len(rekeyed - back)
             compared.living_back += len(living & back)
             compared.living_lost += len(living - back)
             compared.erased_back += len(back - living)
@@ -108,8 +119,8 @@ async def _living(live: Database, wanted: Mapping[bytes, bytes | None]) -> set[b
     return {k.pseudonym for k in held if wanted[k.pseudonym] in (k.id, None)}
 
 
-async def _back(restored: Database, pseudonyms: list[bytes]) -> set[bytes]:
+async def _with_record(database: Database, pseudonyms: list[bytes]) -> set[bytes]:
     query = select(t.records.c.pseudonym).where(t.records.c.pseudonym.in_(pseudonyms))
     with storage_errors():
-        async with restored.reads.connect() as connection:
+        async with database.reads.connect() as connection:
             return set((await connection.execute(query)).scalars())

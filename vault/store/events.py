@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from sqlalchemy import CTE, and_, func, select
+from sqlalchemy import CTE, and_, case, func, select
 
 from vault.store import tables as t
 from vault.store.engine import Database
@@ -37,7 +37,9 @@ async def read_ends(database: Database) -> Sequence[StoredEvent]:
         .group_by(t.audit.c.writer)
         .subquery()
     )
-    near = and_(t.audit.c.writer == last.c.writer, t.audit.c.sequence >= last.c.sequence - 1)
+    # A number below the least is an error, and somebody may have stored the least.
+    before = case((last.c.sequence > 0, last.c.sequence - 1), else_=last.c.sequence)
+    near = and_(t.audit.c.writer == last.c.writer, t.audit.c.sequence >= before)
     query = select(*COLUMNS).join(last, near).order_by(t.audit.c.writer, t.audit.c.sequence)
     with storage_errors():
         async with database.reads.connect() as connection:

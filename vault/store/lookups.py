@@ -3,7 +3,7 @@
 Index look-ups and tombstones; the keyring, the database's own row and the sweeper's pages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
@@ -43,6 +43,9 @@ class KeyRow:
     state: str
     wrapped: str
     created: int = 0  # seconds since 1970; 0 where nobody knows
+
+
+CheckKey = Callable[[KeyRow, Sequence[KeyRow], str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +168,16 @@ class Lookups:
                 await connection.execute(update(t.compartment).values(sweep_cursor=cursor))
                 await changes.forget_requests(connection, forget_before)
 
-    async def add_key(self, key: KeyRow) -> None:
-        """Write one more key, unless another process wrote that version first."""
+    async def add_key(self, key: KeyRow, check: CheckKey) -> None:
+        """Write one more key, unless another process wrote that version first.
+
+        `check` is given the key, all that are there, and the canary; what it raises is raised.
+        """
+        # Held until commit, so that wrapping all keys anew doesn't end in between.
+        held = select(t.compartment.c.canary).with_for_update(read=True)
         with storage_errors():
             async with self._database.writes.begin() as connection:
+                canary = (await connection.execute(held)).scalar() or ""
+                rows = (await connection.execute(select(t.keyring))).all()
+                check(key, [KeyRow(*row) for row in rows], canary)
                 await changes.insert_if_absent(connection, t.keyring, **asdict(key))

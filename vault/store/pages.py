@@ -1,5 +1,6 @@
 """Reading the trail backwards: where each chain begins and ends, and pages of one chain.
 
+A chain begins at 0: what somebody stored below isn't of it, and is left to `audit verify`.
 No statement here reads more than it returns: what is asked goes by the key (writer, sequence).
 """
 
@@ -40,7 +41,7 @@ async def read_backwards(
     """Return up to `most` events of a writer, from a sequence down."""
     query = (
         select(*COLUMNS)
-        .where(t.audit.c.writer == writer, t.audit.c.sequence <= sequence)
+        .where(t.audit.c.writer == writer, t.audit.c.sequence.between(0, sequence))
         .order_by(t.audit.c.sequence.desc())
         .limit(most)
     )
@@ -49,7 +50,9 @@ async def read_backwards(
 
 def _end(which: Any, walk: CTE) -> Any:
     events = t.audit.alias()
-    query = select(which(events.c.sequence)).where(events.c.writer == walk.c.writer)
+    query = select(which(events.c.sequence)).where(
+        events.c.writer == walk.c.writer, events.c.sequence >= 0
+    )
     return query.correlate(walk).scalar_subquery()
 
 

@@ -113,8 +113,13 @@ BROKEN = {
     "a format to come": ([LINES[0].replace(b'"format":1', b'"format":2')], "newer"),
     "opened": ([Header(COMPARTMENT, "accounts", "opened").line], "--sealed"),
     "no base64": ([*LINES[:3], LINES[3].replace(b'"token":"', b'"token":"!')], "line 4 isn't"),
+    "a name that is none": (
+        [LINES[0].replace(b'"accounts"', b'"\\u001b[2Jall hold"')], "line 1 isn't"),
+    "a name of half a letter": ([LINES[0].replace(b'"accounts"', b'"\\ud800"')], "line 1 isn't"),
+    "a name that is a number": ([LINES[0].replace(b'"accounts"', b"5")], "line 1 isn't"),
+    "of no compartment": ([Header(b"", "accounts").line], "line 1 isn't"),
     "a sequence that is none": (
-        [*LINES[:3], LINES[3].replace(b'"sequence":0', b'"sequence":-1')], "line 4 isn't"),
+        [*LINES[:3], LINES[3].replace(b'"sequence":0', b'"sequence":true')], "line 4 isn't"),
 }  # fmt: skip
 
 

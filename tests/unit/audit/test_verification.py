@@ -1,6 +1,6 @@
 """A trail held against its checkpoints: whatever is changed up to the last shipped one is found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.trails import (
     COMPARTMENT,
     DAY,
+    KEYS,
     OTHER,
     Kept,
     heads_of,
@@ -21,7 +22,9 @@ from tests.trails import (
     write,
 )
 from vault.audit.chain import Link, first, hash_of
-from vault.audit.checkpoint import Base, Checkpoint, Head
+from vault.audit.checkpoint import Base, Checkpoint, Head, Heads, Signed
+from vault.audit.claims import Claims
+from vault.audit.faults import Faults
 
 # Three writers, four checkpoints; the third writer comes late, the first stops early.
 WHOLE = made([(3, 2), (2, 1, 2), (0, 3, 1), (0, 1, 1)])
@@ -331,6 +334,137 @@ def test_any_edit_of_what_is_left_is_found(edit: Edit, data: st.DataObject) -> N
     """Of all that lies behind the base, which is where the rest begins."""
     whole = pruned(KEPT, 2)
     assert not whole.with_links(edit(list(whole.links), data)).verify().holds
+
+
+# What somebody took note of counts no more, and hides nothing that is changed later.
+
+Way = Callable[[Kept], Kept]
+
+
+def _lose(kept: Kept) -> Kept:
+    return _without(kept, 0, 3)
+
+
+def _lose_a_tail(kept: Kept) -> Kept:
+    name = kept.links[0].writer
+    return kept.with_links(its for its in kept.links if its.writer != name or its.sequence < 3)
+
+
+def _change_one(kept: Kept) -> Kept:
+    links = list(kept.links)
+    links[2] = replace(links[2], token=bytes(16))
+    return kept.with_links(links)
+
+
+def _write_a_tail_anew(kept: Kept) -> Kept:
+    links, previous = list(kept.links), b""
+    for at in range(3, 6):
+        here = links[at]
+        links[at] = replace(here, token=bytes(16)) if at == 3 else replace(here, previous=previous)
+        previous = hash_of(COMPARTMENT, links[at])
+    return kept.with_links(links)
+
+
+def _lose_a_checkpoint(kept: Kept) -> Kept:
+    return replace(kept, stored=(kept.stored[0], *kept.stored[2:]))
+
+
+WAYS: dict[str, Way] = {
+    "an event lost": _lose,
+    "a tail lost": _lose_a_tail,
+    "an event changed": _change_one,
+    "a tail written anew": _write_a_tail_anew,
+    "a checkpoint lost": _lose_a_checkpoint,
+}
+
+
+def _further(heads: Heads, links: Iterable[Link]) -> Heads:
+    """A head never goes back, and stays what it was at its place."""
+    new = heads_of(links)
+    return {
+        writer: max(heads.get(writer, Head(-1, b"")), new.get(writer, Head(-1, b"")), key=_sequence)
+        for writer in heads.keys() | new.keys()
+    }
+
+
+def _sequence(head: Head) -> int:
+    return head.sequence
+
+
+def accepted(way: Way) -> Kept:
+    """A trail of which something is lost or changed, which was accepted; it went on since."""
+    whole = made([(4, 3), (2, 1), (0, 1)])
+    kept = way(whole)
+    before = kept.verify()
+    assert not before.holds
+    noted = {fault.noted for fault in before.faults}
+    assert None not in noted
+    heads = _further(whole.last.heads, kept.links)
+    taken = whole.last.next(5 * DAY, heads, None, {its for its in noted if its})
+    links = [*kept.links, *write(new_chain(), 3)]
+    last = taken.next(6 * DAY, _further(heads, links), None)
+    both = tuple((its.number, signed(its)) for its in (taken, last))
+    shipped = tuple((f"line {n + 4}", its) for n, its in enumerate(its for _, its in both))
+    kept = replace(kept, stored=kept.stored + both, shipped=kept.shipped + shipped)
+    return kept.with_links(links)
+
+
+ACCEPTED = {name: accepted(way) for name, way in WAYS.items()}
+
+
+@pytest.mark.parametrize("kept", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_was_accepted_holds(kept: Kept) -> None:
+    verdict = kept.verify()
+    assert [str(its) for its in verdict.faults] == []
+    assert verdict.faults.known
+    assert verdict.trusted == verdict.newest
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize("kept", ACCEPTED.values(), ids=ACCEPTED)
+@given(data=st.data())
+def test_any_edit_of_what_was_accepted_is_found(
+    kept: Kept, edit: Edit, data: st.DataObject
+) -> None:
+    edited = kept.with_links(edit(list(kept.links), data))
+    assert edited.links == kept.links or not edited.verify().holds
+
+
+def test_what_lies_beside_an_accepted_gap_is_still_held() -> None:
+    """Neither may the gap grow, nor what lies before it be written anew."""
+    kept = ACCEPTED["an event lost"]
+    name = next(its.writer for its in kept.links if its.sequence == 5)
+    mine = [its for its in kept.links if its.writer == name]
+    others = [its for its in kept.links if its.writer != name]
+    anew, previous = [], first(COMPARTMENT, name)
+    for link in mine[:3]:
+        anew.append(replace(link, previous=previous, token=bytes(16), sealed=b"forged"))
+        previous = hash_of(COMPARTMENT, anew[-1])
+    for left in ([*mine[:3], mine[4]], [*mine[:2], *mine[3:]], [*anew, *mine[3:]]):
+        assert not kept.with_links([*others, *left]).verify().holds
+
+
+def test_another_forged_checkpoint_is_another_fault() -> None:
+    forged = _stored_as(LAST, OTHER)
+    noted = {its.noted for its in forged.verify().faults if its.noted}
+    taken = LAST.next(5 * DAY, LAST.heads, None, noted)
+    for one, good in ((forged.stored[3], True), ((3, Signed(LAST.body, bytes(72))), False)):
+        end = (4, signed(taken))
+        kept = replace(
+            WHOLE, stored=(*WHOLE.stored[:3], one, end), shipped=(*WHOLE.shipped, ("5", end[1]))
+        )
+        assert kept.verify().holds is good
+
+
+def test_a_file_that_is_of_something_else_can_not_be_accepted() -> None:
+    for stored in (WHOLE.stored, ()):
+        faults = Faults()
+        claims = Claims(COMPARTMENT, KEYS, faults)
+        claims.expects_shipped = True
+        for number, its in stored:
+            claims.store(number, its)
+        claims.settle()
+        assert [fault.noted for fault in faults] == [None]
 
 
 # The order of what is read.

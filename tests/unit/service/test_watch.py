@@ -95,6 +95,22 @@ def test_what_events_raise(events: Events, kinds: list[Kind]) -> None:
     assert len(raised) <= len(kinds) + 1  # subjects and reveals are two alarms of one kind
 
 
+AHEAD: dict[str, tuple[Events, list[Kind]]] = {
+    "between others": (
+        [*(event(i, i) for i in range(3)), event(1e9, 0), event(4, 4)], [ENUMERATION]),
+    "between denials": ([*(denied(i) for i in range(4)), denied(1e9), denied(5)], [DENIALS]),
+    "alone": ([event(1e9, 0)], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "kinds"), AHEAD.values(), ids=AHEAD)
+def test_an_event_far_ahead_of_the_clock_ends_no_window(events: Events, kinds: list[Kind]) -> None:
+    """Somebody who was taken over writes any time, so that what others did would be forgotten."""
+    watch = Watch("accounts", THRESHOLDS, NOW)
+    raised = [a for e in events for a in watch.see(e, NOW + 10 * SECOND)]
+    assert list(dict.fromkeys(a.kind for a in raised)) == kinds
+
+
 def _slow_enumeration(watch: Watch) -> Iterator[Alarm]:
     for minute in range(25):
         for i in range(4):
