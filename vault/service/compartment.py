@@ -98,6 +98,7 @@ class ServedCompartment:
     async def close(self) -> None:
         """Finish what waits, then let go of the database."""
         await self.committer.close()
+        await self.loader.close()
         await self.database.close()
 
     def address(self, pseudonym: str) -> Address:

@@ -22,9 +22,17 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.hot import HotConnection
 
 MOST_A_BATCH = 256
 _ROLLED_BACK = {"40001", "40P01"}  # SQLSTATE: serialization failure, deadlock
+
+# One statement is a transaction of its own.
+_HOT = """
+    INSERT INTO audit (writer, sequence, previous, token, sealed)
+    SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[])
+"""
+_COLUMNS = ("writer", "sequence", "previous", "token", "sealed")
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -65,6 +73,7 @@ class Committer(Generic[E]):
 
     def __init__(self, database: Database, trail: Trail[E], epoch: Callable[[], int]) -> None:
         self._database = database
+        self._hot = HotConnection(database.writes) if database.is_postgresql else None
         self._trail = trail
         self._epoch = epoch
         self._waiting: list[_Job[E]] = []
@@ -92,6 +101,8 @@ class Committer(Generic[E]):
         self._wake.set()
         if self._task is not None:
             await self._task
+        if self._hot is not None:
+            await self._hot.close()
 
     async def _submit(self, job: _Job[E]) -> Any:
         if self._closing:
@@ -141,6 +152,11 @@ class Committer(Generic[E]):
 
     async def _commit(self, batch: Sequence[_Job[E]]) -> None:
         await self._trail.ready()
+        if self._hot is not None and not any(job.change for job in batch):
+            rows = self._trail.extend([job.describe(None) for job in batch])
+            columns = ([row[name] for row in rows] for name in _COLUMNS)
+            await self._hot.fetch(_HOT, *columns)
+            return
         async with self._database.writes.begin() as connection:
             if any(job.change for job in batch):
                 await self._hold_epoch(connection)

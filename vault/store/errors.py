@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from asyncpg import InterfaceError, PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
 from vault.errors import Reason, VaultError
@@ -16,7 +17,7 @@ def storage_errors() -> Iterator[None]:
     """Turn whatever the driver raises into VaultError(STORAGE_UNAVAILABLE)."""
     try:
         yield
-    except (SQLAlchemyError, OSError, TimeoutError) as e:
+    except (SQLAlchemyError, PostgresError, InterfaceError, OSError, TimeoutError) as e:
         log.error("storage: %s", describe(e))
         raise VaultError(
             Reason.STORAGE_UNAVAILABLE,

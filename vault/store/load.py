@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.hot import HotConnection
 
 MOST_A_SELECT = 200
 
@@ -46,6 +47,13 @@ _LOAD = select(
 ).join_from(t.records, t.data_keys, t.records.c.pseudonym == t.data_keys.c.pseudonym, isouter=True)
 
 
+_HOT = """
+    SELECT r.pseudonym, r.row_version, r.sealed, k.id, k.kek_version, k.wrapped
+    FROM records r LEFT JOIN data_keys k ON k.pseudonym = r.pseudonym
+    WHERE r.pseudonym = ANY ($1::bytea[])
+"""
+
+
 class Loader:
     """Reads records by pseudonym for one compartment, one SELECT at a time.
 
@@ -54,6 +62,7 @@ class Loader:
 
     def __init__(self, database: Database) -> None:
         self._engine = database.reads
+        self._hot = HotConnection(database.reads) if database.is_postgresql else None
         self._waiting: dict[bytes, asyncio.Future[StoredRecord | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -68,6 +77,11 @@ class Loader:
         # One waiter that gives up must not take the answer from the others.
         return await asyncio.shield(future)
 
+    async def close(self) -> None:
+        """Give back what is kept open."""
+        if self._hot is not None:
+            await self._hot.close()
+
     async def _read(self) -> None:
         await asyncio.sleep(0)  # let everyone who is ready in this turn of the loop come aboard
         try:
@@ -80,9 +94,7 @@ class Loader:
     async def _select(self, batch: Mapping[bytes, "asyncio.Future[StoredRecord | None]"]) -> None:
         try:
             with storage_errors():
-                async with self._engine.connect() as connection:
-                    query = _LOAD.where(t.records.c.pseudonym.in_(list(batch)))
-                    found = _gather((await connection.execute(query)).all())
+                found = _gather(await self._rows(list(batch)))
         except Exception as e:  # whatever it is, whoever waits must hear of it
             for future in batch.values():
                 future.set_exception(e)
@@ -92,15 +104,21 @@ class Loader:
             future.set_result(found.get(key))
 
 
-def _gather(
-    rows: Sequence[Row[Any, Any, Any, Any, Any, Any]],
-) -> dict[bytes, StoredRecord]:
+    async def _rows(self, pseudonyms: Sequence[bytes]) -> Sequence[Sequence[Any]]:
+        if self._hot is not None:
+            return await self._hot.fetch(_HOT, pseudonyms)
+        async with self._engine.connect() as connection:
+            query = _LOAD.where(t.records.c.pseudonym.in_(pseudonyms))
+            return (await connection.execute(query)).all()
+
+
+def _gather(rows: Sequence[Sequence[Any]]) -> dict[bytes, StoredRecord]:
+    found: dict[bytes, StoredRecord] = {}
     keys: dict[bytes, dict[bytes, WrappedDataKey]] = {}
-    for row in rows:
-        held = keys.setdefault(row.pseudonym, {})
-        if row.id is not None:
-            held[row.id] = WrappedDataKey(row.id, row.kek_version, row.wrapped)
-    return {
-        row.pseudonym: StoredRecord(row.row_version, row.sealed, keys[row.pseudonym])
-        for row in rows
-    }
+    for pseudonym, row_version, sealed, key_id, kek_version, wrapped in rows:
+        if pseudonym not in found:
+            keys[pseudonym] = {}
+            found[pseudonym] = StoredRecord(row_version, sealed, keys[pseudonym])
+        if key_id is not None:
+            keys[pseudonym][key_id] = WrappedDataKey(key_id, kek_version, wrapped)
+    return found

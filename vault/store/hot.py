@@ -1,0 +1,44 @@
+"""The hot statements on PostgreSQL: the raw driver, on a connection of the pool that is kept.
+
+A reveal costs one SELECT and one INSERT, each shared with all that wait. What SQLAlchemy adds to a
+statement costs more than the rest of a reveal (docs/adr/0007-hot-statements.md), so these two go
+past it; everything else doesn't.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+
+class HotConnection:
+    """One connection, for one caller at a time. What fails takes the connection along."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._held: AsyncConnection | None = None
+        self._driver: Any = None  # asyncpg.Connection
+
+    async def fetch(self, statement: str, *arguments: object) -> Sequence[Any]:
+        """Run one statement, a transaction of its own; it is prepared once. Returns its rows."""
+        if self._held is None:
+            self._held = await self._engine.connect()
+            self._driver = (await self._held.get_raw_connection()).driver_connection
+        try:
+            rows: Sequence[Any] = await self._driver.fetch(statement, *arguments)
+        except BaseException:  # a cancelled statement may still be running on it
+            await self._drop()
+            raise
+        return rows
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        held, self._held, self._driver = self._held, None, None
+        if held is not None:
+            await held.close()
+
+    async def _drop(self) -> None:
+        held, self._held, self._driver = self._held, None, None
+        if held is not None:
+            await held.invalidate()
+            await held.close()
