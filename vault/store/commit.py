@@ -22,7 +22,7 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
-from vault.store.hot import HotConnection
+from vault.store.hot import Company, HotConnection
 
 MOST_A_BATCH = 256
 _ROLLED_BACK = {"40001", "40P01"}  # SQLSTATE: serialization failure, deadlock
@@ -74,6 +74,7 @@ class Committer(Generic[E]):
     def __init__(self, database: Database, trail: Trail[E], epoch: Callable[[], int]) -> None:
         self._database = database
         self._hot = HotConnection(database.writes) if database.is_postgresql else None
+        self._company = Company()
         self._trail = trail
         self._epoch = epoch
         self._waiting: list[_Job[E]] = []
@@ -113,11 +114,12 @@ class Committer(Generic[E]):
         self._waiting.append(job)
         self._wake.set()
         # A caller that leaves cancels its own wait, never the batch that others are in.
-        return await asyncio.shield(job.done)
+        return await job.done
 
     async def _run(self) -> None:
         while self._waiting or not self._closing:
             await self._wake.wait()
+            await self._company.gather(self._waiting, MOST_A_BATCH)
             batch, self._waiting = self._waiting[:MOST_A_BATCH], self._waiting[MOST_A_BATCH:]
             if not self._waiting and not self._closing:
                 self._wake.clear()

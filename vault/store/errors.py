@@ -29,5 +29,5 @@ def describe(error: BaseException) -> str:
     """Name an error by its classes and SQLSTATE alone."""
     cause = getattr(error, "orig", None)
     names = type(error).__name__ + (f" ({type(cause).__name__})" if cause is not None else "")
-    state = getattr(cause, "sqlstate", None)
+    state = getattr(cause or error, "sqlstate", None)  # without SQLAlchemy: the driver's own
     return f"{names} SQLSTATE {state}" if state else names
