@@ -160,6 +160,17 @@ KEYS: dict[str, Callable[[str], Message]] = {
     "Suspend": lambda compartment: ring.SuspendRequest(compartment=compartment, key=NO_KEY),
     "Resume": lambda compartment: ring.ResumeRequest(compartment=compartment, key=NO_KEY),
     "Evict": lambda compartment: ring.EvictRequest(compartment=compartment),
+    "Rotate": lambda compartment: ring.RotateRequest(
+        compartment=compartment, level=ring.ROTATION_LEVEL_INDEX, field=UNKNOWN
+    ),
+    "GetRotation": lambda compartment: ring.GetRotationRequest(
+        compartment=compartment, id=bytes(16)
+    ),
+    "ListRotations": lambda compartment: ring.ListRotationsRequest(compartment=compartment),
+    "CloseEpoch": lambda compartment: ring.CloseEpochRequest(
+        compartment=compartment, trimmed_below=999
+    ),
+    "Destroy": lambda compartment: ring.DestroyRequest(compartment=compartment, key=NO_KEY),
 }
 
 
