@@ -23,12 +23,14 @@ from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 from sqlalchemy import Engine, event
 
+from tests.database import Fetch, hot_statements
 from tests.house import POLICY, House
 from tests.people import NOBODY, Registered
 from tests.wire import METHODS, Refusal, open_channel, refusal_of, send
 from vault.dev import certificates
 from vault.dev.layout import Layout
 from vault.errors import Reason
+from vault.store.hot import HotConnection
 
 TREE = yaml.safe_load(POLICY.read_text(encoding="utf-8"))
 UNKNOWN = "shaar"  # a compartment and a purpose that aren't
@@ -160,6 +162,17 @@ KEYS: dict[str, Callable[[str], Message]] = {
     "Suspend": lambda compartment: ring.SuspendRequest(compartment=compartment, key=NO_KEY),
     "Resume": lambda compartment: ring.ResumeRequest(compartment=compartment, key=NO_KEY),
     "Evict": lambda compartment: ring.EvictRequest(compartment=compartment),
+    "Rotate": lambda compartment: ring.RotateRequest(
+        compartment=compartment, level=ring.ROTATION_LEVEL_INDEX, field=UNKNOWN
+    ),
+    "GetRotation": lambda compartment: ring.GetRotationRequest(
+        compartment=compartment, id=bytes(16)
+    ),
+    "ListRotations": lambda compartment: ring.ListRotationsRequest(compartment=compartment),
+    "CloseEpoch": lambda compartment: ring.CloseEpochRequest(
+        compartment=compartment, trimmed_below=999
+    ),
+    "Destroy": lambda compartment: ring.DestroyRequest(compartment=compartment, key=NO_KEY),
 }
 
 
@@ -331,8 +344,13 @@ def _looks_at_data() -> Iterator[list[str]]:
         tables = ("records", "data_keys", "blind_index", "tombstones", "idempotency")
         looks.extend(statement for table in tables if table in statement)
 
+    async def send(send_on: Fetch, connection: HotConnection, statement: str, *given: Any) -> Any:
+        listen(None, None, statement)
+        return await send_on(connection, statement, *given)
+
     event.listen(Engine, "before_cursor_execute", listen)
-    yield looks
+    with hot_statements(send):
+        yield looks
     event.remove(Engine, "before_cursor_execute", listen)
 
 

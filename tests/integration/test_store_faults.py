@@ -1,6 +1,7 @@
 """When a commit fails it fails for all who are in it, leaves no trace, and breaks no chain."""
 
 import asyncio
+from typing import Any
 
 from sqlalchemy import Connection, event, text
 
@@ -17,7 +18,7 @@ from tests.committing import (
     tokens,
     told,
 )
-from tests.database import execute, put
+from tests.database import Fetch, execute, hot_statements, put
 from vault.errors import Reason, VaultError
 from vault.store import keys
 from vault.store import tables as t
@@ -71,10 +72,15 @@ async def test_a_commit_whose_answer_is_lost_breaks_no_chain(
         connection.connection.commit()
         raise OSError("connection reset by peer")
 
+    async def lose_rows(send_on: Fetch, *statement: Any) -> Any:
+        await send_on(*statement)
+        raise OSError("connection reset by peer")
+
     await committer.record(asked("before"))
     engine = database.writes.sync_engine
     event.listen(engine, "commit", lose_answer)
-    assert await outcomes(committer.record(asked("doubtful"))) == [Reason.AUDIT_UNAVAILABLE]
+    with hot_statements(lose_rows):
+        assert await outcomes(committer.record(asked("doubtful"))) == [Reason.AUDIT_UNAVAILABLE]
     event.remove(engine, "commit", lose_answer)
     await committer.record(asked("after"))
     assert sorted(await ids(database)) == ["after", "before", "doubtful"]

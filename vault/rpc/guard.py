@@ -98,8 +98,8 @@ class Guard:
                     async with asyncio.timeout(self._deadline(context)):
                         caller = admit(peer, context)
                         answer = await handler(caller, _parse(request_type, body))
-                        metadata = ((status.REQUEST_ID, peer.request_id),)
-                        await context.send_initial_metadata(metadata)
+                        # Trailing, as with a refusal: sent ahead, it would take a turn of its own.
+                        context.set_trailing_metadata(((status.REQUEST_ID, peer.request_id),))
                         return answer.SerializeToString()
             except VaultError as e:
                 error = e

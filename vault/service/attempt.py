@@ -82,14 +82,16 @@ class Attempt:
     def asks_for(self, uses: Sequence[FieldUse]) -> None:
         """Note the fields, in the forms given."""
         pairs = tuple((use.field.uid, use.form.value) for use in uses)
-        self._event = replace(self._event, uses=pairs)
+        if pairs != self._event.uses:
+            self._event = replace(self._event, uses=pairs)
 
     async def allow(self, recipient: str = "") -> None:
         """Return once the trail durably says that this was allowed; only then decrypt values.
 
         With a recipient, the event is the receipt of a disclosure.
         """
-        self._event = replace(self._event, recipient=recipient)
+        if recipient:
+            self._event = replace(self._event, recipient=recipient)
         await self._served.committer.record(self._event)
         self._settled = True
         await self._served.keyring.current()  # writing the event may have taken long

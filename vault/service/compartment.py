@@ -144,6 +144,7 @@ class ServedCompartment:
         """Finish what waits, then let go of the database."""
         await self.flood.close()
         await self.committer.close()
+        await self.loader.close()
         await self.database.close()
 
     def address(self, pseudonym: str) -> Address:

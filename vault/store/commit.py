@@ -27,9 +27,17 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.hot import Company, HotConnection
 
 MOST_A_BATCH = 256
 _ROLLED_BACK = {"40001", "40P01"}  # SQLSTATE: serialization failure, deadlock
+
+# One statement is a transaction of its own.
+_HOT = """
+    INSERT INTO audit (writer, sequence, previous, token, sealed)
+    SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[])
+"""
+_COLUMNS = ("writer", "sequence", "previous", "token", "sealed")
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -97,6 +105,8 @@ class Committer(Generic[E]):
         tell: Callable[[Sequence[E]], None] = _nobody,
     ) -> None:
         self._database = database
+        self._hot = HotConnection(database.writes) if database.is_postgresql else None
+        self._company = Company()
         self._trail = trail
         self._epoch = epoch
         self._tell = tell
@@ -152,6 +162,8 @@ class Committer(Generic[E]):
         self._wake.set()
         if self._task is not None:
             await self._task
+        if self._hot is not None:
+            await self._hot.close()
 
     async def _submit(self, job: _Job[E]) -> Any:
         if self._closing:
@@ -162,11 +174,12 @@ class Committer(Generic[E]):
         self._waiting.append(job)
         self._wake.set()
         # A caller that leaves cancels its own wait, never the batch that others are in.
-        return await asyncio.shield(job.done)
+        return await job.done
 
     async def _run(self) -> None:
         while self._waiting or not self._closing:
             await self._wake.wait()
+            await self._company.gather(self._waiting, MOST_A_BATCH)
             batch, self._waiting = self._waiting[:MOST_A_BATCH], self._waiting[MOST_A_BATCH:]
             if not self._waiting and not self._closing:
                 self._wake.clear()
@@ -207,6 +220,12 @@ class Committer(Generic[E]):
     async def _commit(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
         self._committing = False
         await self._trail.ready()
+        if self._hot is not None and not any(job.change for job in batch):
+            events = [job.describe(None) for job in batch]
+            rows = self._trail.extend(events)
+            columns = ([row[name] for row in rows] for name in _COLUMNS)
+            await self._hot.fetch(_HOT, *columns)
+            return events
         async with self._database.writes.begin() as connection:
             changes = [job for job in batch if job.change]
             epoch = await _hold_epoch(connection, changes) if changes else None
