@@ -96,7 +96,20 @@ def events(writer: str, count: int) -> list[dict[str, Any]]:
 
 def key(kind: str, field: int = 0, version: int = 1) -> dict[str, Any]:
     wrapped = f"vault:v1:{draw(f'{kind} {field} {version}').hex()}"
-    return {"kind": kind, "field": field, "version": version, "state": "active", "wrapped": wrapped}
+    return {
+        "kind": kind,
+        "field": field,
+        "version": version,
+        "state": "active",
+        "wrapped": wrapped,
+        "created": 1_700_000_000 + version,
+    }
+
+
+def rotation() -> dict[str, Any]:
+    """One under way; its cursor is somebody who may be erased before the next backup."""
+    blank = {column.name: column.type.python_type() for column in t.rotations.columns}
+    return blank | {"id": draw("rotation", 16), "level": "kek", "cursor": pseudonym(0)}
 
 
 def content(subjects: int = 7) -> Content:
@@ -109,6 +122,7 @@ def content(subjects: int = 7) -> Content:
         "ledger_head": draw("ledger head"),
         "sweep_cursor": pseudonym(0),
         "canary": "vault:v1:canary",
+        "state": "suspended",
     }
     checkpoint = {"number": 1, "body": b"heads", "signature": draw("signature", 64)}
     return {
@@ -126,6 +140,11 @@ def content(subjects: int = 7) -> Content:
         t.audit: events("a process", 9) + events("another", 3),
         t.checkpoints: [checkpoint],
         t.tombstones: [{"token": draw(f"tombstone {n}")} for n in range(3)],
+        t.epochs: [
+            {"number": n, "closed_at": 10 + n, "tombstones": n, "transit_version": n}
+            for n in (1, 2)
+        ],
+        t.rotations: [rotation()],
         t.idempotency: [{"token": draw("asked"), "content": draw("what"), "day": 20_000}],
     }
 
@@ -145,10 +164,10 @@ async def fill(database: Database, given: Content, seed: int = 0) -> None:
 
 
 async def everything(database: Database) -> dict[str, list[Any]]:
-    """Return what a backup keeps: all rows, but for requests and the sweeper's cursor."""
+    """Return what a backup keeps: not requests, rotations, or the sweeper's cursor."""
     found = {}
     for table in t.COMPARTMENT.sorted_tables:
-        if table is not t.idempotency:
+        if table not in (t.idempotency, t.rotations):
             found[table.name] = [
                 {k: v for k, v in row._mapping.items() if k != "sweep_cursor"}
                 for row in await rows(database, table)

@@ -7,7 +7,7 @@ A test that takes `database` runs on both, with the tables in place and no rows;
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,11 @@ from vault.dev import Running
 from vault.dev.postgres import OWNER
 from vault.store import schema, tables
 from vault.store.engine import Database, connect
+from vault.store.hot import HotConnection
+from vault.store.load import Loader, StoredRecord
 from vault.store.schema import Schema
+
+Fetch = Callable[..., Awaitable[Any]]
 
 __all__ = [
     "bare_postgres_url",
@@ -175,6 +179,15 @@ async def execute(database: Database, statement: str) -> None:
         await connection.execute(text(statement))
 
 
+async def load(database: Database, pseudonym: bytes) -> StoredRecord | None:
+    """Load a record by a loader of its own."""
+    loader = Loader(database)
+    try:
+        return await loader.load(pseudonym)
+    finally:
+        await loader.close()
+
+
 @contextmanager
 def seen(engine: AsyncEngine, word: str) -> Iterator[list[str]]:
     """Collect the statements that begin with a word, as they are sent."""
@@ -184,9 +197,28 @@ def seen(engine: AsyncEngine, word: str) -> Iterator[list[str]]:
         if statement.startswith(word):
             found.append(statement)
 
+    async def send(send_on: Fetch, connection: HotConnection, statement: str, *given: Any) -> Any:
+        if connection._engine is engine:
+            note(None, None, statement.strip())
+        return await send_on(connection, statement, *given)
+
     event.listen(engine.sync_engine, "before_cursor_execute", note)
-    yield found
+    with hot_statements(send):
+        yield found
     event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def hot_statements(send: Fetch) -> Iterator[None]:
+    """Have the hot statements pass `send(send_on, connection, statement, *arguments)`."""
+    send_on = HotConnection.fetch
+
+    async def fetch(connection: HotConnection, statement: str, *arguments: object) -> Any:
+        return await send(send_on, connection, statement, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HotConnection, "fetch", fetch)
+        yield
 
 
 async def _upgrade(url: str) -> None:

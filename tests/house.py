@@ -29,9 +29,9 @@ from vault import config
 from vault.dev import Running
 from vault.dev.local import local, serving
 from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
-from vault.keys.provision import AUDITOR
+from vault.keys.provision import AUDITOR, BROKERS_AUDIT_KEY
 from vault.keys.transit import Transit
-from vault.names import Pseudonym
+from vault.names import BROKER, BROKER_TRAIL, Pseudonym
 from vault.policy import compile_edition
 from vault.sealed.v1 import sealed_pb2
 from vault.service.trail import Trail, read_trail
@@ -163,7 +163,7 @@ class House:
         return config.load(self.running.config, environment)
 
     def trail(self, compartment: str) -> Trail:
-        """Read a compartment's whole trail, with the auditor's keys and the owner's rows."""
+        """Read a whole trail, "broker" too, with the auditor's keys and the owner's rows."""
         return asyncio.run(self._trail(compartment))
 
     def events(self, compartment: str, request_id: str) -> list[sealed_pb2.AuditEvent]:
@@ -183,20 +183,20 @@ class House:
             channel.close()
 
     @contextmanager
-    def unwritable_trail(self) -> Iterator[None]:
-        """Take the right to write events in accounts from the server, and give it back."""
+    def unwritable_trail(self, of: str = "accounts") -> Iterator[None]:
+        """Take the right to write events in a database from the server, and give it back."""
         if self.postgres:
-            take = "REVOKE INSERT ON audit FROM piivault_accounts"
-            give = "GRANT INSERT ON audit TO piivault_accounts"
+            take = f"REVOKE INSERT ON audit FROM piivault_{of}"
+            give = f"GRANT INSERT ON audit TO piivault_{of}"
         else:
             fail = "SELECT RAISE(FAIL, 'unwritable')"
             take = f"CREATE TRIGGER unwritable BEFORE INSERT ON audit BEGIN {fail}; END"
             give = "DROP TRIGGER unwritable"
-        self.sql("accounts", take)
+        self.sql(of, take)
         try:
             yield
         finally:
-            self.sql("accounts", give)
+            self.sql(of, give)
 
     def rows_of(self, compartment: str, table: str, pseudonym: str) -> list[Sequence[Any]]:
         """Return the rows of a table that stand under a pseudonym."""
@@ -205,10 +205,13 @@ class House:
         return self.sql(compartment, f"SELECT * FROM {table} WHERE {column} = '{raw}'")
 
     async def _trail(self, compartment: str) -> Trail:
-        uuid = self.edition.compartment(compartment).uuid
         database = connect(self.running.owner_urls[compartment])
-        section = self.settings.compartments[compartment]
-        keyring = Keyring(self._auditor, section.transit_key, section.audit_transit_key, uuid)
+        if compartment == BROKER:
+            uuid, key = BROKER_TRAIL, BROKERS_AUDIT_KEY
+        else:
+            uuid = self.edition.compartment(compartment).uuid
+            key = self.settings.compartments[compartment].audit_transit_key
+        keyring = Keyring(self._auditor, "", key, uuid)
         try:
             rows = await Lookups(database).keyring()
             names = [KeyName(KeyKind(row.kind), row.version, row.field) for row in rows]

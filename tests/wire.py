@@ -20,6 +20,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from piivault import TLS
 from piivault.v1 import (
+    audit_service_pb2,
+    key_service_pb2,
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
@@ -29,7 +31,14 @@ from piivault.v1 import (
 from vault.rpc.status import CODE_OF, DETAILS, DOMAIN, REQUEST_ID
 
 PATIENCE = 30.0  # seconds: a busy machine is no fault
-MODULES = (policy_service_pb2, pseudonym_service_pb2, record_service_pb2, subject_service_pb2)
+MODULES = (
+    audit_service_pb2,
+    key_service_pb2,
+    policy_service_pb2,
+    pseudonym_service_pb2,
+    record_service_pb2,
+    subject_service_pb2,
+)
 
 
 def _methods() -> Iterator[tuple[str, MethodDescriptor]]:

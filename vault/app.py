@@ -7,14 +7,17 @@ import os
 import resource
 import signal
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from vault import config
 from vault.opening import (
     StartError,
     capability_keys,
+    open_audits,
     open_broker,
+    open_broker_trail,
+    open_checkpoints,
     open_compartment,
     open_editions,
     open_trails,
@@ -24,13 +27,25 @@ from vault.roles import apart, faults, held, while_joinable
 from vault.rpc.guard import Guard
 from vault.rpc.server import Server, Tls
 from vault.service.approve import Approvals
-from vault.service.call import PolicyState
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.house import House
+from vault.service.issuing import Issuing
 from vault.service.ledger import EDITION
+from vault.service.metrics import Metrics
 from vault.service.trail import AuditedTrail
-from vault.upkeep import follow, sweep_often, tell_health
+from vault.upkeep import (
+    check_ready,
+    checkpoint_control,
+    checkpoint_often,
+    follow,
+    follow_keys,
+    rotate_often,
+    sweep_often,
+    tell_health,
+    watch,
+    write_metrics,
+)
 
 log = logging.getLogger("piivault.app")
 
@@ -42,7 +57,7 @@ async def running(settings: config.Settings) -> AsyncIterator[int]:
     """Serve while the context lasts; yields the port. Raises StartError."""
     _harden()
     async with AsyncExitStack() as stack:
-        server, state = await _assemble(settings, stack)
+        server, check = await _assemble(settings, stack)
         with opening("server"):
             tls = Tls(
                 settings.server.certificate,
@@ -51,7 +66,7 @@ async def running(settings: config.Settings) -> AsyncIterator[int]:
             )
             port = await server.start(settings.server.address, tls)
         stack.push_async_callback(server.drain, _GRACE)
-        _keep_up(tell_health(state, server.tell), stack)
+        _keep_up(tell_health(check, server.tell), stack)
         yield port
 
 
@@ -96,8 +111,8 @@ async def publish_first(
 
 async def _assemble(
     settings: config.Settings, stack: AsyncExitStack
-) -> tuple[Server, Callable[[], PolicyState]]:
-    """Open what is served; return the server, not started yet, and what it decides by."""
+) -> tuple[Server, Callable[[], Awaitable[None]]]:
+    """Open what is served; return the server, not started yet, and the check that it is ready."""
     _refuse(faults(settings))
     with opening("control"):
         chain, editions = await open_editions(settings, stack)
@@ -105,28 +120,46 @@ async def _assemble(
     uuids = held(settings, edition)
     _refuse(apart(uuids, edition))
     state = while_joinable(editions.state, uuids)
-    keys = capability_keys(settings)
+    keys, metrics = capability_keys(settings), Metrics()
     compartments = {}
     if "worker" in settings.server.roles:
         for name, section in settings.compartments.items():
             with opening(f"compartment {name}"):
-                served = await open_compartment(name, section, settings, editions, keys, stack)
+                served = await open_compartment(
+                    name, section, settings, editions, keys, stack, metrics
+                )
+            _keep_up(follow_keys(served, section.key_poll), stack)
             _keep_up(sweep_often(served, state, section.sweep_interval), stack)
+            pace = section.key_poll, section.rotation_rows_per_second
+            _keep_up(rotate_often(served, state, *pace), stack)
             compartments[name] = served
     _keep_up(follow(editions, tuple(compartments.values())), stack)
-    broker = None
+    issuing = None
     if "broker" in settings.server.roles:
         with opening("broker"):
             broker = await open_broker(settings, edition, keys, stack)
+            issuing = Issuing(broker, await open_broker_trail(settings, metrics, stack))
+    audits = None
     if "auditor" in settings.server.roles:
         with opening("auditor"):
-            await open_trails(settings, edition, stack)
+            trails = await open_trails(settings, edition, stack)
+            checkpoints, of_control = await open_checkpoints(settings, trails, stack)
+        assert settings.auditor is not None  # noqa: S101 -- `faults` saw to it
+        audits, watchings = open_audits(settings.auditor, trails, editions, metrics)
+        for one in checkpoints:
+            _keep_up(checkpoint_often(one, settings.auditor.checkpoint_interval), stack)
+            _keep_up(watch(watchings[one.name], one), stack)
+        _keep_up(checkpoint_control(of_control, editions), stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
-    house = House(editions, compartments, broker, approvals)
-    officers = frozenset(o.spiffe for o in settings.officers if o.spiffe)
-    guard = Guard(state, officers, settings.server.default_deadline)
-    development = settings.server.development
-    return Server(house, guard, worker=bool(compartments), development=development), state
+    house = House(editions, compartments, issuing, approvals, audits)
+    officers = {o.spiffe: o.name for o in settings.officers if o.spiffe}
+    writers = (*compartments.values(), *((issuing.trail,) if issuing else ()))
+    if settings.metrics is not None:
+        _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
+    deadline, development = settings.server.default_deadline, settings.server.development
+    guard = Guard(state, officers, deadline, metrics.answered)
+    server = Server(house, guard, worker=bool(compartments), development=development)
+    return server, lambda: check_ready(state, writers, metrics)
 
 
 def _refuse(found: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from vault.crypto.assertion import Algorithm, read_public_key
-from vault.names import NAME
+from vault.names import BROKER, NAME
 
 ENVIRONMENT_PREFIX = "PIIVAULT__"
 _SQLITE = "sqlite+aiosqlite:///"
@@ -112,6 +112,8 @@ class Server(_Section):
     )
     edition_stale_after: Annotated[float, Field(ge=5)] = 30.0  # seconds without a confirmation
     find_per_second: Annotated[float, Field(gt=0)] = 10.0  # for each service and compartment
+    # What is denied more often is counted in the trail, not stored one by one; likewise for each.
+    denials_per_second: Annotated[float, Field(ge=1)] = 50.0
 
 
 class KeyServer(_Section):
@@ -121,6 +123,7 @@ class KeyServer(_Section):
     ca: File
     mount: str = "transit"
     timeout: Annotated[float, Field(gt=0)] = 2.0  # seconds, a call
+    snapshot_retention_days: Annotated[int, Field(ge=0)] | None = None  # how long any is kept
 
 
 class Database(_Section):
@@ -180,9 +183,11 @@ def _distinct(providers: tuple[IdentityProvider, ...]) -> tuple[IdentityProvider
 
 
 class Broker(_Section):
-    """The broker's own keys; never on a worker outside development."""
+    """The broker's own keys and trail; never on a worker outside development."""
 
     login: Login
+    database: Database  # of its own trail, and of nothing else
+    audit_transit_key: str = "piivault.broker"
     pseudonym_key: str = "piivault-pseudonym"
     capability_key: str = "piivault-capability"
     capability_ttl: Annotated[int, Field(gt=0, le=24 * 3600)] = 900  # seconds
@@ -203,6 +208,9 @@ class Compartment(_Section):
     sweep_interval: Annotated[float, Field(gt=0)] = 600.0  # seconds between looks at retention
     key_soft_ttl: Annotated[float, Field(gt=0)] = 300.0  # seconds
     key_hard_ttl: Annotated[float, Field(gt=0)] = 3600.0  # seconds
+    key_poll: Annotated[float, Field(gt=0)] = 2.0  # seconds between looks at the keys' states
+    key_stale_after: Annotated[float, Field(gt=0)] = 10.0  # seconds; then keys serve no more
+    rotation_rows_per_second: Annotated[float, Field(gt=0)] = 1000.0  # at most, beside the traffic
 
 
 class AuditedCompartment(_Section):
@@ -212,11 +220,51 @@ class AuditedCompartment(_Section):
     audit_transit_key: str
 
 
+class Thresholds(_Section):
+    """What one service may do in one compartment within `window` seconds before it is an alarm."""
+
+    subjects: Annotated[int, Field(gt=0)] = 300  # whose data it saw
+    reveals: Annotated[int, Field(gt=0)] = 3000
+    denials: Annotated[int, Field(gt=0)] = 100
+
+
+class Watched(Thresholds):
+    """When the auditor raises an alarm; times in seconds."""
+
+    window: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    services: Mapping[str, Thresholds] = {}  # those that have thresholds of their own
+    checkpoint_overdue: Annotated[float, Field(gt=0)] = 300.0  # while events wait for one
+    old_edition: Annotated[float, Field(ge=5)] = 60.0  # since a newer one is in force
+    again: Annotated[float, Field(gt=0)] = 600.0  # until what lasts is an alarm once more
+
+
+class Metrics(_Section):
+    """Counts for Prometheus, as a file for the node exporter's textfile collector."""
+
+    file: File
+    interval: Annotated[float, Field(ge=0.1)] = 10.0  # seconds between writings
+
+
 class Auditor(_Section):
     """The auditor: every trail, by a login that opens nothing else."""
 
     login: Login
     compartments: Annotated[Mapping[str, AuditedCompartment], Field(min_length=1)]
+    broker: AuditedCompartment | None = None  # the broker's own trail
+    signing_key: str = "piivault-audit"  # of Transit; signs checkpoints
+    checkpoint_keys: tuple[str, ...] = ()  # its public halves, 32 bytes each in base64url
+    checkpoint_events: Annotated[int, Field(gt=0)] = 10_000  # a checkpoint after so many events,
+    checkpoint_interval: Annotated[float, Field(gt=0)] = 60.0  # or, if there are any, seconds
+    ship_file: File | None = None  # checkpoints are appended here, besides their databases
+    ship_stdout: bool = False  # and written to standard output, a JSON object a line
+    keep_days: Annotated[int, Field(gt=0)] | None = None  # older events may be cut off
+    alarm_file: File | None = None  # alarms are appended here; on standard output as checkpoints
+    thresholds: Watched = Watched()
+
+    @property
+    def trails(self) -> Mapping[str, AuditedCompartment]:
+        """Every trail by its name: the compartments', and the broker's if it is audited."""
+        return {**self.compartments, **({BROKER: self.broker} if self.broker else {})}
 
 
 class Settings(_Section):
@@ -229,6 +277,7 @@ class Settings(_Section):
     capability_keys: tuple[str, ...] = ()  # ed25519 public keys, 32 bytes each in base64url
     broker: Broker | None = None
     auditor: Auditor | None = None
+    metrics: Metrics | None = None
     compartments: Mapping[str, Compartment] = {}
 
 

@@ -20,6 +20,8 @@ from vault.store.schema import Schema
 
 log = logging.getLogger("piivault.app")
 
+_STUCK_AFTER = 3.0  # seconds: well within the bound of an emergency stop, which waits for writers
+
 
 class LoginError(Exception):
     """The key server or a login isn't what a process may use; the message says what to do."""
@@ -58,7 +60,7 @@ async def open_database(
 
     Raises LoginError, SchemaError, VaultError(STORAGE_UNAVAILABLE).
     """
-    database = connect(section.url, section.password_file)
+    database = connect(section.url, section.password_file, stuck_after=_STUCK_AFTER)
     stack.push_async_callback(database.close)
     await schema.check(database, kind)
     if not settings.server.development:

@@ -9,10 +9,16 @@ import re
 import secrets
 from dataclasses import dataclass
 from typing import Self
+from uuid import UUID
 
 PSEUDONYM_BYTES = 32
 ROOT_ID_BYTES = 16
 ROW_VERSION_BYTES = 16
+
+# The broker's own trail, beside those of compartments: what it is called where they are named (no
+# compartment may be), and what stands for a compartment's uuid in its chains and checkpoints.
+BROKER = "broker"
+BROKER_TRAIL = UUID("3d6be0a7-90c1-4c39-8f0b-6f1c9b7e4a52").bytes
 
 # Names of compartments, fields, purposes and services in an edition.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")

@@ -3,29 +3,43 @@
 Whatever is opened is closed by the stack that it was opened on.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
 from vault import config
+from vault.audit.checkpoint import by_id
 from vault.crypto import capability
 from vault.crypto.assertion import PinnedKey, PinnedProvider, read_public_key
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
 from vault.logins import LoginError, log_in, open_database
-from vault.names import from_base64url
+from vault.names import BROKER, BROKER_TRAIL, from_base64url
 from vault.policy import Edition
 from vault.roles import control_rights
 from vault.service.auditor import look_at_trail
+from vault.service.audits import Audited, Audits
+from vault.service.broker_trail import BrokerTrail
+from vault.service.checkpoints import Checkpoints, Pace
 from vault.service.compartment import ServedCompartment, WrongDatabaseError
+from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.editions import Editions
 from vault.service.history import History
 from vault.service.issue import Broker
 from vault.service.ledger import ControlChainError
 from vault.service.limits import Limits
+from vault.service.metrics import Metrics
+from vault.service.reading import TrailReader
+from vault.service.shipping import Shipping
+from vault.service.signer import Signer
 from vault.service.trail import AuditedTrail
+from vault.service.watch import Most, Thresholds
+from vault.service.watching import Watching
 from vault.store.control import ControlChain
-from vault.store.rights import Rights
-from vault.store.schema import Schema, SchemaError
+from vault.store.rights import Rights, auditor_rights
+from vault.store.schema import Schema, SchemaError, schema_of
+
+log = logging.getLogger("piivault.app")
 
 
 class StartError(Exception):
@@ -81,6 +95,7 @@ async def open_compartment(
     editions: Editions,
     capability_keys: Mapping[bytes, bytes],
     stack: AsyncExitStack,
+    metrics: Metrics | None = None,
 ) -> ServedCompartment:
     """Open a compartment: its database, its keys, and what both know of each other."""
     edition = editions.state().current
@@ -112,6 +127,10 @@ async def open_compartment(
         capability_keys,
         history,
         Limits(settings.server.find_per_second),
+        settings.server.denials_per_second,
+        metrics,
+        section.key_stale_after,
+        settings.key_server.snapshot_retention_days if settings.key_server else None,
     )
     stack.push_async_callback(served.close)
     known = await served.establish()
@@ -143,14 +162,30 @@ async def open_broker(
         section.pseudonym_key,
         section.capability_key,
         section.capability_ttl,
+        frozenset(capability_keys.values()),
         [_identity_provider(provider) for provider in section.identity_providers],
     )
-    if capability.key_id(await broker.public_key()) not in capability_keys:
+    if await broker.signs_with() is None:
         raise StartError(
             "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
             "take what it issues. Check that [key_server] is the one that this house began with."
         )
     return broker
+
+
+async def open_broker_trail(
+    settings: config.Settings, metrics: Metrics, stack: AsyncExitStack
+) -> BrokerTrail:
+    """Open the broker's own trail: its database, which holds nothing else, and its key."""
+    section = settings.broker
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    database = await open_database(settings, section.database, Schema.BROKER, Rights.BROKER, stack)
+    transit = await log_in(settings, section.login, stack)
+    keyring = Keyring(transit, "", section.audit_transit_key, BROKER_TRAIL)
+    trail = BrokerTrail(database, keyring, settings.server.denials_per_second, metrics)
+    stack.push_async_callback(trail.close)
+    await trail.establish()
+    return trail
 
 
 async def open_trails(
@@ -161,15 +196,81 @@ async def open_trails(
     assert section is not None  # noqa: S101 -- `faults` saw to it
     transit = await log_in(settings, section.login, stack)
     trails = {}
-    for name, part in section.compartments.items():
-        uuid = edition.compartment(name).uuid
+    for name, part in section.trails.items():
+        uuid = BROKER_TRAIL if name == BROKER else edition.compartment(name).uuid
         database = await open_database(
-            settings, part.database, Schema.COMPARTMENT, Rights.AUDITOR, stack
+            settings, part.database, schema_of(name), auditor_rights(name), stack
         )
         keyring = Keyring(transit, "", part.audit_transit_key, uuid)
         await look_at_trail(name, uuid, database, keyring)
         trails[name] = AuditedTrail(uuid, database, keyring)
     return trails
+
+
+async def open_checkpoints(
+    settings: config.Settings, trails: Mapping[str, AuditedTrail], stack: AsyncExitStack
+) -> tuple[Sequence[Checkpoints], ControlCheckpoints]:
+    """Open what makes the checkpoints of each trail, and those of the control chain."""
+    section = settings.auditor
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    signer = Signer(await log_in(settings, section.login, stack), section.signing_key)
+    pinned = checkpoint_keys(section)
+    if pinned and not (await signer.keys()).keys() <= pinned.keys():
+        raise StartError(
+            "auditor: its key for checkpoints isn't among `checkpoint_keys`, so nobody would "
+            "believe what it signs. Check that [key_server] is the one that this house began "
+            "with; if the key was rotated, add its new public half: `piivault audit keys`."
+        )
+    shipping = Shipping(section.ship_file, stdout=section.ship_stdout)
+    if shipping.goes_nowhere and not settings.server.development:
+        log.warning(
+            "checkpoints are shipped nowhere: whoever holds a database can cut off its trail, "
+            "unseen. Set `ship_file` or `ship_stdout` in [auditor]."
+        )
+    pace = Pace(section.checkpoint_events, section.checkpoint_interval, section.keep_days)
+    made = [
+        Checkpoints(name, trail.compartment, trail.database, signer, shipping, pace)
+        for name, trail in trails.items()
+    ]
+    return made, ControlCheckpoints(signer, shipping)
+
+
+def open_audits(
+    section: config.Auditor,
+    trails: Mapping[str, AuditedTrail],
+    editions: Editions,
+    metrics: Metrics,
+) -> tuple[Audits, Mapping[str, Watching]]:
+    """Open each trail for officers to look into, and a watch over it."""
+    shipping = Shipping(section.alarm_file, stdout=section.ship_stdout)
+    thresholds = _thresholds(section.thresholds)
+    audits, watchings = {}, {}
+    for name, trail in trails.items():
+        reader = TrailReader(trail.compartment, trail.database, trail.keyring)
+        watching = Watching(name, reader, editions, thresholds, metrics, shipping.ship)
+        audits[name] = Audited(reader, watching.follower, editions)
+        watchings[name] = watching
+    return Audits(audits), watchings
+
+
+def _thresholds(section: config.Watched) -> Thresholds:
+    return Thresholds(
+        section.window,
+        _most(section),
+        {name: _most(own) for name, own in section.services.items()},
+        section.checkpoint_overdue,
+        section.old_edition,
+        section.again,
+    )
+
+
+def _most(section: config.Thresholds) -> Most:
+    return Most(section.subjects, section.reveals, section.denials)
+
+
+def checkpoint_keys(section: config.Auditor) -> dict[bytes, bytes]:
+    """Return the pinned keys of checkpoints by key id; raise StartError if one is none."""
+    return by_id(_public_key(text, "checkpoint_keys") for text in section.checkpoint_keys)
 
 
 def capability_keys(settings: config.Settings) -> dict[bytes, bytes]:

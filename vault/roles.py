@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from vault.config import Compartment, Role, Settings
 from vault.errors import Reason, VaultError
+from vault.names import BROKER
 from vault.policy import Edition
 from vault.service.call import PolicyState
 from vault.store.rights import Rights
@@ -128,6 +129,12 @@ def control_rights(roles: frozenset[Role]) -> Rights:
 
 
 def _missing(settings: Settings) -> Iterator[str]:
+    audited = settings.auditor.compartments if settings.auditor else {}
+    if BROKER in settings.compartments or BROKER in audited:
+        yield (
+            f"No compartment can be called {BROKER}: that is the name of the broker's own trail, "
+            "which has sections of its own, [broker] and [auditor.broker]. Rename the compartment."
+        )
     for role in sorted(settings.server.roles):
         for name, users, section in _SECTIONS:
             if role in users and not section(settings):

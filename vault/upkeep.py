@@ -1,20 +1,31 @@
 """What a process does besides answering: each keeps on until it is cancelled."""
 
 import asyncio
+import contextlib
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from secrets import SystemRandom
+from typing import Protocol
 
-from vault.errors import VaultError
+from vault.audit.event import Event
+from vault.errors import Reason, VaultError
 from vault.service.call import PolicyState
+from vault.service.checkpoints import Checkpoints
 from vault.service.compartment import ServedCompartment
+from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.editions import Editions
 from vault.service.ledger import ControlChainError
+from vault.service.metrics import Metrics
+from vault.service.rotation_run import run
 from vault.service.sweep import sweep
+from vault.service.watching import Covering, Watching
+from vault.store.commit import Committer
 
 log = logging.getLogger("piivault.app")
 
 POLL = 1.0  # seconds between looks at the control chain
+TRAIL_POLL = 2.0  # seconds between an auditor's looks at a trail, at most
 
 
 async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) -> None:
@@ -31,28 +42,130 @@ async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) 
                 noted = ledger
         except (VaultError, ControlChainError) as e:
             log.error("control chain: %s", e)
+        except Exception as e:
+            _unforeseen("control chain", e)
+
+
+class Writer(Protocol):
+    """What has a trail that this process writes: a compartment, or the broker."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def committer(self) -> Committer[Event]:
+        """The one writer of the trail here."""
 
 
 async def tell_health(
-    state: Callable[[], PolicyState], tell: Callable[[bool], Awaitable[None]]
+    check: Callable[[], Awaitable[None]], tell: Callable[[bool], Awaitable[None]]
 ) -> None:
-    """Have the health service say that we serve while there is an edition to decide by.
-
-    There is none while it can't be confirmed, or while it forbids what this process holds.
-    """
+    """Have the health service say that we serve while `check` finds nothing against it."""
     told = None
     while True:
         try:
-            state()
+            await check()
             ready = True
         except VaultError as e:
             ready = False
             if told is not False:
                 log.error("not ready: %s", e.message)
+        except Exception as e:
+            ready = False
+            if told is not False:
+                _unforeseen("not ready", e)
         if ready is not told:
             await tell(ready)
             told = ready
         await asyncio.sleep(POLL)
+
+
+async def check_ready(
+    state: Callable[[], PolicyState], writers: Sequence[Writer], metrics: Metrics
+) -> None:
+    """Raise VaultError while no request could be answered.
+
+    There is no edition to decide by while it can't be confirmed, or while it forbids what this
+    process holds; and where a trail can't be written, nothing is revealed.
+    """
+    for served in writers:
+        if served.committer.failing:
+            with contextlib.suppress(VaultError):  # logged where it arose
+                await served.committer.probe()
+        metrics.writable(served.name, is_so=not served.committer.failing)
+    state()
+    if failing := [served.name for served in writers if served.committer.failing]:
+        raise VaultError(
+            Reason.AUDIT_UNAVAILABLE,
+            f"The trail of {', '.join(failing)} can't be written: nothing is revealed there.",
+        )
+
+
+async def watch(watching: Watching, checkpoints: Covering) -> None:
+    """Follow a trail, and raise alarms."""
+    has_started = False
+    while True:
+        try:
+            if not has_started:
+                await watching.start()
+                has_started = True
+            await watching.look(checkpoints)
+        except (VaultError, OSError) as e:
+            log.error("watching: %s", e)
+        except Exception as e:
+            _unforeseen("watching", e)
+        await asyncio.sleep(POLL)
+
+
+async def write_metrics(metrics: Metrics, file: Path, interval: float) -> None:
+    """Write the counts again and again, and once more at the end."""
+    try:
+        while True:
+            _write(metrics, file)
+            await asyncio.sleep(interval)
+    finally:
+        _write(metrics, file)
+
+
+def _write(metrics: Metrics, file: Path) -> None:
+    try:
+        metrics.write(file)
+    except OSError as e:
+        log.error("metrics: %s", e)
+    except Exception as e:
+        _unforeseen("metrics", e)
+
+
+async def follow_keys(served: ServedCompartment, interval: float) -> None:
+    """Look at what the database says of the keys: the epoch, who is suspended, new versions."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await served.look_at_keys()
+        except VaultError as e:
+            log.error("the keys of %s: %s", served.name, e)
+        except Exception as e:
+            _unforeseen(f"the keys of {served.name}", e)
+
+
+async def rotate_often(
+    served: ServedCompartment,
+    state: Callable[[], PolicyState],
+    interval: float,
+    rows_per_second: float,
+) -> None:
+    """Carry out rotations that officers began, as soon as one begins or any was left."""
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(served.rotation_wanted.wait(), interval)
+        served.rotation_wanted.clear()
+        try:
+            await run(served, state, rows_per_second)
+        except VaultError as e:
+            log.error("rotations in %s: %s", served.name, e)
+        except Exception as e:
+            _unforeseen(f"rotations in {served.name}", e)
 
 
 async def sweep_often(
@@ -60,8 +173,40 @@ async def sweep_often(
 ) -> None:
     """Erase what fell due, again and again."""
     while True:
-        await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311 -- spreads load
+        await asyncio.sleep(interval * SystemRandom().uniform(0.9, 1.1))
         try:
             await sweep(served, state)
         except VaultError as e:
             log.error("sweeping %s: %s", served.name, e)
+        except Exception as e:
+            _unforeseen(f"sweeping {served.name}", e)
+
+
+async def checkpoint_often(checkpoints: Checkpoints, interval: float) -> None:
+    """Look at a trail again and again, and make a checkpoint when one is due."""
+    while True:
+        try:
+            await checkpoints.look()
+        except (VaultError, OSError) as e:
+            log.error("checkpoints of %s: %s", checkpoints.name, e)
+        except Exception as e:
+            _unforeseen(f"checkpoints of {checkpoints.name}", e)
+        pause = min(TRAIL_POLL, interval)
+        await asyncio.sleep(pause * SystemRandom().uniform(0.9, 1.1))
+
+
+async def checkpoint_control(checkpoints: ControlCheckpoints, editions: Editions) -> None:
+    """Ship how far the control chain went, whenever it went on."""
+    while True:
+        try:
+            await checkpoints.look(editions.ledger.sequence, editions.ledger.head)
+        except (VaultError, OSError) as e:
+            log.error("checkpoints of the control chain: %s", e)
+        except Exception as e:
+            _unforeseen("checkpoints of the control chain", e)
+        await asyncio.sleep(TRAIL_POLL)
+
+
+def _unforeseen(what: str, error: Exception) -> None:
+    """Log an error that nobody foresaw, without its text: that may hold what was read."""
+    log.error("%s: %s, which nobody foresaw; going on", what, type(error).__name__)

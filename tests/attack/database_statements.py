@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 TABLES: Mapping[str, tuple[str, ...]] = {
     "compartment": (
-        "compartment", "records", "data_keys", "blind_index", "keyring", "audit", "checkpoints",
-        "tombstones", "idempotency", "alembic_version"),
+        "compartment", "records", "data_keys", "blind_index", "keyring", "rotations", "epochs",
+        "audit", "checkpoints", "tombstones", "idempotency", "alembic_version"),
+    "broker": ("compartment", "keyring", "audit", "checkpoints", "alembic_version"),
     "control": ("chain", "approvals", "alembic_version"),
 }  # fmt: skip
 
@@ -19,12 +20,15 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "data_keys": (r"('\x01', '', 1, '')", "wrapped = ''"),
     "blind_index": (r"(1, 1, '\x01', '', '')", "pseudonym = ''"),
     "keyring": ("('kek', 0, 99, '', '')", "wrapped = ''"),
+    "rotations": (r"('\x01', 'kek', 0, 'done', 1, 2, 0, 0, '', '', 0, 0)", "error = ''"),
+    "epochs": ("(99, 0, 0, 1)", "tombstones = 0"),
     "audit": (r"('\x01', 0, '', '', '')", "sealed = ''"),
     "checkpoints": ("(99, '', '')", "body = ''"),
     "tombstones": (r"('\x01')", "token = ''"),
     "idempotency": (r"('\x01', '', 1)", "content = ''"),
     "chain": ("(1000000, '', 'touch', '', '')", "kind = ''"),
     "approvals": (r"('\x01', '', '', '')", "body = ''"),
+    "broker.compartment": (r"('\x01')", "uuid = ''"),
     "alembic_version": ("('mine')", "version_num = ''"),
 }
 PRIVILEGES: Mapping[str, str] = {
@@ -88,6 +92,8 @@ LEGAL: Mapping[str, Mapping[str, str]] = {
         "data_keys": _ALL,
         "blind_index": "SELECT INSERT DELETE",
         "keyring": "SELECT INSERT UPDATE",
+        "rotations": "SELECT INSERT UPDATE",
+        "epochs": "SELECT INSERT UPDATE",
         "audit": "INSERT",
         "tombstones": "SELECT INSERT DELETE",
         "idempotency": "SELECT INSERT DELETE",
@@ -98,6 +104,12 @@ LEGAL: Mapping[str, Mapping[str, str]] = {
         "keyring": "SELECT",
         "audit": "SELECT",
         "checkpoints": "SELECT INSERT",
+        "alembic_version": "SELECT",
+    },
+    "broker": {
+        "compartment": "SELECT INSERT",
+        "keyring": "SELECT INSERT",
+        "audit": "INSERT",
         "alembic_version": "SELECT",
     },
     "control": {"chain": "SELECT INSERT", "approvals": _ALL, "alembic_version": "SELECT"},

@@ -9,7 +9,7 @@ from typing import Any
 from tests.attack.key_server import text
 from tests.people import COMPARTMENTS
 
-OWN = ("piivault-pseudonym", "piivault-capability", "piivault-audit")
+OWN = ("piivault-pseudonym", "piivault-capability", "piivault-audit", "piivault.broker")
 KEYS = (*(f"piivault-{c}{end}" for c in COMPARTMENTS for end in ("", ".audit")), *OWN)
 LOGINS = (*(f"worker-{c}" for c in COMPARTMENTS), "broker", "auditor")
 
@@ -56,7 +56,9 @@ _WRAPS = ("wrapped", "encrypt", "encrypt a batch", "decrypt", "decrypt a batch")
 LEGAL: Mapping[str, frozenset[tuple[str, str]]] = {
     **{
         f"worker-{c}": frozenset(
-            (key, use) for key in (f"piivault-{c}", f"piivault-{c}.audit") for use in _WRAPS
+            (key, use)
+            for key in (f"piivault-{c}", f"piivault-{c}.audit")
+            for use in (*_WRAPS, "rewrap")
         )
         for c in COMPARTMENTS
     },
@@ -66,10 +68,14 @@ LEGAL: Mapping[str, frozenset[tuple[str, str]]] = {
             ("piivault-capability", "sign"),
             ("piivault-capability", "read"),
             ("piivault-capability", "read for a context"),
+            ("piivault.broker", "wrapped"),
+            ("piivault.broker", "decrypt"),
+            ("piivault.broker", "decrypt a batch"),
         }
     ),
     "auditor": frozenset(
         {(f"piivault-{c}.audit", use) for c in COMPARTMENTS for use in _WRAPS[3:]}
+        | {("piivault.broker", use) for use in _WRAPS[3:]}
         | {("piivault-audit", u) for u in ("sign", "read", "read for a context")}
     ),
 }

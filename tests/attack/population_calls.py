@@ -83,8 +83,8 @@ class Workers:
     def __init__(
         self, served: Mapping[str, ServedCompartment], policy: PolicyState, editions: Editions
     ) -> None:
-        guard = Guard(lambda: policy, frozenset(), 60.0)
-        house = House(editions, served, None, None)
+        guard = Guard(lambda: policy, {}, 60.0)
+        house = House(editions, served, None, None, None)
         by_name = {"RecordService": RecordServicer(house), "SubjectService": SubjectServicer(house)}
         self._handlers: dict[str, Any] = {}
         for path, method in METHODS.items():

@@ -27,9 +27,15 @@ ROLES: Mapping[str, tuple[str, str]] = {  # database and kind, by role
     "piivault_control": ("control", "control"),
     "piivault_control_broker": ("control", "reader"),
     "piivault_control_auditor": ("control", "reader"),
+    "piivault_broker": ("broker", "broker"),
+    "piivault_broker_auditor": ("broker", "auditor"),
 }
 SUPERUSER = "postgres"
-DATABASES = (*(f"piivault_{d}" for d in (*COMPARTMENTS, "control")), "postgres", "template1")
+DATABASES = (
+    *(f"piivault_{d}" for d in (*COMPARTMENTS, "control", "broker")),
+    "postgres",
+    "template1",
+)
 DENIED = "42501"  # insufficient_privilege
 NOTE = 424242  # the oid of a large object
 NOT_HERE = ("58P01", "0A000")  # the extension isn't installed, so nobody can have it
@@ -96,10 +102,10 @@ def test_a_role_has_its_privileges(
     """Every table and privilege, and ways round them."""
     database, kind = ROLES[role]
     otherwise = []
-    tables = sql.TABLES["control" if database == "control" else "compartment"]
+    tables = sql.TABLES[database if database in sql.TABLES else "compartment"]
     for table in tables:
         granted = set(sql.LEGAL[kind].get(table, "").split())
-        parts = _parts(table)
+        parts = _parts(table, database)
         for name, statement in sql.PRIVILEGES.items():
             needs = sql.NEEDS.get(name)
             legal = needs is not None and needs <= granted
@@ -158,8 +164,8 @@ def _names(database: str) -> dict[str, str]:
     return {"other": other, "elsewhere": other, "here": f"piivault_{database}"}
 
 
-def _parts(table: str) -> dict[str, str]:
-    row, change = sql.ROWS[table]
+def _parts(table: str, database: str = "") -> dict[str, str]:
+    row, change = sql.ROWS.get(f"{database}.{table}") or sql.ROWS[table]
     key = "alembic_version_pkc" if table == "alembic_version" else f"{table}_pkey"
     first = change.partition(" ")[0]
     return {"table": table, "row": row, "change": change, "first": first, "key": key}

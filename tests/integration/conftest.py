@@ -1,6 +1,9 @@
-"""Databases of a compartment and who writes to them; a house of a test's own and its officers."""
+"""Databases of a compartment, who writes to them and audits them; a house of a test's own."""
 
+from tests.auditing import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.backups import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.committing import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.database import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.office import *  # noqa: F403 -- fixtures, as named in its __all__
+from tests.officers import *  # noqa: F403 -- fixtures, as named in its __all__
+from tests.written import *  # noqa: F403 -- fixtures, as named in its __all__

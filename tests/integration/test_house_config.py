@@ -22,6 +22,8 @@ DATABASES = {
     },
     "piivault_accounts_auditor": {"url": "sqlite+aiosqlite:///accounts.db"},
     "piivault_control": {"url": "sqlite+aiosqlite:///control.db"},
+    "piivault_broker": {"url": "sqlite+aiosqlite:///broker.db"},
+    "piivault_broker_auditor": {"url": "sqlite+aiosqlite:///broker.db"},
 }
 PLACE = configuration.place(
     address="127.0.0.1:8443",
@@ -29,6 +31,7 @@ PLACE = configuration.place(
     databases=DATABASES,
     officers={"aida": (bytes(32), "spiffe://oshto.kg/officer/aida")},
     capability_keys={1: bytes(32)},
+    checkpoint_keys={1: bytes(32)},
 )
 TOML = toml(settings(processes(["accounts"]), PLACE), configuration.HEAD)
 SECRET = "planted-password"
@@ -89,7 +92,7 @@ FAULTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "a number in words": (
         "[server]", f'[server]\nfind_per_second = "{SECRET}"', ("server.find_per_second: ",)),
     "capabilities for more than a day": (
-        "[broker.login]", "[broker]\ncapability_ttl = 86401\n[broker.login]",
+        "[broker]", "[broker]\ncapability_ttl = 86401",
         ("broker.capability_ttl: ",)),
     "a provider without keys": (
         "[broker.login]", _provider("keys = []"),

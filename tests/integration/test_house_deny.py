@@ -14,6 +14,8 @@ import piivault
 import pytest
 import yaml
 from google.protobuf.message import Message
+from piivault.v1 import audit_service_pb2 as audits
+from piivault.v1 import key_service_pb2 as ring
 from piivault.v1 import policy_service_pb2 as policies
 from piivault.v1 import pseudonym_service_pb2 as pseudonyms
 from piivault.v1 import record_service_pb2 as records
@@ -21,12 +23,14 @@ from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 from sqlalchemy import Engine, event
 
+from tests.database import Fetch, hot_statements
 from tests.house import POLICY, House
 from tests.people import NOBODY, Registered
 from tests.wire import METHODS, Refusal, open_channel, refusal_of, send
 from vault.dev import certificates
 from vault.dev.layout import Layout
 from vault.errors import Reason
+from vault.store.hot import HotConnection
 
 TREE = yaml.safe_load(POLICY.read_text(encoding="utf-8"))
 UNKNOWN = "shaar"  # a compartment and a purpose that aren't
@@ -143,6 +147,33 @@ POLICIES: dict[str, tuple[frozenset[str], Callable[[str], Message]]] = {
     "ListPending": (frozenset({OFFICER}), lambda identity: policies.ListPendingRequest()),
     "ListTouches": (frozenset({OFFICER}), lambda identity: policies.ListTouchesRequest()),
 }  # fmt: skip
+AUDITS: dict[str, tuple[frozenset[str], Callable[[str], Message]]] = {
+    "ListEvents": (frozenset({OFFICER}), lambda identity: audits.ListEventsRequest(
+        compartment="accounts", page_size=1000)),
+    "Summarize": (frozenset({OFFICER}), lambda identity: audits.SummarizeRequest(
+        compartment="accounts")),
+}  # fmt: skip
+
+
+# What is asked of keys is refused to officers, too, and changes nothing: there is no such version.
+NO_KEY = ring.KeyVersion(kind=ring.KEY_KIND_KEK, version=999)
+KEYS: dict[str, Callable[[str], Message]] = {
+    "GetKeyStatus": lambda compartment: ring.GetKeyStatusRequest(compartment=compartment),
+    "Suspend": lambda compartment: ring.SuspendRequest(compartment=compartment, key=NO_KEY),
+    "Resume": lambda compartment: ring.ResumeRequest(compartment=compartment, key=NO_KEY),
+    "Evict": lambda compartment: ring.EvictRequest(compartment=compartment),
+    "Rotate": lambda compartment: ring.RotateRequest(
+        compartment=compartment, level=ring.ROTATION_LEVEL_INDEX, field=UNKNOWN
+    ),
+    "GetRotation": lambda compartment: ring.GetRotationRequest(
+        compartment=compartment, id=bytes(16)
+    ),
+    "ListRotations": lambda compartment: ring.ListRotationsRequest(compartment=compartment),
+    "CloseEpoch": lambda compartment: ring.CloseEpochRequest(
+        compartment=compartment, trimmed_below=999
+    ),
+    "Destroy": lambda compartment: ring.DestroyRequest(compartment=compartment, key=NO_KEY),
+}
 
 
 def test_the_matrix_knows_every_rpc() -> None:
@@ -151,7 +182,9 @@ def test_the_matrix_knows_every_rpc() -> None:
         "RecordService": list(RECORDS),
         "SubjectService": list(SUBJECTS),
         "PolicyService": list(POLICIES),
+        "AuditService": [*AUDITS, "TailEvents"],  # which test_house_auditing.py asks for
         "PseudonymService": ["Issue"],
+        "KeyService": list(KEYS),
     }
     assert METHODS.keys() == {
         f"/piivault.v1.{service}/{method}"
@@ -237,13 +270,31 @@ def test_nobody_but_the_portal_is_issued_pseudonyms(city: City, compartment: str
         assert person.pseudonym not in str(told)
 
 
-@pytest.mark.parametrize(("callers", "make"), POLICIES.values(), ids=POLICIES)
-def test_the_policy_is_shown_and_officers_alone_decide(
+@pytest.mark.parametrize(
+    ("callers", "make"), [*POLICIES.values(), *AUDITS.values()], ids=[*POLICIES, *AUDITS]
+)
+def test_the_policy_is_shown_and_officers_alone_decide_and_audit(
     city: City, callers: frozenset[str], make: Callable[[str], Message]
 ) -> None:
     for identity in IDENTITIES:
         reason, told = _asked(city, identity, make(identity))
         assert (reason not in DENIALS) == (identity in callers), identity
+        assert _silent(city, told)
+
+
+@pytest.mark.parametrize("compartment", COMPARTMENTS)
+@pytest.mark.parametrize("make", KEYS.values(), ids=KEYS)
+def test_nobody_but_officers_asks_about_keys(
+    city: City, make: Callable[[str], Message], compartment: str
+) -> None:
+    for identity in IDENTITIES:
+        reason, told = _asked(city, identity, make(compartment))
+        if identity == OFFICER:
+            assert reason not in DENIALS
+            assert (reason == Reason.UNKNOWN_COMPARTMENT) == (compartment == UNKNOWN)
+        else:
+            stranger = identity == STRANGER
+            assert reason == (Reason.IDENTITY_UNKNOWN if stranger else Reason.METHOD_NOT_ALLOWED)
         assert _silent(city, told)
 
 
@@ -293,8 +344,13 @@ def _looks_at_data() -> Iterator[list[str]]:
         tables = ("records", "data_keys", "blind_index", "tombstones", "idempotency")
         looks.extend(statement for table in tables if table in statement)
 
+    async def send(send_on: Fetch, connection: HotConnection, statement: str, *given: Any) -> Any:
+        listen(None, None, statement)
+        return await send_on(connection, statement, *given)
+
     event.listen(Engine, "before_cursor_execute", listen)
-    yield looks
+    with hot_statements(send):
+        yield looks
     event.remove(Engine, "before_cursor_execute", listen)
 
 

@@ -1,5 +1,6 @@
 """What a process serves in each role: its services, its health, and reflection in development."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,14 +16,16 @@ from tests.house import House
 from tests.wire import PATIENCE, open_channel
 from vault.dev.local import serving
 
-POLICY, PSEUDONYM, RECORD, SUBJECT = (
-    f"piivault.v1.{name}Service" for name in ("Policy", "Pseudonym", "Record", "Subject")
+AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT = (
+    f"piivault.v1.{name}Service"
+    for name in ("Audit", "Key", "Policy", "Pseudonym", "Record", "Subject")
 )
-ALL = {POLICY, PSEUDONYM, RECORD, SUBJECT}
+ALL = {AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT}
 ROLES: dict[str, tuple[str, set[str]]] = {
-    "a worker": ("worker", {RECORD, SUBJECT}),
+    "a worker": ("worker", {KEY, RECORD, SUBJECT}),
     "the broker": ("broker", {PSEUDONYM}),
     "control": ("control", {POLICY}),
+    "the auditor": ("auditor", {AUDIT}),
 }
 
 
@@ -37,7 +40,10 @@ def _serving(channel: grpc.Channel) -> set[str]:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-    assert is_serving("")
+    ends = time.monotonic() + PATIENCE  # a test before may have taken the trail away
+    while not is_serving(""):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
     return {name for name in ALL if is_serving(name)}
 
 

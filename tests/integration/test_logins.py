@@ -248,7 +248,7 @@ def _broker(tmp_path: Path, login: dict[str, str]) -> config.Broker:
     file = tmp_path / "piivault.toml"
     file.write_text(
         'officers = []\n[server]\nroles = ["broker"]\ncertificate = "c"\nprivate_key = "k"\n'
-        f'client_ca = "a"\n[control]\nurl = "sqlite+aiosqlite://"\n[broker.login]\n{lines}\n'
+        f'client_ca = "a"\n[control]\nurl = "sqlite+aiosqlite://"\n[broker.database]\nurl = "sqlite+aiosqlite://"\n[broker.login]\n{lines}\n'
     )
     section = config.load(file, {}).broker
     assert section is not None

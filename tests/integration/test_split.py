@@ -14,12 +14,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from piivault import errors
+from piivault.auditors import AuditClient, EventFilter
 from piivault.officers import OfficersClient
+from piivault.v1 import record_service_pb2 as records
 from sqlalchemy.exc import DBAPIError
 
 from tests.house import House
 from tests.split import SplitHouse
-from tests.wire import PATIENCE, wait_for
+from tests.wire import PATIENCE, new_request_id, wait_for
 from vault import config
 from vault.cli.signing import Signer
 from vault.dev import DevError, Stack
@@ -37,14 +39,15 @@ PROCESSES = (
     "worker-web",
     "auditor",
 )
-POLICY, PSEUDONYM, RECORD, SUBJECT = (
-    f"piivault.v1.{name}Service" for name in ("Policy", "Pseudonym", "Record", "Subject")
+AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT = (
+    f"piivault.v1.{name}Service"
+    for name in ("Audit", "Key", "Policy", "Pseudonym", "Record", "Subject")
 )
 SERVES: dict[str, set[str]] = {
     "control": {POLICY},
     "broker": {PSEUDONYM},
-    "worker-accounts": {RECORD, SUBJECT},
-    "auditor": set(),
+    "worker-accounts": {KEY, RECORD, SUBJECT},
+    "auditor": {AUDIT},
 }
 
 
@@ -146,7 +149,7 @@ def test_a_process_serves_its_role_alone(
     """The health service says so; what isn't served is unknown to it."""
     stub: Any = health_pb2_grpc.HealthStub(split_house.channel_to(process, "orders"))
     found = set()
-    for name in (POLICY, PSEUDONYM, RECORD, SUBJECT):
+    for name in (AUDIT, KEY, POLICY, PSEUDONYM, RECORD, SUBJECT):
         try:
             stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
             found.add(name)
@@ -155,6 +158,30 @@ def test_a_process_serves_its_role_alone(
     assert found == services
     whole = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
     assert whole.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_an_officer_asks_the_auditor_where_it_is(split_house: SplitHouse) -> None:
+    """By its own database roles and login at the key server."""
+    person, request_id = split_house.register("orders"), new_request_id()
+    request = records.RevealRequest(
+        compartment="orders", purpose="services", pseudonym=person.pseudonym, fields=["address"]
+    )
+    split_house.ask("orders", request, request_id)
+    with AuditClient.from_env(split_house.environment("officer-aida")) as trail:
+        (event,) = trail.events("orders", EventFilter(request_id=request_id))
+        assert (event.service, event.outcome, event.changed) == ("orders", "allowed", False)
+        assert trail.summary("orders", EventFilter(request_id=request_id)).total() == 1
+
+
+def test_officers_ask_each_worker_about_its_own_keys(split_house: SplitHouse) -> None:
+    """At its address, as the env file has it; each database is another one."""
+    with _officers(split_house, "aida") as officers:
+        before = {name: officers.keys(name).status() for name in ("accounts", "web")}
+        officers.keys("web").evict()
+        assert officers.keys("web").status().epoch == before["web"].epoch + 1
+        assert officers.keys("accounts").status().epoch == before["accounts"].epoch
+        kek = [key for key in before["web"].keys if key.name.kind == "kek"]
+        assert [(key.state, key.transit_version) for key in kek] == [("active", 1)]
 
 
 @pytest.mark.parametrize("process", SERVES)

@@ -6,14 +6,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 import pytest
 from sqlalchemy import Table
 
-from tests.database import put, rows
+from tests.database import load, put, rows
 from vault.errors import Reason, VaultError
 from vault.store import changes
 from vault.store import tables as t
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.commit import Transaction
 from vault.store.engine import Database
-from vault.store.load import Loader, WrappedDataKey
+from vault.store.load import WrappedDataKey
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,7 +67,7 @@ async def index(database: Database) -> set[tuple[int, bytes, bytes]]:
 
 async def test_a_record_is_opened_with_its_data_key(database: Database) -> None:
     await register(database, AIGUL)
-    record = await Loader(database).load(AIGUL)
+    record = await load(database, AIGUL)
     assert record is not None
     assert (record.row_version, record.sealed) == (b"v1", b"sealed")
     assert record.data_keys == {KEY.id: KEY}
@@ -118,7 +118,7 @@ async def test_erasing_removes_all_rows_of_a_subject_and_nobody_elses(database: 
     for table in HELD:
         assert set(await held(database, table)) == {BAKYT}
     assert [row.token for row in await rows(database, t.tombstones)] == [TOMBSTONE]
-    assert await Loader(database).load(AIGUL) is None
+    assert await load(database, AIGUL) is None
 
 
 async def test_erasing_nothing_leaves_no_tombstone(database: Database) -> None:

@@ -1,5 +1,8 @@
 """When a commit fails it fails for all who are in it, leaves no trace, and breaks no chain."""
 
+import asyncio
+from typing import Any
+
 from sqlalchemy import Connection, event, text
 
 from tests.committing import (
@@ -15,8 +18,9 @@ from tests.committing import (
     tokens,
     told,
 )
-from tests.database import execute, put
+from tests.database import Fetch, execute, hot_statements, put
 from vault.errors import Reason, VaultError
+from vault.store import keys
 from vault.store import tables as t
 from vault.store.changes import stale
 from vault.store.commit import Transaction
@@ -68,10 +72,15 @@ async def test_a_commit_whose_answer_is_lost_breaks_no_chain(
         connection.connection.commit()
         raise OSError("connection reset by peer")
 
+    async def lose_rows(send_on: Fetch, *statement: Any) -> Any:
+        await send_on(*statement)
+        raise OSError("connection reset by peer")
+
     await committer.record(asked("before"))
     engine = database.writes.sync_engine
     event.listen(engine, "commit", lose_answer)
-    assert await outcomes(committer.record(asked("doubtful"))) == [Reason.AUDIT_UNAVAILABLE]
+    with hot_statements(lose_rows):
+        assert await outcomes(committer.record(asked("doubtful"))) == [Reason.AUDIT_UNAVAILABLE]
     event.remove(engine, "commit", lose_answer)
     await committer.record(asked("after"))
     assert sorted(await ids(database)) == ["after", "before", "doubtful"]
@@ -104,6 +113,41 @@ async def test_no_change_under_keys_of_another_epoch(database: Database, committ
     await committer.record(asked("a read asks for no epoch"))
     await execute(database, f"UPDATE compartment SET epoch = {EPOCH}")
     assert await committer.change(adding(b"row"), told("change")) == b"row"
+
+
+async def test_who_shares_a_batch_with_a_change_of_another_epoch_does_not_notice(
+    database: Database, committer: Commit
+) -> None:
+    answered = await outcomes(
+        committer.record(asked("a read")),
+        committer.change(adding(b"old"), told("of an older epoch"), EPOCH - 1),
+        committer.change(adding(b"row"), told("of this epoch"), EPOCH),
+        committer.change(adding(b"new"), told("of a newer epoch"), EPOCH + 1),
+    )
+    assert answered == [None, Reason.KEYS_UNAVAILABLE, b"row", Reason.KEYS_UNAVAILABLE]
+    assert await tokens(database) == [b"row"]
+    assert await ids(database) == ["a read", "of this epoch"]
+
+
+async def test_keys_are_altered_in_any_epoch_and_its_changes_follow(
+    database: Database, committer: Commit
+) -> None:
+    """Two processes alter them at once, and neither waits for the other for ever."""
+    other = committing(database)
+
+    async def begin_epoch(transaction: Transaction) -> int:
+        return await keys.next_epoch(transaction)
+
+    epochs = await asyncio.gather(
+        *(its.alter(begin_epoch, told("alter")) for its in (committer, other) for _ in range(5))
+    )
+    assert sorted(epochs) == list(range(EPOCH + 1, EPOCH + 11))
+    answered = await outcomes(
+        committer.change(adding(b"old"), told("old")),
+        other.change(adding(b"row"), told("new"), EPOCH + 10),
+    )
+    assert answered == [Reason.KEYS_UNAVAILABLE, b"row"]
+    await other.close()
 
 
 async def test_a_read_whose_key_is_missing_is_told_of_the_keys(database: Database) -> None:

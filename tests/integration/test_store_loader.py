@@ -1,7 +1,7 @@
 """Coalesced reads: one SELECT for all who wait, and never one that was sent before."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,11 +9,18 @@ import pytest
 from sqlalchemy import event, update
 from sqlalchemy.util import await_only
 
-from tests.database import execute, put, seen
+from tests.database import Fetch, execute, hot_statements, put, seen
 from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.load import MOST_A_SELECT, Loader, StoredRecord, WrappedDataKey
+
+
+@pytest.fixture
+async def loader(database: Database) -> AsyncIterator[Loader]:
+    begun = Loader(database)
+    yield begun
+    await begun.close()
 
 
 def pseudonym(number: int) -> bytes:
@@ -44,24 +51,33 @@ class Held:
 
     def hold(self, *_: Any) -> None:
         """Wait as a listener of the engine, the first time that it is called."""
+        await_only(self.pause())
+
+    async def send(self, send_on: Fetch, *statement: Any) -> Any:
+        """Send a hot statement, and keep its answer back, the first time that it is called."""
+        rows = await send_on(*statement)
+        await self.pause()
+        return rows
+
+    async def pause(self) -> None:
         if not self._carried_out.is_set():
             self._carried_out.set()
-            await_only(self.may_pass.wait())
+            await self.may_pass.wait()
 
 
 @contextmanager
 def first_answer_held(database: Database) -> Iterator[Held]:
     held, engine = Held(), database.reads.sync_engine
     event.listen(engine, "after_cursor_execute", held.hold)
-    yield held
+    with hot_statements(held.send):
+        yield held
     event.remove(engine, "after_cursor_execute", held.hold)
 
 
-async def test_all_who_wait_share_one_select(database: Database) -> None:
+async def test_all_who_wait_share_one_select(database: Database, loader: Loader) -> None:
     """Each gets its own record, also where several ask for one, and None where there is none."""
     for number in range(20):
         await put_record(database, number)
-    loader = Loader(database)
     asked = [*range(20), *range(20), 98, 99]
     with seen(database.reads, "SELECT") as selects:
         found = await asyncio.gather(*(loader.load(pseudonym(number)) for number in asked))
@@ -69,8 +85,7 @@ async def test_all_who_wait_share_one_select(database: Database) -> None:
     assert len(selects) == 1
 
 
-async def test_more_than_fit_take_more_selects(database: Database) -> None:
-    loader = Loader(database)
+async def test_more_than_fit_take_more_selects(database: Database, loader: Loader) -> None:
     await put_record(database, 7)
     with seen(database.reads, "SELECT") as selects:
         asked = (loader.load(pseudonym(number)) for number in range(2 * MOST_A_SELECT + 1))
@@ -79,8 +94,7 @@ async def test_more_than_fit_take_more_selects(database: Database) -> None:
     assert len(selects) == 3
 
 
-async def test_one_after_the_other_they_share_nothing(database: Database) -> None:
-    loader = Loader(database)
+async def test_one_after_the_other_they_share_nothing(database: Database, loader: Loader) -> None:
     with seen(database.reads, "SELECT") as selects:
         assert await loader.load(pseudonym(1)) is None
         await put_record(database, 1)
@@ -88,13 +102,12 @@ async def test_one_after_the_other_they_share_nothing(database: Database) -> Non
     assert len(selects) == 2
 
 
-async def test_none_joins_a_select_already_sent(database: Database) -> None:
+async def test_none_joins_a_select_already_sent(database: Database, loader: Loader) -> None:
     """A read that begins after a write was committed sees it, though another is on its way.
 
     Those who come while one is under way share the next.
     """
     await put_record(database, 1)
-    loader = Loader(database)
     with seen(database.reads, "SELECT") as selects, first_answer_held(database) as held:
         before = asyncio.create_task(loader.load(pseudonym(1)))
         await held.carried_out()
@@ -109,11 +122,10 @@ async def test_none_joins_a_select_already_sent(database: Database) -> None:
     assert len(selects) == 2
 
 
-async def test_a_record_comes_with_all_its_data_keys(database: Database) -> None:
+async def test_a_record_comes_with_all_its_data_keys(database: Database, loader: Loader) -> None:
     await put_record(database, 1)
     await put(database, t.data_keys, pseudonym=pseudonym(1), id=b"newer", kek_version=2)
     await put(database, t.records, pseudonym=pseudonym(2))
-    loader = Loader(database)
     one, two = await asyncio.gather(loader.load(pseudonym(1)), loader.load(pseudonym(2)))
     assert one is not None
     assert two is not None
@@ -124,8 +136,9 @@ async def test_a_record_comes_with_all_its_data_keys(database: Database) -> None
     assert two.data_keys == {}
 
 
-async def test_a_failing_select_reaches_all_who_wait_and_nobody_else(database: Database) -> None:
-    loader = Loader(database)
+async def test_a_failing_select_reaches_all_who_wait_and_nobody_else(
+    database: Database, loader: Loader
+) -> None:
     await put_record(database, 1)
     await execute(database, "ALTER TABLE data_keys RENAME TO away")
     waiting = [loader.load(pseudonym(number)) for number in (1, 1, 2, 3)]
@@ -137,9 +150,10 @@ async def test_a_failing_select_reaches_all_who_wait_and_nobody_else(database: D
     assert await loader.load(pseudonym(1)) == stored(1)
 
 
-async def test_one_who_stops_waiting_takes_the_answer_from_nobody(database: Database) -> None:
+async def test_one_who_stops_waiting_takes_the_answer_from_nobody(
+    database: Database, loader: Loader
+) -> None:
     await put_record(database, 1)
-    loader = Loader(database)
     with first_answer_held(database) as held:
         gone, waiting = (asyncio.create_task(loader.load(pseudonym(1))) for _ in range(2))
         await held.carried_out()
@@ -150,9 +164,8 @@ async def test_one_who_stops_waiting_takes_the_answer_from_nobody(database: Data
         await gone
 
 
-async def test_all_may_stop_waiting(database: Database) -> None:
+async def test_all_may_stop_waiting(database: Database, loader: Loader) -> None:
     """Nobody hears the answer, nor the failure, and the next load is none the worse for it."""
-    loader = Loader(database)
     with first_answer_held(database) as held:
         gone = asyncio.create_task(loader.load(pseudonym(1)))
         await held.carried_out()

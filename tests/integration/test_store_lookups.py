@@ -7,6 +7,7 @@ import pytest
 
 from tests.database import execute, put, rows
 from vault.errors import Reason, VaultError
+from vault.service.drawing import check_drawn
 from vault.store import schema
 from vault.store import tables as t
 from vault.store.control import ChainRow, ControlChain, PendingRow
@@ -40,8 +41,8 @@ async def test_an_index_value_is_found_in_its_field_and_version(
             database, t.blind_index, field=field, version=version, value=value, slot=slot,
             pseudonym=slot,
         )  # fmt: skip
-    assert await lookups.find(4, 1, b"sought", 9) == [b"A", b"B"]
-    assert await lookups.find(4, 1, b"absent", 9) == []
+    assert (await lookups.find(4, 1, b"sought", 9)).pseudonyms == [b"A", b"B"]
+    assert (await lookups.find(4, 1, b"absent", 9)).pseudonyms == []
 
 
 async def test_a_value_that_too_many_share_is_found_in_part(
@@ -50,7 +51,7 @@ async def test_a_value_that_too_many_share_is_found_in_part(
     for number in range(10):
         slot = number.to_bytes(4, "big")
         await put(database, t.blind_index, field=4, version=1, slot=slot, pseudonym=slot)
-    assert len(await lookups.find(4, 1, b"", 9)) == 9
+    assert len((await lookups.find(4, 1, b"", 9)).pseudonyms) == 9
 
 
 async def test_a_tombstone_is_found(database: Database, lookups: Lookups) -> None:
@@ -81,9 +82,9 @@ async def test_who_comes_second_establishes_nothing(lookups: Lookups) -> None:
 
 async def test_a_key_is_added_once(lookups: Lookups) -> None:
     first = KeyRow("index", 4, 1, "active", "vault:v1:first")
-    await lookups.add_key(first)
-    await lookups.add_key(KeyRow("index", 4, 1, "active", "vault:v1:second"))
-    await lookups.add_key(KeyRow("index", 4, 2, "active", "vault:v1:third"))
+    await lookups.add_key(first, check_drawn)
+    await lookups.add_key(KeyRow("index", 4, 1, "active", "vault:v1:second"), check_drawn)
+    await lookups.add_key(KeyRow("index", 4, 2, "active", "vault:v1:third"), check_drawn)
     found = await lookups.keyring()
     assert [(key.version, key.wrapped) for key in sorted(found, key=lambda key: key.version)] == [
         (1, "vault:v1:first"),

@@ -283,6 +283,56 @@ async def test_data_of_an_older_schema_is_told_the_way(
         await restored_into(await empty_url("sqlite"), *files)
 
 
+# The columns of an older revision, written out: what it wrote is in people's safes.
+C0001 = {
+    "compartment": ["uuid", "epoch", "ledger_sequence", "ledger_head", "canary"],
+    "keyring": ["kind", "field", "version", "state", "wrapped"],
+}
+
+
+def as_of_c0001(path: Path) -> None:
+    """Write a file again as the release of revision c0001 wrote it."""
+    with BackupReader(path) as reader:
+        content = [(s, list(reader.rows(s))) for s in reader.header.sections]
+    path.unlink()
+    old = []
+    for section, some in content:
+        if section.layout.name == "epochs":
+            continue
+        kept = C0001.get(section.layout.name, [name for name, _ in section.layout.columns])
+        at = [n for n, (name, _) in enumerate(section.layout.columns) if name in kept]
+        columns = tuple(section.layout.columns[n] for n in at)
+        assert [name for name, _ in columns] == kept
+        layout = replace(section.layout, columns=columns)
+        old.append((Section(layout, section.rows), [[row[n] for n in at] for row in some]))
+    header = replace(reader.header, revision="c0001", sections=tuple(s for s, _ in old))
+    with BackupWriter(path, header) as writer:
+        for section, its in old:
+            writer.write(section, its)
+            writer.close_section(section)
+
+
+@each_kind
+@pytest.mark.parametrize("old", [("data",), ("data", "keys")], ids=["data", "data and keys"])
+async def test_files_of_an_older_schema_are_restored(
+    empty_url: EmptyUrl, tmp_path: Path, kind: str, old: tuple[str, ...]
+) -> None:
+    """What it didn't know is as it was then: serving, keys of no known age, no epoch closed."""
+    data, keys = await _compartment(empty_url, tmp_path)
+    for path in (data, keys):
+        if path.suffix[1:] in old:
+            as_of_c0001(path)
+    target = await empty_url(kind)
+    await restored_into(target, data, keys)
+    async with opened(target) as database:
+        own = (await rows(database, t.compartment))[0]
+        ages = {key.created > 0 for key in await rows(database, t.keyring)}
+        epochs = len(await rows(database, t.epochs))
+        assert len(await rows(database, t.records)) == len(made.content()[t.records])
+    newest = ("suspended", {True}, 2)
+    assert (own.state, ages, epochs) == (("serving", {False}, 0) if "keys" in old else newest)
+
+
 @each_kind
 async def test_keys_from_before_the_data_are_refused(
     empty_url: EmptyUrl, tmp_path: Path, kind: str

@@ -86,3 +86,5 @@ def test_every_table_is_thought_of_in_a_workers_rights() -> None:
     thought_of = {*PRIVILEGES[Rights.WORKER], t.checkpoints}
     assert thought_of == set(t.COMPARTMENT.tables.values())
     assert set(PRIVILEGES[Rights.CONTROL]) == set(t.CONTROL.tables.values())
+    brokers = {*PRIVILEGES[Rights.BROKER], *PRIVILEGES[Rights.BROKERS_AUDITOR]}
+    assert brokers == set(t.BROKER.tables.values())

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.database import Cluster, execute, put, rows
+from tests.database import Cluster, execute, load, put, rows
 from vault import config
 from vault.dev import Running
 from vault.errors import Reason, VaultError
@@ -19,7 +19,7 @@ from vault.store import changes, rights, schema
 from vault.store import tables as t
 from vault.store.engine import Database, connect
 from vault.store.errors import storage_errors
-from vault.store.load import Loader, WrappedDataKey
+from vault.store.load import WrappedDataKey
 from vault.store.rights import Rights
 from vault.store.schema import Schema
 
@@ -98,7 +98,7 @@ async def test_a_workers_rights_are_enough_for_its_work(worker: Database) -> Non
         await changes.insert_record(c, b"A", b"v1", b"sealed", key)
         await changes.replace_index_rows(c, b"A", [4], [row])
         await changes.replace_record(c, b"A", b"v1", b"v2", b"sealed anew")
-    assert await Loader(worker).load(b"A") is not None
+    assert await load(worker, b"A") is not None
     async with worker.writes.begin() as c:
         assert await changes.erase_record(c, b"A", b"tombstone")
         assert await changes.has_tombstone(c, b"tombstone")
@@ -224,7 +224,7 @@ async def test_not_even_the_drivers_debug_lines(
     caplog.set_level(logging.DEBUG)
     await put(database, t.records, pseudonym=PLANTED.encode(), sealed=PLANTED.encode())
     await put(database, t.keyring, kind="kek", wrapped=PLANTED)
-    assert await Loader(database).load(PLANTED.encode()) is not None
+    assert await load(database, PLANTED.encode()) is not None
     assert [row.wrapped for row in await rows(database, t.keyring)] == [PLANTED]
     _assert_nothing_planted(caplog.text)
 

@@ -1,11 +1,13 @@
 """A server of one's own: the real guard and the real TLS around handlers that a test writes."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -15,7 +17,7 @@ from tests.certificates import Authority
 from tests.house import POLICY
 from tests.wire import open_channel
 from vault.policy import Edition, compile_edition
-from vault.rpc.guard import Guard, Handler
+from vault.rpc.guard import Guard, Handler, StreamHandler
 from vault.rpc.server import Tls
 from vault.service.call import PolicyState
 from vault.service.ledger import Ledger
@@ -23,7 +25,7 @@ from vault.service.ledger import Ledger
 DEFAULT_DEADLINE = 0.2  # seconds
 OFFICER = "spiffe://oshto.kg/officer/aida"
 
-Method = tuple[type[Message], Handler]
+Method = tuple[type[Message], Handler | StreamHandler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,26 @@ def edition() -> Edition:
     return compile_edition(POLICY.read_text(encoding="utf-8"))
 
 
+@dataclass(slots=True)
+class Policy:
+    """The policy in force, which a test may change while it is served."""
+
+    state: PolicyState
+
+
 @pytest.fixture
-def serve(edition: Edition, tmp_path: Path) -> Serve:
-    """Serve methods, by their full names, behind the guard."""
-    state = PolicyState(edition, Ledger({}, editions={edition.number: edition}))
-    guard = Guard(lambda: state, frozenset({OFFICER}), DEFAULT_DEADLINE)
+def policy(edition: Edition) -> Policy:
+    return Policy(PolicyState(edition, Ledger({}, editions={edition.number: edition})))
+
+
+@pytest.fixture
+def guard(policy: Policy) -> Guard:
+    return Guard(lambda: policy.state, {OFFICER: "aida"}, DEFAULT_DEADLINE)
+
+
+@pytest.fixture
+def serve(guard: Guard, tmp_path: Path) -> Serve:
+    """Serve methods, by their full names, behind the guard; a generator's answers are streamed."""
 
     @contextmanager
     def served(methods: Mapping[str, Method]) -> Iterator[Guarded]:
@@ -84,7 +101,8 @@ async def _start(
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     for name, (request_type, handler) in methods.items():
         service, _, method = name.strip("/").partition("/")
-        handlers = {method: guard.unary(name, request_type, handler, guard.call)}
+        wrap: Any = guard.stream if inspect.isasyncgenfunction(handler) else guard.unary
+        handlers = {method: wrap(name, request_type, handler, guard.call)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_secure_port("127.0.0.1:0", tls.credentials())
     await server.start()

@@ -27,8 +27,9 @@ _SAID = {
 }
 
 
-# The policy is public, and PolicyService speaks of nothing else.
-MEETS_DATA = [method for method in METHODS if "PolicyService" not in method]
+# The policy is public, and PolicyService speaks of nothing else; nor is data in the trail, or keys.
+NO_DATA = ("PolicyService", "AuditService", "KeyService")
+MEETS_DATA = [m for m in METHODS if not any(name in m for name in NO_DATA)]
 
 
 def _promised() -> dict[str, set[Caller]]:
@@ -60,6 +61,11 @@ def test_a_subject_facing_service_has_nothing_in_common_with_others() -> None:
 
 def test_officers_meet_no_data() -> None:
     assert not [method for method in MEETS_DATA if may_call(method, Caller.OFFICER)]
+
+
+def test_keys_are_officers_alone() -> None:
+    found = [callers for method, callers in ROWS.items() if "KeyService" in method]
+    assert set(found) == {frozenset({Caller.OFFICER})}
 
 
 def test_strangers_may_call_nothing() -> None:

@@ -207,7 +207,7 @@ def _metadata_of(channel: grpc.Channel, request_id: str | None) -> str:
     metadata = ((REQUEST_ID, request_id),) if request_id is not None else ()
     call: Any = channel.unary_unary(LIST)
     _, answered = call.with_call(b"", metadata=metadata, timeout=PATIENCE)
-    return str(dict(answered.initial_metadata())[REQUEST_ID])
+    return str(dict(answered.trailing_metadata())[REQUEST_ID])
 
 
 OWN_ID = "0b0e1a2c-54f1-4f0e-9d0b-6d2f3c1a9e77"

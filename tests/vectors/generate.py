@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.vectors import backups, capabilities, envelopes, index, records, trail
+from tests.vectors import backups, capabilities, checkpoints, envelopes, index, records, trail
 from tests.vectors.formats import Vector
 
 FILES = {
@@ -20,6 +20,7 @@ FILES = {
     "pseudonym_capability_v1.json": capabilities.vectors,
     "audit_v1.json": trail.vectors,
     "backup_v1.json": backups.vectors,
+    "checkpoint_v1.json": checkpoints.vectors,
 }
 
 

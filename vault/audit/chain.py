@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from vault.audit.event import Event
+from vault.audit.event import TOKEN_BYTES, Event
 from vault.crypto import padding
-from vault.crypto.envelope import KEY_ID_BYTES, Kind, key_id, seal, unseal
+from vault.crypto.envelope import KEY_ID_BYTES, OVERHEAD, Kind, key_id, seal, unseal
 from vault.crypto.primitives import DamagedError, digest
 from vault.sealed.v1 import sealed_pb2
 
 WRITER_BYTES = 16
+HASH_BYTES = 32
+_MOST_SEALED = 2**20  # bytes; an event that names each field of a large edition has some thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,33 @@ def first(compartment: bytes, writer: bytes) -> bytes:
     return digest(b"piivault/v1/audit-writer", compartment, writer)
 
 
+def misplaced(link: Link) -> str:
+    """Say why no chain can have an event at such a place; empty if one can.
+
+    The table takes any bytes and any number from a worker's login. Such an event has no hash.
+    """
+    if len(link.writer) != WRITER_BYTES:
+        return f"its writer has {len(link.writer)} bytes, and not {WRITER_BYTES}"
+    return "" if link.sequence >= 0 else "its sequence is below 0"
+
+
+def misshapen(link: Link) -> str:
+    """Say what no event that a process writes looks like; empty if nothing is wrong."""
+    if wrong := misplaced(link):
+        return wrong
+    for what, raw, size in (
+        ("previous hash", link.previous, HASH_BYTES),
+        ("token", link.token, TOKEN_BYTES),
+    ):
+        if len(raw) != size:
+            return f"its {what} has {len(raw)} bytes, and not {size}"
+    if not OVERHEAD <= len(link.sealed) <= _MOST_SEALED:
+        return f"its sealed body has {len(link.sealed)} bytes, which none has"
+    return ""
+
+
 def hash_of(compartment: bytes, link: Link) -> bytes:
-    """Return the hash that the next event must hold."""
+    """Return the hash that the next event must hold; the link isn't `misplaced`."""
     return digest(
         b"piivault/v1/audit-event",
         compartment,
@@ -76,6 +103,8 @@ def seal_event(key: bytes, version: int, compartment: bytes, link: Link, event: 
 
 def open_event(key: bytes, compartment: bytes, link: Link) -> sealed_pb2.AuditEvent:
     """Open a stored event; raise DamagedError if it isn't the one written at its place."""
+    if wrong := misshapen(link):
+        raise DamagedError(wrong)
     padded = unseal(key, Kind.AUDIT, _place(compartment, link), link.sealed)
     try:
         return sealed_pb2.AuditEvent.FromString(padding.unpad(padded))
@@ -92,6 +121,9 @@ def verify(compartment: bytes, links: Iterable[Link]) -> Iterator[Break]:
     """
     expected: tuple[bytes, int, bytes] | None = None
     for link in links:
+        if wrong := misplaced(link):
+            yield Break(link.writer, link.sequence, wrong)
+            continue
         if expected is None or link.writer != expected[0]:
             expected = (link.writer, 0, first(compartment, link.writer))
         if link.sequence != expected[1]:

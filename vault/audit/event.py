@@ -31,6 +31,9 @@ class Event:
     uses: tuple[tuple[int, int], ...] = ()  # field uid, form
     row_digest: bytes = b""
     recipient: str = ""
+    count: int = 1  # how many denials alike it stands for
+    replaces: bytes = field(default=b"", repr=False)
+    compartment: str = ""  # the one that the broker was asked for
     token: bytes = field(default_factory=lambda: os.urandom(TOKEN_BYTES), repr=False)
     at: int = field(default_factory=lambda: time.time_ns() // 1000)  # microseconds since 1970
 
@@ -40,7 +43,11 @@ class Event:
 
     def refused(self, outcome: sealed_pb2.Outcome.ValueType, reason: str) -> Self:
         """Return the event for the same request with another outcome; nothing changed."""
-        return replace(self, outcome=outcome, reason=reason, row_digest=b"")
+        return replace(self, outcome=outcome, reason=reason, row_digest=b"", replaces=b"")
+
+    def replacing(self, salt: bytes, row_digest: bytes) -> Self:
+        """Return the event of a change that put something, or nothing, in the place of a row."""
+        return replace(self, replaces=replaced_mark(salt, row_digest))
 
     def to_message(self) -> sealed_pb2.AuditEvent:
         """Return what is sealed."""
@@ -57,7 +64,20 @@ class Event:
             request_id=self.request_id,
             row_digest=self.row_digest,
             recipient=self.recipient,
+            count=self.count if self.count > 1 else 0,
+            replaces=self.replaces,
+            compartment=self.compartment,
         )
+
+
+def replaced_mark(salt: bytes, row_digest: bytes) -> bytes:
+    """Return what the event says of a row that it ended, given its digest and its record's salt.
+
+    Whoever opens the row computes it and learns that the row's time is over, exactly, whatever the
+    clocks of writers said. To everybody else it is noise, so that the trail alone doesn't show
+    which changes were of one record.
+    """
+    return mac(salt, b"piivault/v1/audit-replaced", row_digest)[:TOKEN_BYTES]
 
 
 def token(salt: bytes, at: int) -> bytes:

@@ -7,9 +7,13 @@
     piivault db upgrade       bring the databases to this release's schema
     piivault backup           write a compartment's data and keys, or control, into files
     piivault restore          bring them back into an empty database
+    piivault restore-drill    try that on a scratch database: do the living read, and no erased one?
+    piivault verify           open every envelope, hold every row against the audit trail
     piivault policy           check, show, diff, sign, publish, approve, explain, graph editions
     piivault service          block a service now; let it go on
     piivault history          show what owners touched; reset it
+    piivault audit            verify, export and prune audit trails
+    piivault keys             how a compartment's keys are; stop, rotate, destroy them; close epochs
 
 Each says more with --help. A module a command; what they share is in `options` and `signing`.
 """
@@ -19,17 +23,26 @@ import sys
 import click
 from piivault.errors import PiivaultError
 
+from vault.audit.checkpoint import CheckpointError
+from vault.audit.export import ExportError
+from vault.cli.audit import audit
 from vault.cli.backup import backup
 from vault.cli.config import config
 from vault.cli.db import db
 from vault.cli.dev import dev
+from vault.cli.drill import restore_drill
 from vault.cli.first import first
 from vault.cli.history import history
-from vault.cli.policy import policy
+from vault.cli.keys import keys
+from vault.cli.keys_destroy import destroy
+from vault.cli.keys_epoch import close_epoch
+from vault.cli.keys_rotate import rotate, rotations
+from vault.cli.policy import approve, policy
 from vault.cli.restore import restore
 from vault.cli.serve import serve
 from vault.cli.service import service
 from vault.cli.setup import setup
+from vault.cli.verify import verify
 from vault.config import ConfigError
 from vault.dev import DevError
 from vault.errors import VaultError
@@ -37,6 +50,8 @@ from vault.keys.errors import KeyServerError
 from vault.opening import StartError
 from vault.policy import EditionError
 from vault.service.ledger import ControlChainError
+from vault.service.prune import PruneError
+from vault.service.verify_chains import NoTrailError
 from vault.store.backup_file import BackupError
 from vault.store.rights import RoleError
 from vault.store.schema import SchemaError
@@ -44,12 +59,16 @@ from vault.store.schema import SchemaError
 # What a person can act on: said in words, without a traceback.
 _SAID = (
     BackupError,
+    CheckpointError,
     ConfigError,
     ControlChainError,
     DevError,
     EditionError,
+    ExportError,
     KeyServerError,
+    NoTrailError,
     PiivaultError,
+    PruneError,
     RoleError,
     SchemaError,
     StartError,
@@ -63,7 +82,24 @@ def cli() -> None:
 
 
 policy.add_command(first)
-for command in (dev, setup, serve, config, db, backup, restore, policy, service, history):
+for officers_own in (rotate, rotations, close_epoch, destroy, approve):
+    keys.add_command(officers_own)
+for command in (
+    dev,
+    setup,
+    serve,
+    config,
+    db,
+    backup,
+    restore,
+    policy,
+    service,
+    history,
+    audit,
+    keys,
+    restore_drill,
+    verify,
+):
     cli.add_command(command)
 
 
@@ -80,3 +116,6 @@ def main() -> None:
         sys.exit(f"piivault: {e.message}")
     except _SAID as e:
         sys.exit(f"piivault: {e}")
+    except OSError as e:  # a file that isn't there, or a disk that is full
+        where = f"{e.filename}: " if e.filename else ""
+        sys.exit(f"piivault: {where}{e.strerror or type(e).__name__}")

@@ -7,10 +7,11 @@ import click
 
 from vault import config
 from vault.cli.options import config_option, connect_as, owner_options, settings
+from vault.names import BROKER
 from vault.roles import control_rights
 from vault.store import schema
-from vault.store.rights import Rights, grant
-from vault.store.schema import Schema
+from vault.store.rights import Rights, auditor_rights, grant
+from vault.store.schema import Schema, schema_of
 
 
 @click.group()
@@ -24,11 +25,13 @@ def db() -> None:
 def upgrade(file: Path, owner: str | None, owner_password_file: Path | None) -> None:
     """Bring the configured databases to this release's schema; safe to repeat."""
     read = settings(file)
-    audited = read.auditor.compartments if read.auditor else {}
+    audited = read.auditor.trails if read.auditor else {}
+    broker = {BROKER: read.broker.database} if read.broker else {}
     sections = [
         ("control", read.control, Schema.CONTROL, control_rights(read.server.roles)),
         *((n, c.database, Schema.COMPARTMENT, Rights.WORKER) for n, c in read.compartments.items()),
-        *((n, a.database, Schema.COMPARTMENT, Rights.AUDITOR) for n, a in audited.items()),
+        *((n, section, Schema.BROKER, Rights.BROKER) for n, section in broker.items()),
+        *((n, a.database, schema_of(n), auditor_rights(n)) for n, a in audited.items()),
     ]
     for name, section, kind, rights in sections:
         asyncio.run(_upgrade(section, kind, rights, owner, owner_password_file))

@@ -82,6 +82,12 @@ def _report(name: str, restored: Restored) -> None:
             f"{restored.erased} records have no data key any more: erased since the data was "
             "written. They were left out, with their index rows."
         )
+    if restored.rebuilt:
+        click.echo(
+            f"The index of {restored.rebuilt} fields was rotated since the data was written: "
+            "workers build it anew as soon as they serve. Until then, look-ups by these fields and "
+            "writes of them are refused as KEYS_UNAVAILABLE. `piivault keys rotations` shows it."
+        )
     if restored.newer:
         click.echo(
             f"{restored.newer} subjects have keys for records that the data doesn't hold: "

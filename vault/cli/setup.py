@@ -79,7 +79,7 @@ def setup(
     """
     edition = read_edition(policy)
     owner_url = owner_url_file.read_text(encoding="utf-8").strip() if owner_url_file else ""
-    capability_keys: list[str] = []
+    keys: tuple[list[str], list[str]] = ([], [])
     if is_applied:
         if not token_file and not owner_url:
             raise click.UsageError("--apply needs --token-file, --owner-url-file, or both.")
@@ -90,7 +90,7 @@ def setup(
         if token_file and key_server_ca:
             login = TokenFile(token_file)
             admin = Transit(key_server, key_server_ca, login, mount, _PATIENCE)
-            capability_keys = apply_to_key_server(admin, _names(edition), folder, click.echo)
+            keys = apply_to_key_server(admin, _names(edition), folder, click.echo)
             admin.close()
         if owner_url:
             asyncio.run(apply_to_postgresql(owner_url, _names(edition), folder, click.echo))
@@ -100,7 +100,8 @@ def setup(
         key_server=key_server,
         mount=mount,
         postgres=owner_url or postgres,
-        capability_keys=capability_keys,
+        capability_keys=keys[0],
+        checkpoint_keys=keys[1],
     )
     for name, content in files(deployment).items():
         file = output / name

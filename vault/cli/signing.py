@@ -5,6 +5,9 @@ PIIVAULT_SIGNING_KEY    the file of an ed25519 private key (PEM), or transit:KEY
 PIIVAULT_KEY_SERVER     with transit:KEY: the key server's address, https://…
 PIIVAULT_KEY_SERVER_CA  with transit:KEY: the file of its CA
 PIIVAULT_TOKEN_FILE     with transit:KEY: the file of the officer's token
+PIIVAULT_KEY_SERVER_MOUNT  where Transit is mounted there; "transit" by default
+
+The last four also say how an officer rotates Transit keys.
 """
 
 import os
@@ -75,16 +78,22 @@ def parse_signatures(given: Iterable[str]) -> Mapping[str, bytes]:
     return signatures
 
 
-def _with_transit(key: str) -> Callable[[bytes], bytes]:
+def key_server() -> Transit:
+    """Return the key server under the officer's own login, to be closed; raise ClickException."""
     address = _need("PIIVAULT_KEY_SERVER")
     ca, _ = _read("PIIVAULT_KEY_SERVER_CA")
     file, token = _read("PIIVAULT_TOKEN_FILE")
     if not token.isascii():
         raise click.ClickException(f"PIIVAULT_TOKEN_FILE names no token: {file} isn't ASCII.")
-    login = Token(token.decode("ascii").strip())
+    mount = os.environ.get("PIIVAULT_KEY_SERVER_MOUNT", "transit")
+    return Transit(address, ca, Token(token.decode("ascii").strip()), mount)
+
+
+def _with_transit(key: str) -> Callable[[bytes], bytes]:
+    key_server().close()  # says at once what is missing
 
     def sign(data: bytes) -> bytes:
-        with closing(Transit(address, ca, login)) as transit:
+        with closing(key_server()) as transit:
             return transit.sign(key, data)
 
     return sign

@@ -13,8 +13,6 @@ import secrets
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -27,12 +25,13 @@ class DamagedError(Exception):
 
 def join(*parts: bytes) -> bytes:
     """Concatenate so that no two lists of parts give the same bytes: 4-byte lengths lead."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def derive(key: bytes, *info: bytes) -> bytes:
     """Derive a 32-byte key for one use, named by `info`, from a random key."""
-    return HKDFExpand(SHA256(), KEY_BYTES, join(b"piivault/v1", *info)).derive(key)
+    # The first block of HKDF-Expand, T(1): it is as long as the key, so the only one.
+    return hmac.digest(key, join(b"piivault/v1", *info) + b"\x01", "sha256")
 
 
 def encrypt(key: bytes, plaintext: bytes, associated: bytes) -> bytes:

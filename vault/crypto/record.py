@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, Kind, key_id, seal, unseal
-from vault.crypto.primitives import KEY_BYTES, DamagedError, derive
+from vault.crypto.primitives import KEY_BYTES, DamagedError, derive, digest
 from vault.names import new_row_version
 from vault.sealed.v1 import sealed_pb2
 
@@ -65,6 +65,11 @@ class SealedRecord:
     def data_key_id(self) -> bytes:
         """The id of the data key it names; raises DamagedError where there is none."""
         return key_id(self.sealed)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the row: what the event of a change says that it became."""
+        return digest(self.row_version, self.sealed)
 
 
 def wrap_data_key(kek: bytes, address: Address, data_key: DataKey) -> bytes:

@@ -29,6 +29,7 @@ def place(
     databases: Mapping[str, Section],
     officers: Mapping[str, tuple[bytes, str]],
     capability_keys: Mapping[int, bytes],
+    checkpoint_keys: Mapping[int, bytes],
     identity_providers: Sequence[Section] = (),
     certificate: str = "server",
     development: bool = True,
@@ -54,6 +55,7 @@ def place(
         ],
         capability_keys=[to_base64url(key) for key in capability_keys.values()],
         identity_providers=identity_providers,
+        checkpoint_keys=[to_base64url(key) for key in checkpoint_keys.values()],
         development=development,
     )
 

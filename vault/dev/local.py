@@ -22,13 +22,13 @@ from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.dev.served import Served
 from vault.dev.stack import Plan, Running, Stack
+from vault.names import BROKER
 from vault.policy import Edition, compile_edition
 from vault.service.ledger import EDITION, statement
 from vault.setup.configuration import Section
 from vault.store import rights, schema
 from vault.store.engine import connect
 from vault.store.rights import CONTROL, database_of
-from vault.store.schema import Schema
 
 Progress = Callable[[str], None]
 _START_SECONDS = 30
@@ -177,12 +177,12 @@ def _serve(
 
 async def _prepare(running: Running, settings: config.Settings, text: str) -> None:
     """Run migrations as the owner, give every role its rights, publish the first edition."""
-    granted = rights.roles(name for name in running.owner_urls if name != CONTROL)
+    own = (CONTROL, BROKER)
+    granted = rights.roles(name for name in running.owner_urls if name not in own)
     for name, url in running.owner_urls.items():
-        kind = Schema.CONTROL if name == CONTROL else Schema.COMPARTMENT
         database = connect(url)
         try:
-            await schema.upgrade(database, kind)
+            await schema.upgrade(database, schema.schema_of(name))
             if database.is_postgresql:
                 for role in granted:
                     if role.database == database_of(name):

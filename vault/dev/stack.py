@@ -7,7 +7,7 @@ The gRPC server isn't part of it: `dev.local` adds that.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +18,11 @@ from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.dev.openbao import OpenBao
 from vault.dev.postgres import Postgres
+from vault.keys.errors import KeyServerError
 from vault.keys.login import AppRole
-from vault.keys.provision import CAPABILITY_KEY, provision
+from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, OFFICER, provision
 from vault.keys.transit import Transit
+from vault.names import BROKER
 from vault.setup.configuration import Section
 from vault.setup.processes import Process, processes
 from vault.store.rights import CONTROL, OWNER, database_of, roles
@@ -84,7 +86,7 @@ class Running:
     environments: Mapping[str, Path]
     app_roles: Mapping[str, AppRole]  # by the names in vault.keys.provision
     parts: tuple[Part, ...]
-    owner_urls: Mapping[str, str] = field(repr=False)  # by compartment, and "control"
+    owner_urls: Mapping[str, str] = field(repr=False)  # by compartment, "control", "broker"
     admin: Transit = field(repr=False)  # under the root token
 
 
@@ -169,7 +171,7 @@ class Stack:
             ca=layout.path("ca.pem"),
             key_server=bao.address,
             key_server_ca=bao.ca,
-            environments=self._environments(servers),
+            environments=self._environments(servers, admin, bao),
             app_roles=app_roles,
             parts=(Part("OpenBao", bao.address, bao.pid), database),
             owner_urls=owner_urls,
@@ -199,7 +201,7 @@ class Stack:
 
     def _storage(self) -> tuple[Part, dict[str, Section], dict[str, str]]:
         """Return what runs, how each role opens its database, and the owner's URLs."""
-        names = (*self._plan.compartments, CONTROL)
+        names = (*self._plan.compartments, CONTROL, BROKER)
         if not self._postgres:
             folder = self._layout.path("data")
             files = {n: f"sqlite+aiosqlite:///{folder / n}.db" for n in names}
@@ -228,6 +230,7 @@ class Stack:
             for name in plan.officers
         }
         capability_keys = admin.public_keys(CAPABILITY_KEY)
+        checkpoint_keys = admin.public_keys(AUDIT_KEY)
         servers = {}
         for name, played in planned.items():
             certificates.issue_server(layout, admin, name)
@@ -239,6 +242,7 @@ class Stack:
                 officers=officers,
                 capability_keys=capability_keys,
                 identity_providers=plan.identity_providers,
+                checkpoint_keys=checkpoint_keys,
                 certificate=name,
                 development=not self._split,
             )
@@ -247,15 +251,19 @@ class Stack:
             servers[name] = Server(name, played, config, address)
         return servers
 
-    def _environments(self, servers: Mapping[str, Server]) -> dict[str, Path]:
+    def _environments(
+        self, servers: Mapping[str, Server], admin: Transit, bao: OpenBao
+    ) -> dict[str, Path]:
         names = {name: f"service-{name}" for name in self._plan.services}
         names |= {f"officer-{name}": f"officer-{name}" for name in self._plan.officers}
         path, addresses = self._layout.path, _addresses(servers)
-        control = {"PIIVAULT_ADDRESS": addresses["PIIVAULT_ADDRESS"]}
+        # Officers ask control, the auditor, and workers about their keys; the broker is nobody's.
+        for_officers = {k: v for k, v in addresses.items() if k != "PIIVAULT_BROKER_ADDRESS"}
+        addresses.pop("PIIVAULT_AUDITOR_ADDRESS", None)
         environments = {}
         for name, certificate in names.items():
             variables: dict[str, str | Path] = {
-                **(addresses if name in self._plan.services else control),
+                **(addresses if name in self._plan.services else for_officers),
                 "PIIVAULT_CA": path("ca.pem"),
                 "PIIVAULT_CERTIFICATE": path("certificates", f"{certificate}.pem"),
                 "PIIVAULT_PRIVATE_KEY": path("certificates", f"{certificate}.key"),
@@ -264,8 +272,22 @@ class Stack:
                 officer = name.removeprefix("officer-")
                 variables["PIIVAULT_OFFICER"] = officer
                 variables["PIIVAULT_SIGNING_KEY"] = path("officers", f"{officer}.pem")
+                variables["PIIVAULT_KEY_SERVER"] = bao.address
+                variables["PIIVAULT_KEY_SERVER_CA"] = bao.ca
+                variables["PIIVAULT_TOKEN_FILE"] = self._officer_token(admin, officer)
             environments[name] = configuration.write_env(self._layout, name, variables)
         return environments
+
+    def _officer_token(self, admin: Transit, officer: str) -> Path:
+        """Issue what an officer rotates Transit keys with; one that still holds is kept."""
+        file = self._layout.path("officers", f"{officer}.token")
+        if file.exists():
+            with suppress(KeyServerError):
+                admin.write("auth/token/lookup", token=file.read_text(encoding="ascii"))
+                return file
+        fields = {"policies": [OFFICER], "no_default_policy": True, "display_name": officer}
+        token: str = admin.write("auth/token/create", **fields)["auth"]["client_token"]
+        return self._layout.write(file, token)
 
 
 def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:
@@ -278,4 +300,6 @@ def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:
             found[f"PIIVAULT_COMPARTMENT_{name}_ADDRESS"] = server.address
         if any(process.role == "broker" for process in server.played):
             found["PIIVAULT_BROKER_ADDRESS"] = server.address
+        if any(process.role == "auditor" for process in server.played):
+            found["PIIVAULT_AUDITOR_ADDRESS"] = server.address
     return found

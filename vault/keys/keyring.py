@@ -8,68 +8,49 @@
 A key is cached by its name, version included: a cache that forgets the version defeats every
 rotation. Fresh for `soft` seconds (jittered); then it still serves while one refresh runs; after
 `hard` seconds it serves no more. So the key server may be away for up to `hard` seconds.
+
+What the database says of the keys (the epoch, who is suspended, states of versions) is adopted each
+time it is read. A keyring that couldn't read it for `stale_after` seconds serves no key: it can't
+tell whether it may. A suspended compartment's keys serve nothing but its trail, which goes on.
 """
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Protocol
+from secrets import SystemRandom
 
 from vault.crypto.primitives import join
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError, KeyServerUnavailable, WrappedKeyRejected
+from vault.keys.key import (
+    KeyKind,
+    KeyName,
+    KeyState,
+    Standing,
+    WrappedKey,
+    Wrapping,
+    check_state,
+    newest,
+    suspended,
+    unconfirmed,
+)
+
+__all__ = ["KeyKind", "KeyName", "KeyState", "Keyring", "Standing", "WrappedKey", "Wrapping"]
 
 log = logging.getLogger("piivault.keys")
 
-ACTIVE = "active"
 _CANARY = b"piivault canary"
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-class KeyKind(StrEnum):
-    """What a key of the ring is for."""
-
-    KEK = "kek"
-    INDEX = "index"
-    AUDIT = "audit"
-    LOOKUP = "lookup"
+def clock() -> float:
+    """Return seconds that go on while the process is stopped, and the machine asleep (Linux)."""
+    return time.clock_gettime(_CLOCK)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyName:
-    """Which key; `field` is a field's uid for index keys, else zero."""
-
-    kind: KeyKind
-    version: int = 1
-    field: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class WrappedKey:
-    """A key as it is stored: a Transit ciphertext."""
-
-    name: KeyName
-    state: str
-    wrapped: str = field(repr=False)
-
-
-class Wrapping(Protocol):
-    """Transit, as the keyring needs it. Calls block."""
-
-    def new_wrapped_key(self, key: str, context: bytes) -> str:
-        """Draw a key and return it wrapped."""
-
-    def unwrap(self, key: str, wrapped: str, context: bytes) -> bytes:
-        """Return the key."""
-
-    def encrypt(self, key: str, plaintext: bytes, context: bytes) -> str:
-        """Encrypt under what is derived for the context."""
-
-    def decrypt(self, key: str, ciphertext: str, context: bytes) -> bytes:
-        """Decrypt what `encrypt` returned."""
+Look = Callable[[Standing], Awaitable[None]]
 
 
 class WrongKeyServerError(Exception):
@@ -95,14 +76,18 @@ class Keyring:
         *,
         soft: float = 300.0,
         hard: float = 3600.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock,
     ) -> None:
         self._transit = transit
         self._transit_key = transit_key
         self._audit_transit_key = audit_transit_key
         self._compartment = compartment
         self._soft, self._hard, self._clock = soft, hard, clock
+        self._stale_after = float("inf")
+        self._look: Look | None = None
+        self._standing = Standing(0, False, (), self._clock())
         self._rows: Mapping[KeyName, WrappedKey] = {}
+        self._used: dict[KeyName, int] = {}
         self._cache: dict[KeyName, _Cached] = {}
         self._fetches: dict[KeyName, asyncio.Task[bytes]] = {}
 
@@ -114,7 +99,7 @@ class Keyring:
             )
         except KeyServerError as e:
             raise _translate(e) from None
-        return WrappedKey(name, ACTIVE, wrapped)
+        return WrappedKey(name, KeyState.ACTIVE, wrapped, int(time.time()))
 
     async def new_canary(self) -> str:
         """Encrypt the canary, for a database that has none."""
@@ -141,17 +126,129 @@ class Keyring:
                 "from another time, or not the one that wrote the data. Nothing was changed."
             )
 
+    async def rewrapped(self, row: WrappedKey) -> str:
+        """Return a key wrapped anew, under the newest version of its Transit key."""
+        return await self._rewrap(self._wrapper(row.name), row.wrapped, self._context(row.name))
+
+    async def rewrapped_canary(self, canary: str) -> str:
+        """Return the canary encrypted anew, under the newest version of its Transit key."""
+        return await self._rewrap(self._transit_key, canary, self._canary_context)
+
+    async def _rewrap(self, key: str, ciphertext: str, context: bytes) -> str:
+        try:
+            return await asyncio.to_thread(self._transit.rewrap, key, ciphertext, context)
+        except KeyServerError as e:
+            raise _translate(e) from None
+
+    @property
+    def transit_keys(self) -> tuple[str, str]:
+        """The names of the Transit keys: that of the data, and that of the trail."""
+        return self._transit_key, self._audit_transit_key
+
+    def watch(self, look: "Look", stale_after: float) -> None:
+        """From now on serve no key unless the database was read less than so many seconds ago.
+
+        `look` reads it and calls `adopt`, unless what was adopted isn't what it is given any more.
+        It raises VaultError where it can't.
+        """
+        self._look, self._stale_after = look, stale_after
+
     def hold(self, rows: Sequence[WrappedKey]) -> None:
         """Take over the wrapped keys as the database has them."""
         self._rows = {row.name: row for row in rows}
 
+    def adopt(self, standing: Standing) -> None:
+        """Take over what the database says; of another epoch, forget all keys in clear."""
+        if standing.at < self._standing.at:
+            return  # a look that was overtaken by a later one
+        if standing.epoch != self._standing.epoch:
+            self.evict()
+        self.hold(standing.keys)
+        self._standing = standing
+
+    @property
+    def standing(self) -> Standing:
+        """What the database said last."""
+        return self._standing
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the compartment's keys, as it was read last."""
+        return self._standing.epoch
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the compartment was suspended when that was read last."""
+        return self._standing.suspended
+
+    @property
+    def rows(self) -> Sequence[WrappedKey]:
+        """All keys, wrapped."""
+        return list(self._rows.values())
+
+    def versions(self, kind: KeyKind, uid: int = 0) -> Sequence[WrappedKey]:
+        """Return all versions of a key, oldest first."""
+        found = (r for n, r in self._rows.items() if n.kind is kind and n.field == uid)
+        return sorted(found, key=lambda row: row.name.version)
+
     def latest(self, kind: KeyKind, uid: int = 0) -> KeyName | None:
-        """Return the newest version of a key, or None if there is none."""
-        versions = [n for n in self._rows if n.kind is kind and n.field == uid]
-        return max(versions, key=lambda n: n.version, default=None)
+        """Return the newest active version of a key, which writes, or None if there is none."""
+        return newest(self._rows, kind, uid)
+
+    def last_use(self, name: KeyName) -> int:
+        """Return when this process used a key last, in seconds since 1970; 0 if it never did."""
+        return self._used.get(name, 0)
+
+    async def current(self) -> None:
+        """Return if what the database said last is recent enough, or look anew.
+
+        Raises VaultError(KEYS_UNAVAILABLE) where it can't be read.
+        """
+        if self.is_current:
+            return
+        await self._look_anew()
+        if not self.is_current:
+            raise unconfirmed()
+
+    async def _look_anew(self) -> None:
+        if self._look is not None:
+            try:
+                await self._look(self._standing)
+            except VaultError as e:
+                log.error("what the database says of the keys can't be read: %s", e)
+
+    def check(self, name: KeyName) -> None:
+        """Raise VaultError unless a key may be used now.
+
+        KEYS_UNAVAILABLE: that can't be told; KEYS_SUSPENDED; KEY_DESTROYED; DAMAGED: not there.
+        """
+        if not self.is_current:
+            raise unconfirmed()
+        if self._standing.suspended and name.kind is not KeyKind.AUDIT:
+            raise suspended("This compartment")
+        check_state(name, self._row(name).state)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the database was read recently enough to serve keys."""
+        return self._clock() - self._standing.at < self._stale_after
+
+    def _row(self, name: KeyName) -> WrappedKey:
+        row = self._rows.get(name)
+        if row is None:
+            raise VaultError(
+                Reason.DAMAGED, f"There is no {name.kind} key of version {name.version} here."
+            )
+        return row
 
     async def get(self, name: KeyName) -> bytes:
-        """Return a key (32 bytes). Raises VaultError(KEYS_UNAVAILABLE, DAMAGED)."""
+        """Return a key (32 bytes). Raises what `check` raises."""
+        if not self.is_current:
+            await self.current()
+        if name not in self._rows:  # another process may have drawn it just now
+            await self._look_anew()
+        self.check(name)
+        self._used[name] = int(time.time())
         cached = self._cache.get(name)
         age = self._clock() - cached.at if cached else 0.0
         if cached and age < cached.soft:
@@ -162,7 +259,9 @@ class Keyring:
             fetch.add_done_callback(lambda done: self._fetched(name, done))
         if cached and age < self._hard:
             return cached.key
-        return await asyncio.shield(fetch)
+        key = await asyncio.shield(fetch)
+        self.check(name)  # it took a while: they may have been suspended meanwhile
+        return key
 
     def evict(self) -> None:
         """Forget all keys in clear. One that is on its way reaches who waits for it, no more."""
@@ -176,25 +275,31 @@ class Keyring:
             fetch.exception()  # heard, even if nobody waits: a refresh in the background
 
     async def _fetch(self, name: KeyName) -> bytes:
-        row = self._rows.get(name)
-        if row is None:
-            raise VaultError(
-                Reason.DAMAGED, f"There is no {name.kind} key of version {name.version} here."
-            )
         try:
-            key = await asyncio.to_thread(
-                self._transit.unwrap, self._wrapper(name), row.wrapped, self._context(name)
-            )
+            key = await self._unwrap(name)
         except KeyServerUnavailable as e:
             raise _translate(e) from None  # away: what is cached goes on to its hard TTL
         except KeyServerError as e:
             self._cache.pop(name, None)  # refused: fail closed at once
             raise _translate(e) from None
         if self._fetches.get(name) is asyncio.current_task():  # else evicted meanwhile
-            spread = random.uniform(0.9, 1.1)  # noqa: S311 -- spreads load, guards nothing
+            spread = SystemRandom().uniform(0.9, 1.1)
             soft = min(self._soft * spread, self._hard)
             self._cache[name] = _Cached(key, self._clock(), soft)
         return key
+
+    async def _unwrap(self, name: KeyName) -> bytes:
+        """Have the key server unwrap a key; once more if the key was wrapped anew meanwhile."""
+        row = self._row(name)
+        where = self._wrapper(name), self._context(name)
+        try:
+            return await asyncio.to_thread(self._transit.unwrap, where[0], row.wrapped, where[1])
+        except WrappedKeyRejected:
+            await self._look_anew()
+            anew = self._row(name)
+            if anew.wrapped == row.wrapped:
+                raise
+        return await asyncio.to_thread(self._transit.unwrap, where[0], anew.wrapped, where[1])
 
     def _wrapper(self, name: KeyName) -> str:
         """Return the Transit key that wraps a key: the auditor can use that of the trail alone."""

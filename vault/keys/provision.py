@@ -17,8 +17,20 @@ from vault.keys.transit import Transit
 PSEUDONYM_KEY = "piivault-pseudonym"
 CAPABILITY_KEY = "piivault-capability"
 AUDIT_KEY = "piivault-audit"
+BROKERS_AUDIT_KEY = "piivault.broker"  # as no compartment's: theirs begin with piivault-
 BROKER = "piivault-broker"
 AUDITOR = "piivault-auditor"
+OFFICER = "piivault-officer"  # a policy alone: officers log in as people do
+
+_MINIMUM_VERSIONS = """\
+path "{path}" {{
+  capabilities = ["update"]
+  allowed_parameters = {{
+    "min_decryption_version" = []
+    "min_encryption_version" = []
+  }}
+}}
+"""
 
 TOKEN_TTL = 3600  # seconds; renewed at two thirds
 TOKEN_MAX_TTL = 24 * 3600  # seconds; then a new login
@@ -30,6 +42,7 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
     PSEUDONYM_KEY: {"type": "hmac", "derived": False, "key_size": 32},
     CAPABILITY_KEY: {"type": "ed25519", "derived": False},
     AUDIT_KEY: {"type": "ed25519", "derived": False},
+    BROKERS_AUDIT_KEY: _COMPARTMENT,
 }
 _NEVER_LEAVES = {"exportable": False, "allow_plaintext_backup": False}
 
@@ -70,10 +83,13 @@ def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, s
             f"{mount}/hmac/{PSEUDONYM_KEY}": "update",
             f"{mount}/sign/{CAPABILITY_KEY}": "update",
             f"{mount}/keys/{CAPABILITY_KEY}": "read",
+            f"{mount}/datakey/wrapped/{BROKERS_AUDIT_KEY}": "update",
+            f"{mount}/decrypt/{BROKERS_AUDIT_KEY}": "update",
         }
     )
+    wrapping = (*map(audit_transit_key, compartments), BROKERS_AUDIT_KEY)
     written[AUDITOR] = _policy(
-        {f"{mount}/decrypt/{audit_transit_key(c)}": "update" for c in compartments}
+        {f"{mount}/decrypt/{key}": "update" for key in wrapping}
         | {f"{mount}/sign/{AUDIT_KEY}": "update", f"{mount}/keys/{AUDIT_KEY}": "read"}
     )
     return written
@@ -81,8 +97,22 @@ def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, s
 
 def worker_policy(keys: Iterable[str], mount: str = "transit") -> str:
     """Let a worker draw, wrap and unwrap under its keys; nothing else."""
-    uses = ("datakey/wrapped", "encrypt", "decrypt")
+    uses = ("datakey/wrapped", "encrypt", "decrypt", "rewrap")
     return _policy({f"{mount}/{use}/{key}": "update" for key in keys for use in uses})
+
+
+def officer_policy(compartments: Iterable[str], mount: str = "transit") -> str:
+    """Let an officer rotate keys and trim old versions away; use none. Pure.
+
+    Each key by its name: the pseudonym key isn't among them, since it is never rotated. Of a key's
+    configuration only the minimum versions: not that it may be exported, or deleted.
+    """
+    keys = [key for c in compartments for key in _keys_of(c)]
+    rules = {f"{mount}/keys/{key}": "read" for key in (*keys, CAPABILITY_KEY)}
+    rules |= {f"{mount}/keys/{key}/rotate": "update" for key in (*keys, CAPABILITY_KEY)}
+    rules |= {f"{mount}/keys/{key}/trim": "update" for key in keys}
+    configuring = (_MINIMUM_VERSIONS.format(path=f"{mount}/keys/{key}/config") for key in keys)
+    return "\n".join((_policy(rules), *configuring))
 
 
 def transit_keys(compartments: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -128,6 +158,8 @@ def provision(
     _mount(admin, told)
     for key, wanted in keys.items():
         _key(admin, key, wanted, told)
+    officers = {"policy": officer_policy(compartments, admin.mount)}
+    _ensure(admin, f"sys/policies/acl/{OFFICER}", officers, told)
     ids = {}
     for name, policy in policies(compartments, admin.mount).items():
         _ensure(admin, f"sys/policies/acl/{name}", {"policy": policy}, told)

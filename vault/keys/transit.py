@@ -101,17 +101,24 @@ class Transit:
         """Return what `encrypt` was given; else raise WrappedKeyRejected."""
         return self._open("decrypt with", key, ciphertext, context)
 
+    def rewrap(self, key: str, ciphertext: str, context: bytes) -> str:
+        """Return a ciphertext anew, under the newest version of the key; no plaintext leaves it."""
+        fields = {"ciphertext": ciphertext, "context": _text(context)}
+        method = self._transit.rewrap_data
+        return self._use("rewrap with", key, method, fields, _ciphertext, WrappedKeyRejected)
+
     def hmac(self, key: str, data: bytes) -> bytes:
         """HMAC-SHA-256 under version 1 of the key, whatever was rotated since: 32 bytes."""
         method = partial(self._transit.generate_hmac, key_version=1, algorithm="sha2-256")
         fields = {"hash_input": _text(data)}
         return self._use("compute an HMAC with", key, method, fields, _after_prefix("hmac"))
 
-    def sign(self, key: str, data: bytes) -> bytes:
-        """Sign with the newest version of an ed25519 key: 64 bytes."""
+    def sign(self, key: str, data: bytes, version: int | None = None) -> bytes:
+        """Sign with a version of an ed25519 key, the newest by default: 64 bytes."""
         fields = {"hash_input": _text(data)}
         parse = _after_prefix("signature")
-        return self._use("sign with", key, self._transit.sign_data, fields, parse)
+        method = partial(self._transit.sign_data, key_version=version)
+        return self._use("sign with", key, method, fields, parse)
 
     def public_keys(self, key: str) -> dict[int, bytes]:
         """Return the public keys (32 bytes each) of an ed25519 key, by version."""

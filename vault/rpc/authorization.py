@@ -33,6 +33,18 @@ ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.PolicyService/Approve": _OFFICERS,
     "/piivault.v1.PolicyService/ListPending": _OFFICERS,
     "/piivault.v1.PolicyService/ListTouches": _OFFICERS,
+    "/piivault.v1.AuditService/ListEvents": _OFFICERS,
+    "/piivault.v1.AuditService/TailEvents": _OFFICERS,
+    "/piivault.v1.AuditService/Summarize": _OFFICERS,
+    "/piivault.v1.KeyService/GetKeyStatus": _OFFICERS,
+    "/piivault.v1.KeyService/Suspend": _OFFICERS,
+    "/piivault.v1.KeyService/Resume": _OFFICERS,
+    "/piivault.v1.KeyService/Evict": _OFFICERS,
+    "/piivault.v1.KeyService/Rotate": _OFFICERS,
+    "/piivault.v1.KeyService/GetRotation": _OFFICERS,
+    "/piivault.v1.KeyService/ListRotations": _OFFICERS,
+    "/piivault.v1.KeyService/CloseEpoch": _OFFICERS,
+    "/piivault.v1.KeyService/Destroy": _OFFICERS,
 }
 
 

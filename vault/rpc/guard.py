@@ -3,6 +3,9 @@
 Parsing and serialising happen inside: gRPC would show an exception in its own (de)serialisers
 to the client word for word. Whatever a handler raises that isn't a VaultError becomes INTERNAL;
 its text goes nowhere, since it may hold a value, and the log names its class and where it arose.
+
+A stream outlives what was true when it began: its caller is admitted again and again while it
+lasts, and it ends as a call would that is refused.
 """
 
 import asyncio
@@ -10,9 +13,10 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -29,11 +33,14 @@ from vault.service.call import Call, PolicyState, Visit
 log = logging.getLogger("piivault.rpc")
 
 LONGEST_DEADLINE = 60.0  # seconds, whatever the caller asks for
+LONGEST_STREAM = 24 * 3600.0  # seconds, likewise; a stream without a deadline lasts as long
+ADMIT_AGAIN = 1.0  # seconds between looks at whether a stream's caller may still call
 
 Admitted = TypeVar("Admitted", Call, Visit)
 Request = TypeVar("Request", bound=Message)
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler = Callable[[Any, Any], Awaitable[Message]]
+StreamHandler = Callable[[Any, Any], AsyncGenerator[Message, None]]
 
 
 @dataclass(slots=True)
@@ -48,20 +55,32 @@ class Peer:
 
 
 Admit = Callable[[Peer, Context], Admitted]
+Answered = Callable[[str, str, float | None], None]
+
+
+def _nobody(method: str, reason: str, seconds: float | None) -> None:
+    """Tell nobody."""
 
 
 class Guard:
-    """Stands between gRPC and the servicers of one process."""
+    """Stands between gRPC and the servicers of one process.
+
+    `officers` are names by SPIFFE id. `answered` is told of each call's method, reason, and
+    seconds (None for a stream).
+    """
 
     def __init__(
         self,
         policy: Callable[[], PolicyState],
-        officers: frozenset[str],
+        officers: Mapping[str, str],
         default_deadline: float,
+        answered: Answered = _nobody,
     ) -> None:
         self._policy = policy
         self._officers = officers
         self._default_deadline = default_deadline
+        self._answered = answered
+        self._leaving = False
 
     def unary(
         self, method: str, request_type: type[Request], handler: Handler, admit: "Admit[Any]"
@@ -75,12 +94,12 @@ class Guard:
             peer = _peer(method, context)
             error: VaultError
             try:
-                with _measured(peer):
+                with self._measured(peer):
                     async with asyncio.timeout(self._deadline(context)):
                         caller = admit(peer, context)
                         answer = await handler(caller, _parse(request_type, body))
-                        metadata = ((status.REQUEST_ID, peer.request_id),)
-                        await context.send_initial_metadata(metadata)
+                        # Trailing, as with a refusal: sent ahead, it would take a turn of its own.
+                        context.set_trailing_metadata(((status.REQUEST_ID, peer.request_id),))
                         return answer.SerializeToString()
             except VaultError as e:
                 error = e
@@ -89,6 +108,37 @@ class Guard:
             return b""
 
         return grpc.unary_unary_rpc_method_handler(serve)
+
+    def stream(
+        self, method: str, request_type: type[Request], handler: StreamHandler, admit: "Admit[Any]"
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Wrap a handler of one request and a stream of answers."""
+
+        async def serve(body: bytes, context: Context) -> None:
+            peer = _peer(method, context)
+            error: VaultError
+            try:
+                with self._measured(peer, is_stream=True):
+                    async with asyncio.timeout(self._stream_deadline(context)):
+                        caller = admit(peer, context)
+                        messages = handler(caller, _parse(request_type, body))
+                        metadata = ((status.REQUEST_ID, peer.request_id),)
+                        await context.send_initial_metadata(metadata)
+                        stay = partial(self._stay, admit, peer, context)
+                        async with aclosing(_between(messages, stay)) as lasting:
+                            async for message in lasting:
+                                await context.write(message.SerializeToString())
+                return
+            except VaultError as e:
+                error = e
+            if not context.cancelled():
+                await _abort(context, error, peer.request_id)
+
+        return grpc.unary_stream_rpc_method_handler(serve)
+
+    def leave(self) -> None:
+        """End all streams: the process is about to stop."""
+        self._leaving = True
 
     def call(self, peer: "Peer", context: Context) -> Call:
         """Admit a service."""
@@ -99,7 +149,45 @@ class Guard:
 
     def visit(self, peer: "Peer", context: Context) -> Visit:
         """Admit an officer or a service."""
-        return Visit(*self._identify(peer, context))
+        policy, service = self._identify(peer, context)
+        officer = "" if service else self._officers[spiffe_id(context.auth_context())]
+        return Visit(policy, service, officer, peer.request_id)
+
+    @contextmanager
+    def _measured(self, peer: "Peer", *, is_stream: bool = False) -> Iterator[None]:
+        """Log one line a call, and let nothing but VaultError out."""
+        started = time.perf_counter()
+        try:
+            yield
+        except VaultError as e:
+            peer.reason = e.reason
+            raise
+        except asyncio.CancelledError:
+            peer.reason = "CANCELLED"  # the caller left
+            raise
+        except TimeoutError:
+            peer.reason = Reason.DEADLINE_EXCEEDED
+            raise VaultError(
+                Reason.DEADLINE_EXCEEDED, "The deadline passed before there was an answer."
+            ) from None
+        except Exception as e:
+            peer.reason = Reason.INTERNAL
+            frames = "".join(traceback.format_tb(e.__traceback__))
+            log.error("unforeseen %s, request %s\n%s", type(e).__name__, peer.request_id, frames)
+            raise VaultError(
+                Reason.INTERNAL, "A fault of the server's. Its operators find it by the request id."
+            ) from None
+        finally:
+            took = (time.perf_counter() - started) * 1000
+            self._answered(peer.method, peer.reason, None if is_stream else took / 1000)
+            log.info(
+                "%s caller=%s reason=%s request=%s ms=%.1f",
+                peer.method,
+                peer.caller,
+                peer.reason,
+                peer.request_id,
+                took,
+            )
 
     def _identify(self, peer: "Peer", context: Context) -> tuple[PolicyState, Service | None]:
         """Find out who calls, and look up the method's authorization row."""
@@ -107,6 +195,8 @@ class Guard:
         spiffe = spiffe_id(context.auth_context())
         kind, service = identify(policy.current, self._officers, spiffe)
         peer.caller = service.name if service else kind.name.lower()
+        if kind is Caller.OFFICER:
+            peer.caller = spiffe  # which one: looks at the trail are looked at, too
         if kind is Caller.STRANGER:
             raise VaultError(
                 Reason.IDENTITY_UNKNOWN,
@@ -125,41 +215,41 @@ class Guard:
         remaining = context.time_remaining()
         return min(remaining if remaining is not None else self._default_deadline, LONGEST_DEADLINE)
 
+    def _stream_deadline(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        return min(remaining if remaining is not None else LONGEST_STREAM, LONGEST_STREAM)
 
-@contextmanager
-def _measured(peer: Peer) -> Iterator[None]:
-    """Log one line a call, and let nothing but VaultError out."""
-    started = time.perf_counter()
+    def _stay(self, admit: "Admit[Any]", peer: "Peer", context: Context) -> None:
+        """Raise VaultError unless a stream's caller may still call, and we stay to answer."""
+        if self._leaving:
+            raise VaultError(Reason.STORAGE_UNAVAILABLE, "This process is stopping. Begin anew.")
+        admit(peer, context)
+
+
+async def _between(
+    messages: AsyncGenerator[Message, None], stay: Callable[[], None]
+) -> AsyncGenerator[Message, None]:
+    """Yield messages as they come, and call `stay` all the while; it raises to end the stream."""
+    loop = asyncio.get_running_loop()
+    stayed = loop.time()
+    upcoming: asyncio.Future[Message] = asyncio.ensure_future(anext(messages))
     try:
-        yield
-    except VaultError as e:
-        peer.reason = e.reason
-        raise
-    except asyncio.CancelledError:
-        peer.reason = "CANCELLED"  # the caller left
-        raise
-    except TimeoutError:
-        peer.reason = Reason.DEADLINE_EXCEEDED
-        raise VaultError(
-            Reason.DEADLINE_EXCEEDED, "The deadline passed before there was an answer."
-        ) from None
-    except Exception as e:
-        peer.reason = Reason.INTERNAL
-        frames = "".join(traceback.format_tb(e.__traceback__))
-        log.error("unforeseen %s, request %s\n%s", type(e).__name__, peer.request_id, frames)
-        raise VaultError(
-            Reason.INTERNAL, "A fault of the server's. Its operators find it by the request id."
-        ) from None
+        while True:
+            await asyncio.wait((upcoming,), timeout=ADMIT_AGAIN)
+            if loop.time() - stayed >= ADMIT_AGAIN or not upcoming.done():
+                stay()
+                stayed = loop.time()
+            if upcoming.done():
+                try:
+                    message = upcoming.result()
+                except StopAsyncIteration:
+                    return
+                yield message
+                upcoming = asyncio.ensure_future(anext(messages))
     finally:
-        took = (time.perf_counter() - started) * 1000
-        log.info(
-            "%s caller=%s reason=%s request=%s ms=%.1f",
-            peer.method,
-            peer.caller,
-            peer.reason,
-            peer.request_id,
-            took,
-        )
+        upcoming.cancel()
+        await asyncio.gather(upcoming, return_exceptions=True)
+        await messages.aclose()
 
 
 def _peer(method: str, context: Context) -> Peer:

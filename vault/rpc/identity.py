@@ -3,7 +3,7 @@
 Never the common name, never a request field: a name that a caller can choose names nobody.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import Enum, auto
 
 from vault.errors import Reason, VaultError
@@ -35,7 +35,7 @@ def spiffe_id(auth_context: Mapping[str, Iterable[bytes]]) -> str:
 
 
 def identify(
-    edition: Edition, officers: frozenset[str], peer: str
+    edition: Edition, officers: Container[str], peer: str
 ) -> tuple[Caller, Service | None]:
     """Return what kind of caller a SPIFFE id is, and its service if it is one.
 

@@ -4,13 +4,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from piivault.v1 import pseudonym_service_pb2 as pb
 
 from vault.service.call import Call
-from vault.service.issue import Broker
+from vault.service.issuing import Issuing
 
 
 class PseudonymServicer:
     """The broker's one method."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Issuing) -> None:
         self._broker = broker
 
     async def Issue(self, call: Call, request: pb.IssueRequest) -> pb.IssueResponse:

@@ -12,13 +12,17 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from piivault.v1 import (
+    audit_service_pb2,
+    key_service_pb2,
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
     subject_service_pb2,
 )
 
+from vault.rpc.audits import AuditServicer
 from vault.rpc.guard import Admit, Guard
+from vault.rpc.keys import KeyServicer
 from vault.rpc.policies import PolicyServicer
 from vault.rpc.pseudonyms import PseudonymServicer
 from vault.rpc.records import RecordServicer
@@ -82,12 +86,15 @@ class Server:
         if worker:
             self._add(guard.call, record_service_pb2, "RecordService", RecordServicer(house))
             self._add(guard.call, subject_service_pb2, "SubjectService", SubjectServicer(house))
+            self._add(guard.visit, key_service_pb2, "KeyService", KeyServicer(house))
         if house.broker is not None:
             servicer = PseudonymServicer(house.broker)
             self._add(guard.call, pseudonym_service_pb2, "PseudonymService", servicer)
         if house.approvals is not None:
             policies = PolicyServicer(house.approvals)
             self._add(guard.visit, policy_service_pb2, "PolicyService", policies)
+        if house.audits is not None:
+            self._add(guard.visit, audit_service_pb2, "AuditService", AuditServicer(house.audits))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         if development:
             names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -103,7 +110,7 @@ class Server:
                 "machine's, and do `certificate` and `private_key` belong together?"
             ) from None
         await self._grpc.start()
-        await self.tell(ready=True)
+        await self.tell(True)
         return port
 
     async def tell(self, ready: bool) -> None:
@@ -115,12 +122,13 @@ class Server:
     async def drain(self, grace: float) -> None:
         """Say that we leave, let calls finish for `grace` seconds, then stop."""
         await self._health.enter_graceful_shutdown()
+        self._guard.leave()
         await self._grpc.stop(grace)
 
     def _add(self, admit: Admit[Any], module: Any, name: str, servicer: object) -> None:
         service: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
         handlers = {
-            method.name: self._guard.unary(
+            method.name: (self._guard.stream if method.server_streaming else self._guard.unary)(
                 f"/{service.full_name}/{method.name}",
                 message_factory.GetMessageClass(method.input_type),
                 getattr(servicer, method.name),

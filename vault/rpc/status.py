@@ -44,6 +44,8 @@ _CODES: Mapping[grpc.StatusCode, tuple[Reason, ...]] = {
         Reason.RETENTION_EXPIRED,
         Reason.RESTRICTED,
         Reason.REQUEST_ID_REUSED,
+        Reason.KEYS_SUSPENDED,
+        Reason.KEY_DESTROYED,
     ),
     grpc.StatusCode.ABORTED: (Reason.STALE_ETAG,),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (Reason.RATE_LIMITED, Reason.OVERLOADED),

@@ -1,26 +1,30 @@
 """One request's way into the trail: exactly one event, whatever becomes of it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from vault.audit import event as audit
 from vault.audit.event import Event
-from vault.crypto.primitives import digest
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.policy import Denied, FieldUse, Operation, decide
+from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
-from vault.store.commit import Change
+from vault.service.compartment import ServedCompartment
+from vault.store.commit import Change, KeysChangedError
 
 T = TypeVar("T")
+
+_TRIES = 5  # of a change, while keys keep changing
 
 # Not the policy's or the record's word, but something that didn't work.
 _FAILURES = frozenset(
     {
         Reason.KEYS_UNAVAILABLE,
+        Reason.KEYS_SUSPENDED,
+        Reason.KEY_DESTROYED,
         Reason.STORAGE_UNAVAILABLE,
         Reason.AUDIT_UNAVAILABLE,
         Reason.POLICY_UNAVAILABLE,
@@ -38,6 +42,8 @@ class Attempt:
         self._call = call
         self._event = event
         self._settled = False
+        self._standing = served.keyring.standing
+        self._salt = b""
 
     def decide(
         self, operation: Operation, purpose: str, names: Sequence[str]
@@ -68,46 +74,97 @@ class Attempt:
             await served.lookups.saw_ledger(*served.history.seen)
         return uses
 
-    def met(self, record: OpenedRecord) -> None:
+    def met(self, about: sealed_pb2.Record) -> None:
         """Note whose record it is: by a token that only their record can find again."""
-        self._event = self._event.of_subject(record.about.audit_salt)
+        self._salt = about.audit_salt
+        self._event = self._event.of_subject(self._salt)
 
     def asks_for(self, uses: Sequence[FieldUse]) -> None:
         """Note the fields, in the forms given."""
         pairs = tuple((use.field.uid, use.form.value) for use in uses)
-        self._event = replace(self._event, uses=pairs)
+        if pairs != self._event.uses:
+            self._event = replace(self._event, uses=pairs)
 
     async def allow(self, recipient: str = "") -> None:
         """Return once the trail durably says that this was allowed; only then decrypt values.
 
         With a recipient, the event is the receipt of a disclosure.
         """
-        self._event = replace(self._event, recipient=recipient)
+        if recipient:
+            self._event = replace(self._event, recipient=recipient)
         await self._served.committer.record(self._event)
         self._settled = True
+        await self._served.keyring.current()  # writing the event may have taken long
 
-    async def change(self, change: Change[T], sealed: SealedRecord | None) -> T:
-        """Carry out a change with its event, in one transaction; the row becomes `sealed`."""
+    async def with_keys(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Run what plans a change and carries it out; anew where keys changed in between.
+
+        So a rotation is nobody's error. Raises what `write` raises.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            self._standing = self._served.keyring.standing
+            try:
+                return await write()
+            except KeysChangedError:
+                if not tries_left:
+                    raise
+                await self._served.look_beyond(self._standing)
+        raise AssertionError  # a loop that ends returns or raises
+
+    async def change(
+        self, change: Change[T], sealed: SealedRecord, replaced: SealedRecord | None = None
+    ) -> T:
+        """Carry out a change with its event, in one transaction; `replaced` becomes `sealed`.
+
+        Call it within `with_keys`: all that it writes was sealed or keyed in there.
+        """
 
         def describe(outcome: T | VaultError) -> Event:
             if isinstance(outcome, VaultError):
                 return self._refused(outcome)
-            if outcome is None or sealed is None:  # a repetition: nothing changed
+            if outcome is None:  # a repetition: nothing changed
                 return self._event
-            return replace(self._event, row_digest=digest(sealed.row_version, sealed.sealed))
+            event = replace(self._event, row_digest=sealed.digest)
+            return event.replacing(self._salt, replaced.digest) if replaced else event
 
+        return await self._commit(change, describe)
+
+    async def erase(self, change: Change[SealedRecord | None]) -> None:
+        """Carry out an erasure with its event; `change` returns the row that it deleted, if any."""
+
+        def describe(outcome: SealedRecord | VaultError | None) -> Event:
+            if isinstance(outcome, VaultError):
+                return self._refused(outcome)
+            if outcome is None or not self._salt:
+                return self._event
+            return self._event.replacing(self._salt, outcome.digest)
+
+        await self._commit(change, describe)
+
+    async def _commit(self, change: Change[T], describe: Callable[[T | VaultError], Event]) -> T:
         self._settled = True  # the committer records refusals too
-        return await self._served.committer.change(change, describe)
+        try:
+            return await self._served.committer.change(change, describe, self._standing.epoch)
+        except KeysChangedError:
+            self._settled = False  # but this one
+            raise
 
     async def refuse(self, error: VaultError) -> None:
-        """Record a refusal, unless an event was recorded before."""
+        """Record a refusal, unless an event was recorded before; in a flood, count it."""
         if not self._settled:
-            await self._served.committer.record(self._refused(error))
+            event = self._refused(error)
+            if not self._served.flood.takes(event):
+                await self._served.committer.record(event)
             self._settled = True
 
     def _refused(self, error: VaultError) -> Event:
-        outcome = audit.FAILED if error.reason in _FAILURES else audit.DENIED
-        return self._event.refused(outcome, error.reason)
+        return refused(self._event, error)
+
+
+def refused(event: Event, error: VaultError) -> Event:
+    """Return the event of a request that was denied, or failed."""
+    outcome = audit.FAILED if error.reason in _FAILURES else audit.DENIED
+    return event.refused(outcome, error.reason)
 
 
 @asynccontextmanager

@@ -4,13 +4,19 @@ A trail that doesn't hold is reported and keeps no auditor from starting: somebo
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
-from vault.audit.chain import Break, Link, first, hash_of, open_event
+from vault.audit.chain import WRITER_BYTES, Break, Link, first, hash_of, misplaced, open_event
+from vault.audit.checkpoint import Checkpoint, CheckpointError
 from vault.crypto.primitives import DamagedError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
-from vault.service.compartment import WrongDatabaseError
+from vault.errors import VaultError
+from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing
+from vault.service.compartment import WrongDatabaseError, key_of
+from vault.service.reading import UNREADABLE
+from vault.store.broker import whose_trail
+from vault.store.checkpoints import checkpoints_from, last_checkpoint
 from vault.store.engine import Database
 from vault.store.events import read_ends
 from vault.store.lookups import Lookups
@@ -25,22 +31,27 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
     VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
     """
     lookups = Lookups(database)
-    identity = await lookups.identity()
-    if identity is None:
+
+    async def look(_: Standing) -> None:
+        rows = [row for row in await lookups.keyring() if row.kind == KeyKind.AUDIT]
+        keyring.hold([key_of(row) for row in rows])
+
+    keyring.watch(look, math.inf)  # a worker may begin, or an officer rotate, while we run
+    whose = await whose_trail(database)
+    if whose is None:
         return
-    if identity.uuid != uuid:
+    if whose != uuid:
         raise WrongDatabaseError(
             f"This database belongs to another compartment than {name}. "
             "Check the `url` in the configuration; nothing was changed."
         )
-    rows = [row for row in await lookups.keyring() if row.kind == KeyKind.AUDIT]
-    keyring.hold(
-        [WrappedKey(KeyName(KeyKind.AUDIT, row.version), row.state, row.wrapped) for row in rows]
-    )
+    await look(keyring.standing)
     links = [Link(*row) for row in await read_ends(database)]
     unopened = [b for link in links if (b := await _unopened(uuid, link, keyring))]
-    for found in (*unopened, *broken_ends(uuid, links)):
-        where = f"the trail of {name}, writer {found.writer.hex()}, event {found.sequence}"
+    broken = broken_ends(uuid, links, await _begins_at(database))
+    for found in (*unopened, *broken):
+        writer = found.writer[:WRITER_BYTES].hex()  # somebody may have stored a longer one
+        where = f"the trail of {name}, writer {writer}, event {found.sequence}"
         log.error("%s: %s", where, found.what)
 
 
@@ -49,17 +60,40 @@ async def _unopened(uuid: bytes, link: Link, keyring: Keyring) -> Break | None:
         open_event(await keyring.get(KeyName(KeyKind.AUDIT, link.key_version)), uuid, link)
     except DamagedError as e:
         return Break(link.writer, link.sequence, str(e))
+    except VaultError as e:
+        if e.reason not in UNREADABLE:
+            raise
+        return Break(link.writer, link.sequence, "is sealed under a key that isn't there")
     return None
 
 
-def broken_ends(compartment: bytes, links: Sequence[Link]) -> Iterator[Break]:
-    """Check the last links of chains, sorted by writer and sequence; yield each break."""
-    for writer, group in groupby(links, key=lambda link: link.writer):
+async def _begins_at(database: Database) -> Mapping[bytes, int]:
+    """Return where chains begin that were cut off for their age; nobody's word is checked here."""
+    last, rows = await last_checkpoint(database), await checkpoints_from(database, 0, 1)
+    try:
+        base = Checkpoint.read(last.body).base if last else None
+        if base and rows and rows[0].number <= base.number:
+            heads = Checkpoint.read(rows[0].body).heads
+            return {writer: head.sequence for writer, head in heads.items()}
+    except CheckpointError as e:
+        log.error("a checkpoint %s", e)
+    return {}
+
+
+def broken_ends(
+    compartment: bytes, links: Sequence[Link], begins_at: Mapping[bytes, int] | None = None
+) -> Iterator[Break]:
+    """Check the last links of chains, sorted by writer and sequence; yield each break.
+
+    `begins_at` says by writer where a chain may begin, other than at 0.
+    """
+    sound = [link for link in links if not misplaced(link)]  # others don't open, and have no hash
+    for writer, group in groupby(sound, key=lambda link: link.writer):
         end = list(group)
         if end[0].sequence == 0 and end[0].previous != first(compartment, writer):
             yield Break(writer, 0, "isn't the first event of its writer")
         for before, link in pairwise(end):
             if link.previous != hash_of(compartment, before):
                 yield Break(writer, link.sequence, "doesn't follow from the event before it")
-        if end[-1].sequence and len(end) == 1:
+        if end[-1].sequence and len(end) == 1 and end[-1].sequence != (begins_at or {}).get(writer):
             yield Break(writer, end[-1].sequence, "events are missing before this one")

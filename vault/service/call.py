@@ -22,10 +22,17 @@ class PolicyState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Visit:
-    """One request about the policy itself, by an officer or (if `service` is set) a service."""
+    """One request by an officer, or (if `service` is set) a service's about the policy itself."""
 
     policy: PolicyState
     service: Service | None
+    officer: str  # the name in the configuration; empty for a service
+    request_id: str
+
+    @property
+    def edition(self) -> Edition:
+        """The edition in force."""
+        return self.policy.current
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
@@ -13,17 +14,22 @@ from vault.crypto import record as sealing
 from vault.crypto.primitives import DamagedError, mac
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
 from vault.errors import Reason, VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
+from vault.keys.key import KeyState, check_state
+from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
 from vault.names import Pseudonym
 from vault.sealed.v1 import sealed_pb2
+from vault.service.drawing import check_drawn, draw, until_written
+from vault.service.flood import DENIALS_PER_SECOND, Flood
 from vault.service.history import History
 from vault.service.limits import Limits
+from vault.service.metrics import Metrics
 from vault.store.commit import Committer
 from vault.store.engine import Database
-from vault.store.load import Loader, StoredRecord, WrappedDataKey
-from vault.store.lookups import Identity, KeyRow, Lookups
+from vault.store.load import Loader, WrappedDataKey
+from vault.store.lookups import SUSPENDED, Identity, KeyRow, Lookups
 
 FIRST_EPOCH = 1
+KEY_STALE_AFTER = 10.0  # seconds
 
 
 class WrongDatabaseError(Exception):
@@ -32,18 +38,24 @@ class WrongDatabaseError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpenedRecord:
-    """A record whose first layer is open: enough to decide. Its values are still sealed."""
+    """A record whose first layer is open: enough to decide. Its values are still sealed.
+
+    `may_open` raises VaultError unless its KEK may be used now.
+    """
 
     address: Address
     data_key: DataKey
     row: SealedRecord
     about: sealed_pb2.Record
+    may_open: Callable[[], None]
 
     def values(self, uids: Iterable[int] | None = None) -> Mapping[int, Value]:
         """Open the second layer for these fields (all, if None); absent ones are left out.
 
-        Call it once the event is durable, or to seal anew in a change.
+        Call it once the event is durable, or to seal anew in a change. Raises VaultError where
+        the keys were suspended since the first layer was opened, or that can't be told.
         """
+        self.may_open()
         return sealing.open_fields(self.address, self.data_key, self.row, self.about, uids)
 
 
@@ -59,6 +71,10 @@ class ServedCompartment:
         capability_keys: Mapping[bytes, bytes],
         history: History,
         limits: Limits,
+        denials_per_second: float = DENIALS_PER_SECOND,
+        metrics: Metrics | None = None,
+        key_stale_after: float = KEY_STALE_AFTER,
+        snapshot_retention_days: int | None = None,
     ) -> None:
         self.name = name
         self.uuid = uuid
@@ -69,10 +85,17 @@ class ServedCompartment:
         self.keyring = keyring
         self.loader = Loader(database)
         self.lookups = Lookups(database)
-        self.epoch = FIRST_EPOCH
+        self.key_stale_after = key_stale_after
+        self.snapshot_retention_days = snapshot_retention_days
+        keyring.watch(self.look_beyond, key_stale_after)
+        self._looking = asyncio.Lock()
+        self.rotation_wanted = asyncio.Event()  # wakes whoever carries rotations out
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         chain = Chain(uuid, self._audit_key)
-        self.committer: Committer[Event] = Committer(database, chain, lambda: self.epoch)
+        self.committer: Committer[Event] = Committer(
+            database, chain, lambda: keyring.epoch, (metrics or Metrics()).wrote(name)
+        )
+        self.flood = Flood(self.committer.record, denials_per_second)
 
     async def establish(self) -> Identity:
         """Make sure that database and key server belong together; draw first keys for a new one.
@@ -91,13 +114,37 @@ class ServedCompartment:
                 "Check the `url` in the configuration; nothing was changed."
             )
         await self.keyring.check_canary(identity.canary)
-        self.epoch = identity.epoch
-        await self._take_keys()
+        await self.look_at_keys()
         return identity
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the keys that this process has."""
+        return self.keyring.epoch
+
+    async def look_at_keys(self) -> None:
+        """Read the epoch, the state and the wrapped keys, and take them over.
+
+        Raises VaultError(STORAGE_UNAVAILABLE).
+        """
+        at = clock()
+        own, rows = await self.lookups.standing()
+        if own is not None:
+            suspended = own.state == SUSPENDED
+            standing = Standing(own.epoch, suspended, [key_of(row) for row in rows], at)
+            self.keyring.adopt(standing)
+
+    async def look_beyond(self, known: Standing) -> None:
+        """Look at the keys anew, unless somebody here did since this was all that was known."""
+        async with self._looking:
+            if self.keyring.standing is known:
+                await self.look_at_keys()
 
     async def close(self) -> None:
         """Finish what waits, then let go of the database."""
+        await self.flood.close()
         await self.committer.close()
+        await self.loader.close()
         await self.database.close()
 
     def address(self, pseudonym: str) -> Address:
@@ -119,7 +166,8 @@ class ServedCompartment:
     async def open(self, address: Address) -> OpenedRecord:
         """Load a record and open its first layer.
 
-        Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE, STORAGE_UNAVAILABLE).
+        Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE, KEYS_SUSPENDED,
+        KEY_DESTROYED, STORAGE_UNAVAILABLE).
         """
         opened = await self.open_if_any(address)
         if opened is not None:
@@ -132,11 +180,13 @@ class ServedCompartment:
 
     async def open_if_any(self, address: Address) -> OpenedRecord | None:
         """Load a record and open its first layer, or return None."""
-        stored = await self.loader.load(address.pseudonym)
-        if stored is None:
-            return None
         try:
-            return await self._open(address, stored)
+            try:
+                return await self._open(address)
+            except VaultError as e:
+                if e.reason is not Reason.KEY_DESTROYED:
+                    raise
+            return await self._open(address)  # its data key may have a newer KEK since it was read
         except DamagedError as e:
             raise VaultError(
                 Reason.DAMAGED,
@@ -144,21 +194,38 @@ class ServedCompartment:
                 "The security team must look at this.",
             ) from None
 
-    async def _open(self, address: Address, stored: StoredRecord) -> OpenedRecord:
+    async def _open(self, address: Address) -> OpenedRecord | None:
+        stored = await self.loader.load(address.pseudonym)
+        if stored is None:
+            return None
         row = SealedRecord(stored.row_version, stored.sealed)
         wrapped = stored.data_keys.get(row.data_key_id)
         if wrapped is None:
             raise DamagedError("its data key is missing")
-        kek = await self.keyring.get(KeyName(KeyKind.KEK, wrapped.kek_version))
+        name = KeyName(KeyKind.KEK, wrapped.kek_version)
+        kek = await self.keyring.get(name)
         data_key = sealing.unwrap_data_key(kek, address, wrapped.wrapped)
-        return OpenedRecord(address, data_key, row, sealing.open_record(address, data_key, row))
+        about = sealing.open_record(address, data_key, row)
+        return OpenedRecord(address, data_key, row, about, partial(self._may_open, name))
+
+    def _may_open(self, name: KeyName) -> None:
+        """Raise VaultError unless a record may be read on, whose data key this KEK opened.
+
+        A KEK that was destroyed since then wraps its data key no more, a newer one does: what began
+        before ends.
+        """
+        try:
+            self.keyring.check(name)
+        except VaultError as e:
+            if e.reason is not Reason.KEY_DESTROYED:
+                raise
 
     def turn(self, address: Address) -> asyncio.Lock:
         """Return the lock that writers of a record in this process take turns by."""
         return self._turns.setdefault(address.pseudonym, asyncio.Lock())
 
     async def wrap(self, address: Address, data_key: DataKey) -> WrappedDataKey:
-        """Wrap a data key under the newest KEK."""
+        """Wrap a data key under the newest active KEK."""
         name = self._newest(KeyKind.KEK)
         wrapped = sealing.wrap_data_key(await self.keyring.get(name), address, data_key)
         return WrappedDataKey(data_key.id, name.version, wrapped)
@@ -171,15 +238,21 @@ class ServedCompartment:
         """Return a keyed hash: recognised again here, of no meaning elsewhere."""
         return mac(await self.keyring.get(self._newest(KeyKind.LOOKUP)), *parts)
 
-    async def index_key(self, uid: int) -> bytes:
-        """Return the index key of a field; a field that is new in the edition gets its first."""
-        name = self.keyring.latest(KeyKind.INDEX, uid)
-        if name is None:
-            first = await self.keyring.new_key(KeyName(KeyKind.INDEX, field=uid))
-            await self.lookups.add_key(_row(first))
-            await self._take_keys()  # ours, or that of whoever was first
-            name = self._newest(KeyKind.INDEX, uid)
-        return await self.keyring.get(name)
+    async def index_names(self, uid: int) -> Sequence[KeyName]:
+        """Return the index keys of a field that write: the active one, then one being built.
+
+        A field that is new in the edition gets its first.
+        """
+        if not self.keyring.versions(KeyKind.INDEX, uid):
+            await until_written(lambda: self._draw_index_key(uid))
+            await self.look_at_keys()  # ours, or that of whoever was first
+        versions = self.keyring.versions(KeyKind.INDEX, uid)
+        building = [row.name for row in versions if row.state == KeyState.BUILDING]
+        return [self._newest(KeyKind.INDEX, uid), *building]
+
+    async def _draw_index_key(self, uid: int) -> None:
+        first = await draw(self.keyring, self.lookups, KeyName(KeyKind.INDEX, field=uid))
+        await self.lookups.add_key(row_of(first), check_drawn)
 
     async def _audit_key(self) -> tuple[bytes, int]:
         name = self._newest(KeyKind.AUDIT)
@@ -187,9 +260,19 @@ class ServedCompartment:
 
     def _newest(self, kind: KeyKind, uid: int = 0) -> KeyName:
         name = self.keyring.latest(kind, uid)
-        if name is None:
-            raise VaultError(Reason.DAMAGED, f"The keyring of {self.name} lacks its {kind} key.")
-        return name
+        if name is not None:
+            return name
+        for row in reversed(self.keyring.versions(kind, uid)):
+            check_state(row.name, row.state)  # says why the newest doesn't write
+            if row.state == KeyState.BUILDING:
+                raise VaultError(
+                    Reason.KEYS_UNAVAILABLE,
+                    "The index of this field is being built, after a restore. Retry later.",
+                    retry_after=60.0,
+                )
+        raise VaultError(
+            Reason.DAMAGED, f"The keyring of {self.name} has no {kind} key that may write."
+        )
 
     async def _found(self) -> None:
         """Give a new database its identity and first keys."""
@@ -197,18 +280,19 @@ class ServedCompartment:
         keys = [await self.keyring.new_key(KeyName(kind)) for kind in kinds]
         canary = await self.keyring.new_canary()
         identity = Identity(self.uuid, FIRST_EPOCH, 0, b"", b"", canary)
-        await self.lookups.establish(identity, [_row(key) for key in keys])
-
-    async def _take_keys(self) -> None:
-        self.keyring.hold([_key(row) for row in await self.lookups.keyring()])
+        await self.lookups.establish(identity, [row_of(key) for key in keys])
 
 
-def _row(key: WrappedKey) -> KeyRow:
-    return KeyRow(key.name.kind, key.name.field, key.name.version, key.state, key.wrapped)
+def row_of(key: WrappedKey) -> KeyRow:
+    """Return a key as the database keeps it."""
+    name = key.name
+    return KeyRow(name.kind, name.field, name.version, key.state, key.wrapped, key.created)
 
 
-def _key(row: KeyRow) -> WrappedKey:
-    return WrappedKey(KeyName(KeyKind(row.kind), row.version, row.field), row.state, row.wrapped)
+def key_of(row: KeyRow) -> WrappedKey:
+    """Return a key that the database has."""
+    name = KeyName(KeyKind(row.kind), row.version, row.field)
+    return WrappedKey(name, row.state, row.wrapped, row.created)
 
 
 def now() -> int:

@@ -9,23 +9,27 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from vault.crypto import blind_index
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
+from vault.keys.keyring import KeyName
 from vault.names import PSEUDONYM_BYTES, Pseudonym
-from vault.policy import FieldUse, Operation
+from vault.policy import Field, FieldUse, Operation
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import wholly_covered
 from vault.service.values import MOST_A_VALUE, index_value
+from vault.store.commit import KeysChangedError
 
 log = logging.getLogger("piivault.find")
 
 _MOST_FOUND = 100
 _MOST_CANDIDATES = 500
+_TRIES = 5  # while keys keep changing
 _NOT_FOUND_TAKES = 0.05  # seconds: longer than it takes to look through many candidates
 
 
@@ -42,35 +46,55 @@ async def find(
                 "A value to look for has 1 byte to 64 KiB.",
                 violations={"field.value": "has no usable length"},
             )
-        # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
-        sought = await index_value(served, call.edition, uses[0].field, value)
-        sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
-        found = await _found(served, uses[0], sought)
-        visible = await _visible(served, call, purpose, uses, found)
+        looked = await _found(served, call, uses[0], value)
+        visible = await _visible(served, call, purpose, uses, looked.pseudonyms)
         for record in visible[1:]:
             async with attempt(served, call, Operation.FIND, purpose) as other:
                 other.asks_for(uses)
-                other.met(record)
+                other.met(record.about)
                 await other.allow()
         if visible:
-            attempted.met(visible[0])
+            attempted.met(visible[0].about)
             await attempted.allow()
         # The index isn't sealed: whoever writes the table can point a value at anybody. Only now,
         # the events being durable, a record is asked whether it holds the value.
-        holding = [r for r in visible if await _holds(served, call, uses[0], sought, r)]
+        holding = [r for r in visible if await _holds(served, call, uses[0], looked, r)]
         if not holding:
             await asyncio.sleep(max(0.0, began + _NOT_FOUND_TAKES - time.monotonic()))
             raise VaultError(Reason.NOT_FOUND, "Nothing that you may find holds this value.")
         return [Pseudonym(record.address.pseudonym) for record in holding]
 
 
-async def _found(served: ServedCompartment, use: FieldUse, sought: bytes) -> Sequence[bytes]:
-    found = await served.lookups.find(
-        use.field.uid, blind_index.NORMALISATION, sought, _MOST_CANDIDATES + 1
-    )
-    if not found or len(found) > _MOST_CANDIDATES:
-        return [os.urandom(PSEUDONYM_BYTES)]  # what so many hold tells nobody apart
-    return found
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What was looked up under which index key, and who is said to hold it."""
+
+    name: KeyName
+    sought: bytes = field(repr=False)
+    pseudonyms: Sequence[bytes]
+
+
+async def _found(served: ServedCompartment, call: Call, use: FieldUse, value: str) -> _Looked:
+    looked = await _look_up(served, call, use.field, value)
+    if looked.pseudonyms and len(looked.pseudonyms) <= _MOST_CANDIDATES:
+        return looked
+    # What so many hold tells nobody apart.
+    return replace(looked, pseudonyms=[os.urandom(PSEUDONYM_BYTES)])
+
+
+async def _look_up(served: ServedCompartment, call: Call, its: Field, value: str) -> _Looked:
+    """Look a value up under the active version of the index; anew if that is another by then."""
+    for _ in range(_TRIES):
+        standing = served.keyring.standing
+        name = (await served.index_names(its.uid))[0]
+        sought = await index_value(served, call.edition, its, value, name)
+        # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
+        sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
+        found = await served.lookups.find(its.uid, name.version, sought, _MOST_CANDIDATES + 1)
+        if found.epoch == standing.epoch:
+            return _Looked(name, sought, found.pseudonyms)
+        await served.look_beyond(standing)
+    raise KeysChangedError
 
 
 async def _visible(
@@ -90,22 +114,24 @@ async def _candidate(served: ServedCompartment, pseudonym: bytes) -> OpenedRecor
     try:
         return await served.open_if_any(Address(served.uuid, pseudonym))
     except VaultError as e:
-        if e.reason is not Reason.DAMAGED:
+        if e.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
             raise
-        log.error("a damaged record in %s was passed over by Find", served.name)
+        log.error("a record in %s was passed over by Find: %s", served.name, e.reason)
         return None
 
 
 async def _holds(
-    served: ServedCompartment, call: Call, use: FieldUse, sought: bytes, record: OpenedRecord
+    served: ServedCompartment, call: Call, use: FieldUse, looked: _Looked, record: OpenedRecord
 ) -> bool:
+    its = use.field
     try:
-        values = record.values([use.field.uid])
+        held = record.values([its.uid]).get(its.uid)
     except DamagedError:
-        values = {}
-    held = values.get(use.field.uid)
-    if held and await index_value(served, call.edition, use.field, held.value) == sought:
-        return True
+        held = None
+    if held is not None:
+        value = await index_value(served, call.edition, its, held.value, looked.name)
+        if value == looked.sought:
+            return True
     # Tampered with, unless the record was changed just now.
     log.warning("an index row in %s stands for no value of its record: passed over", served.name)
     return False

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -37,7 +37,10 @@ class Issued:
 
 
 class Broker:
-    """Holds no state but the names of its keys at the key server, and public keys."""
+    """Holds no state but the names of its keys at the key server, and public keys.
+
+    `pinned` are the public keys of capabilities that workers take.
+    """
 
     def __init__(
         self,
@@ -45,21 +48,27 @@ class Broker:
         pseudonym_key: str,
         capability_key: str,
         ttl: int,
+        pinned: Collection[bytes],
         providers: Sequence[PinnedProvider] = (),
     ) -> None:
         self._transit = transit
         self._pseudonym_key = pseudonym_key
         self._capability_key = capability_key
         self._ttl = ttl
+        self._pinned = pinned
         self._providers = providers
-        self._public_key = b""
+        self._signs: tuple[int, bytes] | None = None
 
-    async def public_key(self) -> bytes:
-        """Return the capability key's public half (32 bytes), for workers to pin."""
-        if not self._public_key:
+    async def signs_with(self) -> tuple[int, bytes] | None:
+        """Return the newest pinned version of the capability key, and its public half.
+
+        A newer one that isn't pinned signs nothing: workers would refuse it. None: none is pinned.
+        """
+        if self._signs is None:
             keys = await self._ask(lambda: self._transit.public_keys(self._capability_key))
-            self._public_key = keys[max(keys)]
-        return self._public_key
+            pinned = [(version, key) for version, key in keys.items() if key in self._pinned]
+            self._signs = max(pinned, default=None)
+        return self._signs
 
     async def issue(
         self, call: Call, compartment: str, root_id: bytes, subject_assertion: str = ""
@@ -82,9 +91,10 @@ class Broker:
         pseudonym = Pseudonym(raw)
         expires = int(time.time()) + self._ttl
         capability = Capability(uuid, pseudonym, call.service.spiffe, expires)
-        payload = capability.payload(await self.public_key())
+        version, public_key = await self._signing()
+        payload = capability.payload(public_key)
         signature = await self._ask(
-            lambda: self._transit.sign(self._capability_key, to_sign(payload))
+            lambda: self._transit.sign(self._capability_key, to_sign(payload), version)
         )
         return Issued(pseudonym, encode(payload, signature), expires)
 
@@ -106,6 +116,13 @@ class Broker:
                 "This assertion is another subject's: send the one of the subject of root_id.",
             )
         return there
+
+    async def _signing(self) -> tuple[int, bytes]:
+        signs = await self.signs_with()
+        if signs is None:
+            log.error("no version of the capability key is among `capability_keys`")
+            raise VaultError(Reason.KEYS_UNAVAILABLE, "Nothing can be signed just now. Retry.")
+        return signs
 
     async def _ask(self, call: Callable[[], T]) -> T:
         try:

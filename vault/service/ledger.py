@@ -11,6 +11,8 @@ its end off, no more, and a process refuses to go back behind what it saw.
     edition   the YAML document                1 officer, or 2 (*)   the policy changes
     block     {"service", "reason", "nonce"}   1 officer             a service is refused at once
     unblock   {"block": statement, "reason"}   2 officers            it is served again
+    destroy   {"compartment", "digest",        2 officers            a worker may destroy the key
+               "reason", "nonce"}                                    that the digest is of
     touch     {"compartment", "owner"}         nobody                history (`service.history`)
     reset     {"owner", "compartment",         2 officers            the touch counts no more, from
                "reason", "nonce"}                                    this entry on
@@ -45,7 +47,8 @@ from vault.policy import (
 log = logging.getLogger("piivault.policy")
 
 EDITION, BLOCK, UNBLOCK, TOUCH, RESET = "edition", "block", "unblock", "touch", "reset"
-SIGNED = (EDITION, BLOCK, UNBLOCK, RESET)
+DESTROY = "destroy"
+SIGNED = (EDITION, BLOCK, UNBLOCK, RESET, DESTROY)
 _START = bytes(32)
 
 
@@ -117,6 +120,12 @@ def unblock_body(block: bytes, reason: str) -> bytes:
     return _canonical({"block": block.hex(), "reason": reason})
 
 
+def destroy_body(compartment: str, digest: bytes, reason: str, nonce: str) -> bytes:
+    """Write the body that has a version of a key destroyed; the digest is that of a dry run."""
+    said = {"compartment": compartment, "digest": digest.hex(), "reason": reason, "nonce": nonce}
+    return _canonical(said)
+
+
 def touch_body(owner_id: str, compartment: bytes) -> bytes:
     """Write the body of a touch."""
     return _canonical({"owner": owner_id, "compartment": compartment.hex()})
@@ -141,6 +150,7 @@ class Ledger:
     touched: Mapping[str, frozenset[bytes]] = field(default_factory=dict)  # uuids by owner id
     resets: tuple[Reset, ...] = ()  # as they were decided
     applied: frozenset[bytes] = frozenset()  # statements that took effect
+    destructions: frozenset[bytes] = frozenset()  # digests of dry runs: `service.destruction`
 
     @property
     def newest(self) -> Edition | None:
@@ -229,6 +239,7 @@ class Ledger:
             BLOCK: self._block,
             UNBLOCK: self._unblock,
             RESET: self._reset,
+            DESTROY: self._destroy,
         }[kind]
 
     def _publish(self, body: bytes) -> "Ledger":
@@ -255,6 +266,12 @@ class Ledger:
         if lifted not in self.blocks:
             raise ControlChainError("There is no such block, or it was lifted before.")
         return replace(self, blocks={k: b for k, b in self.blocks.items() if k != lifted})
+
+    def _destroy(self, body: bytes) -> "Ledger":
+        approved = _hex(_read(body, "compartment", "digest", "reason", "nonce")["digest"])
+        if len(approved) != 32:
+            raise ControlChainError("It names no digest of a dry run, which has 32 bytes.")
+        return replace(self, destructions=self.destructions | {approved})
 
     def _touch(self, body: bytes) -> "Ledger":
         said = _read(body, "owner", "compartment")

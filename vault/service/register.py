@@ -1,19 +1,21 @@
 """Register: open a record with its first values and consents (clauses 1.2, 2.1 to 2.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vault.crypto.record import DataKey, new_record, seal_record
+from vault.crypto.record import Address, DataKey, SealedRecord, new_record, seal_record
 from vault.errors import Reason, VaultError
 from vault.policy import Compartment, SubjectKind, verify_notice
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment, now
+from vault.service.compartment import ServedCompartment, now
 from vault.service.rewrite import current_etag, etag_of, request_mark
 from vault.service.values import check_record_size, checked, index_rows
 from vault.store import changes
+from vault.store.changes import IndexRow, RequestMark
 from vault.store.commit import Transaction
+from vault.store.load import WrappedDataKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +52,47 @@ async def register(
         add_consents(call, served.name, about, consents)
         data_key = DataKey.new()
         sealed = seal_record(address, data_key, about, values.values())
-        attempted.met(OpenedRecord(address, data_key, sealed, about))
-        wrapped = await served.wrap(address, data_key)
-        rows = await index_rows(served, call.edition, values.values())
-        tombstone = await served.tombstone(address)
+        attempted.met(about)
         asked = [kind, dict(fields), [[c.purpose, c.edition, c.language] for c in consents]]
-        mark = await request_mark(served, call, "register", address, asked)
 
-        async def change(transaction: Transaction) -> bool | None:
-            if mark and not await changes.remember_request(transaction, mark):
-                return None
-            if not consents and await changes.has_tombstone(transaction, tombstone):
-                raise VaultError(
-                    Reason.ERASED,
-                    "The subject erased their data here: it starts anew with a new consent only.",
-                )
-            await changes.lift_tombstone(transaction, tombstone)
-            await changes.insert_record(
-                transaction, address.pseudonym, sealed.row_version, sealed.sealed, wrapped
+        async def write() -> str:
+            wrapped = await served.wrap(address, data_key)
+            rows = await index_rows(served, call.edition, values.values())
+            tombstone = await served.tombstone(address)
+            mark = await request_mark(served, call, "register", address, asked)
+            inserting = _inserting(address, sealed, wrapped, rows, tombstone, bool(consents), mark)
+            opened = await attempted.change(inserting, sealed)
+            return etag_of(sealed) if opened else await current_etag(served, address)
+
+        return await attempted.with_keys(write)
+
+
+def _inserting(
+    address: Address,
+    sealed: SealedRecord,
+    wrapped: WrappedDataKey,
+    rows: Sequence[IndexRow],
+    tombstone: bytes,
+    consenting: bool,
+    mark: RequestMark | None,
+) -> Callable[[Transaction], Awaitable[bool | None]]:
+    async def change(transaction: Transaction) -> bool | None:
+        """Return True, or None where this very request was carried out before."""
+        if mark and not await changes.remember_request(transaction, mark):
+            return None
+        if not consenting and await changes.has_tombstone(transaction, tombstone):
+            raise VaultError(
+                Reason.ERASED,
+                "The subject erased their data here: it starts anew with a new consent only.",
             )
-            await changes.replace_index_rows(transaction, address.pseudonym, (), rows)
-            return True
+        await changes.lift_tombstone(transaction, tombstone)
+        await changes.insert_record(
+            transaction, address.pseudonym, sealed.row_version, sealed.sealed, wrapped
+        )
+        await changes.replace_index_rows(transaction, address.pseudonym, (), rows)
+        return True
 
-        opened = await attempted.change(change, sealed)
-        return etag_of(sealed) if opened else await current_etag(served, address)
+    return change
 
 
 def add_consents(

@@ -57,7 +57,7 @@ async def reveal(
     async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
         uses = await attempted.admit(Operation.REVEAL, purpose, names)
         record = await served.open(served.address(pseudonym))
-        attempted.met(record)
+        attempted.met(record.about)
         allowed = covered(call, served, purpose, uses, record, recipient)
         attempted.asks_for(allowed.uses)
         await attempted.allow(recipient)

@@ -6,10 +6,10 @@ not at all. The request id is noted in the same transaction, so that a repetitio
 
 import asyncio
 import json
-import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from secrets import SystemRandom
 
 from vault.crypto.record import Address, SealedRecord, Value, seal_record
 from vault.errors import Reason, VaultError
@@ -56,21 +56,26 @@ async def rewrite(
     record in this process take turns, so that nobody's withdrawal is starved by others' puts.
     Raises VaultError.
     """
+
+    async def write() -> str:
+        record = await served.open(address)
+        attempted.met(record.about)
+        edited = await edit(record)
+        check_record_size(edited.values.values())
+        sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
+        changed = await attempted.change(
+            _swap(record, sealed, edited, mark, etag), sealed, record.row
+        )
+        return etag_of(sealed) if changed else await current_etag(served, address)
+
     async with served.turn(address):
         for tries in range(_TRIES):
-            await asyncio.sleep(tries * _PAUSE * random.random())  # noqa: S311 -- spreads tries
-            record = await served.open(address)
-            attempted.met(record)
-            edited = await edit(record)
-            check_record_size(edited.values.values())
-            sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
+            await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
             try:
-                changed = await attempted.change(_swap(record, sealed, edited, mark, etag), sealed)
+                return await attempted.with_keys(write)
             except VaultError as e:
                 if e.reason is not Reason.STALE_ETAG or etag:
                     raise
-                continue
-            return etag_of(sealed) if changed else await current_etag(served, address)
     raise VaultError(
         Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=_TRIES * _PAUSE
     )

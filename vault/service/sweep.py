@@ -13,7 +13,7 @@ from datetime import datetime
 
 from vault.audit import event as audit
 from vault.audit.event import Event
-from vault.crypto.primitives import digest
+from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, seal_record
 from vault.errors import Reason, VaultError
 from vault.policy import Edition, due
@@ -21,7 +21,7 @@ from vault.service.call import PolicyState
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import given, moment
 from vault.store import changes
-from vault.store.commit import Transaction
+from vault.store.commit import KeysChangedError, Transaction
 
 log = logging.getLogger("piivault.sweep")
 
@@ -99,10 +99,11 @@ async def count_due(served: ServedCompartment, policy: PolicyState, then: Editio
 async def _look_at(
     served: ServedCompartment, policy: PolicyState, address: Address, now: datetime, swept: Swept
 ) -> None:
+    epoch = served.epoch
     try:
         record = await served.open_if_any(address)
     except VaultError as e:
-        if e.reason is not Reason.DAMAGED:
+        if e.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
             raise
         swept.damaged += 1
         return
@@ -113,9 +114,14 @@ async def _look_at(
         return
     everything = len(expired) == len(record.about.fields)
     try:
-        await _remove(served, policy, record, expired, everything=everything)
+        await _remove(served, policy, record, expired, epoch, everything=everything)
+    except KeysChangedError:
+        return  # the next run looks again, as it does where the record changed
+    except DamagedError:  # a field that would be kept
+        swept.damaged += 1
+        return
     except VaultError as e:
-        if e.reason is not Reason.STALE_ETAG:  # changed meanwhile: the next run looks again
+        if e.reason is not Reason.STALE_ETAG:
             raise
         return
     swept.erased += everything
@@ -142,11 +148,13 @@ async def _remove(
     policy: PolicyState,
     record: OpenedRecord,
     expired: Collection[int],
+    epoch: int,
     *,
     everything: bool,
 ) -> None:
     pseudonym, version = record.address.pseudonym, record.row.row_version
-    kept = [value for uid, value in record.values().items() if uid not in expired]
+    uids = [item.uid for item in record.about.fields if item.uid not in expired]
+    kept = record.values(uids).values()  # what goes needn't open
     sealed = seal_record(record.address, record.data_key, record.about, kept)
     tombstone = await served.tombstone(record.address)
 
@@ -160,9 +168,10 @@ async def _remove(
 
     def describe(outcome: VaultError | None) -> Event:
         event = _event(policy, record, expired, None if everything else sealed)
+        event = event.replacing(record.about.audit_salt, record.row.digest)
         return event if outcome is None else event.refused(audit.FAILED, outcome.reason)
 
-    await served.committer.change(change, describe)
+    await served.committer.change(change, describe, epoch)
 
 
 def _event(
@@ -177,6 +186,6 @@ def _event(
         request_id="",
         outcome=audit.ALLOWED,
         uses=tuple((uid, 0) for uid in sorted(expired)),
-        row_digest=digest(sealed.row_version, sealed.sealed) if sealed else b"",
+        row_digest=sealed.digest if sealed else b"",
     )
     return event.of_subject(record.about.audit_salt)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from vault.crypto import blind_index
 from vault.crypto.record import Value
 from vault.errors import Reason, VaultError
+from vault.keys.key import KeyName
 from vault.policy import Compartment, Edition, Field, Index, check_value
 from vault.service.compartment import ServedCompartment, now
 from vault.store.changes import IndexRow
@@ -66,27 +67,36 @@ def check_clear(compartment: Compartment, names: Iterable[str]) -> list[int]:
 async def index_rows(
     served: ServedCompartment, edition: Edition, values: Iterable[Value]
 ) -> Sequence[IndexRow]:
-    """Return the index rows of values in indexed fields; what isn't valid has none."""
-    rows = []
+    """Return the index rows of values in indexed fields; what isn't valid has none.
+
+    While an index is being built anew, each value has a row in the old one and one in the new one.
+    """
+    rows: list[IndexRow] = []
     compartment = edition.compartment(served.name)
     for value in values:
         field = compartment.by_uid[value.uid]
         if field.index is not None:
-            found = await index_value(served, edition, field, value.value)
-            if found is not None:
-                unique = field.index is Index.UNIQUE
-                rows.append(
-                    IndexRow(field.name, field.uid, blind_index.NORMALISATION, found, unique)
-                )
+            for name in await served.index_names(field.uid):
+                rows += await index_row(served, edition, field, value.value, name)
     return rows
 
 
+async def index_row(
+    served: ServedCompartment, edition: Edition, field: Field, value: str, name: KeyName
+) -> Sequence[IndexRow]:
+    """Return the row of a value under one version of the index key; none if it isn't valid."""
+    found = await index_value(served, edition, field, value, name)
+    if found is None:
+        return ()
+    return (IndexRow(field.name, field.uid, name.version, found, field.index is Index.UNIQUE),)
+
+
 async def index_value(
-    served: ServedCompartment, edition: Edition, field: Field, value: str
+    served: ServedCompartment, edition: Edition, field: Field, value: str, name: KeyName
 ) -> bytes | None:
     """Return what stands for a value in the index, or None if it isn't indexed."""
     normalised = blind_index.normalise(field.type.value, value, edition.region)
     if normalised is None:
         return None
-    key = await served.index_key(field.uid)
+    key = await served.keyring.get(name)
     return blind_index.index_value(key, served.uuid, field.uid, normalised)

@@ -35,7 +35,7 @@ async def view(
         fields = [compartment.field(n) for n in names or compartment.fields]
         attempted.asks_for([FieldUse(f, Form.PLAIN) for f in fields])
         record = await served.open(address)
-        attempted.met(record)
+        attempted.met(record.about)
         await attempted.allow()
         try:
             values = record.values(f.uid for f in fields)

@@ -6,32 +6,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vault.errors import VaultError
-from vault.keys.provision import CAPABILITY_KEY, provision
+from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision
 from vault.keys.transit import Transit
-from vault.names import to_base64url
+from vault.names import BROKER, to_base64url
 from vault.setup.scram import verifier
 from vault.store import rights, schema
 from vault.store.engine import Database, connect, user_of, within
 from vault.store.rights import CONTROL, Role, RoleError, database_of
-from vault.store.schema import Schema, SchemaError
+from vault.store.schema import SchemaError, schema_of
 
 Told = Callable[[str], None]
 
 
 def apply_to_key_server(
     admin: Transit, compartments: tuple[str, ...], folder: Path, told: Told
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
     """Make keys, policies and AppRoles; write the AppRoles' ids into a folder.
 
-    Returns the public keys for `capability_keys`. Raises KeyServerError where something is in the
-    way; nothing is overwritten then.
+    Returns the public keys for `capability_keys` and for `checkpoint_keys`. Raises KeyServerError
+    where something is in the way; nothing is overwritten then.
     """
     files = {p.name.removesuffix(".secret-id"): p for p in folder.glob("*.secret-id")}
     known = {name: file.read_text(encoding="ascii") for name, file in files.items()}
     for name, ids in provision(admin, compartments, known, told).items():
         _write(folder / f"{name}.role-id", ids.role_id)
         _write(folder / f"{name}.secret-id", ids.secret_id)
-    return [to_base64url(key) for key in admin.public_keys(CAPABILITY_KEY).values()]
+    capability, checkpoint = (
+        [to_base64url(key) for key in admin.public_keys(name).values()]
+        for name in (CAPABILITY_KEY, AUDIT_KEY)
+    )
+    return capability, checkpoint
 
 
 async def apply_to_postgresql(
@@ -55,7 +59,7 @@ async def apply_to_postgresql(
         ) from None
     finally:
         await server.close()
-    for name in (CONTROL, *compartments):
+    for name in (CONTROL, BROKER, *compartments):
         own = [role for role in wanted if role.database == database_of(name)]
         await _fill(within(owner_url, database_of(name)), name, own, told)
 
@@ -80,7 +84,7 @@ async def _make(
 
 async def _fill(url: str, name: str, own: list[Role], told: Told) -> None:
     """Make a database's tables, and give its roles their rights."""
-    kind = Schema.CONTROL if name == CONTROL else Schema.COMPARTMENT
+    kind = schema_of(name)
     database = connect(url)
     try:
         try:

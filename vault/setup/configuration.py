@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vault.keys.provision import audit_transit_key, transit_key
+from vault.keys.provision import BROKERS_AUDIT_KEY, audit_transit_key, transit_key
+from vault.names import BROKER
 from vault.setup.processes import Process
 
 Section = Mapping[str, Any]
@@ -25,6 +26,7 @@ class Place:
     officers: Sequence[Section] = ()
     capability_keys: Sequence[str] = ()
     identity_providers: Sequence[Section] = ()
+    checkpoint_keys: Sequence[str] = ()
     development: bool = False
 
 
@@ -48,9 +50,9 @@ def settings(played: Iterable[Process], place: Place) -> dict[str, Any]:
             for name in process.compartments:
                 tree["compartments"][name] = _compartment(process, name, login, place)
         elif process.role == "auditor":
-            tree["auditor"] = {"login": login, "compartments": _audited(process, place)}
+            tree["auditor"] = _auditor(process, login, place)
         else:
-            tree["broker"] = {"login": login}
+            tree["broker"] = {"login": login, **_brokers_trail(process, place)}
             if place.identity_providers:
                 tree["broker"]["identity_providers"] = list(place.identity_providers)
     return tree
@@ -62,6 +64,23 @@ def _compartment(process: Process, name: str, login: Section, place: Place) -> S
         "audit_transit_key": audit_transit_key(name),
         "database": place.databases(process.database_role(name)),
         "login": login,
+    }
+
+
+def _auditor(process: Process, login: Section, place: Place) -> Section:
+    return {
+        "checkpoint_keys": list(place.checkpoint_keys),
+        "ship_stdout": not place.development,
+        "login": login,
+        "compartments": _audited(process, place),
+        "broker": _brokers_trail(process, place),
+    }
+
+
+def _brokers_trail(process: Process, place: Place) -> Section:
+    return {
+        "audit_transit_key": BROKERS_AUDIT_KEY,
+        "database": place.databases(process.database_role(BROKER)),
     }
 
 

@@ -40,6 +40,7 @@ class Deployment:
     mount: str
     postgres: str
     capability_keys: Sequence[str] = ()
+    checkpoint_keys: Sequence[str] = ()
 
 
 def files(deployment: Deployment) -> dict[str, str]:
@@ -93,4 +94,5 @@ def _place(deployment: Deployment) -> Place:
         databases=database,
         login=login,
         capability_keys=deployment.capability_keys,
+        checkpoint_keys=deployment.checkpoint_keys,
     )

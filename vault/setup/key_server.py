@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vault.keys.provision import app_role, policies, transit_keys
+from vault.keys.provision import OFFICER, app_role, officer_policy, policies, transit_keys
 
 SCRIPT = "set-up.sh"
 
@@ -45,6 +45,12 @@ JSON
 """
 
 
+_POLICY = """\
+# Officers log in as people do; give them this policy: they rotate keys, and use none.
+"$bao" policy write {name} {name}.hcl
+"""
+
+
 def key_server_files(compartments: Iterable[str], mount: str) -> dict[str, str]:
     """Write the files, by name. Pure; raises KeyServerError for a name that clashes."""
     compartments = tuple(compartments)
@@ -56,6 +62,8 @@ def key_server_files(compartments: Iterable[str], mount: str) -> dict[str, str]:
     ]
     script.append("# A policy and a login for each process. Processes use keys, they make none.\n")
     script += [_LOGIN.format(name=name, json=_json(app_role(name))) for name in written]
+    script.append(_POLICY.format(name=OFFICER))
+    written[OFFICER] = officer_policy(compartments, mount)
     files = {f"{name}.hcl": policy for name, policy in written.items()}
     return {**files, SCRIPT: "\n".join(script)}
 

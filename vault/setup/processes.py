@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vault.config import Role
+from vault.names import BROKER
 from vault.store.rights import auditor_role, control_role, worker_role
 
 
@@ -28,9 +29,14 @@ class Process:
         return control_role(self.compartments[0] if self.role == "worker" else self.name)
 
     def database_role(self, compartment: str) -> str:
-        """Its role in a compartment's database."""
+        """Its role in a compartment's database, or in that of the broker's trail."""
         of = auditor_role if self.role == "auditor" else worker_role
         return of(compartment)
+
+    @property
+    def trail_role(self) -> str | None:
+        """Its role in the database of the broker's trail: the broker's own, the auditor's."""
+        return self.database_role(BROKER) if self.role in ("broker", "auditor") else None
 
 
 def processes(compartments: Iterable[str]) -> tuple[Process, ...]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from vault.keys.provision import CAPABILITY_KEY
+from vault.keys.provision import AUDIT_KEY, BROKERS_AUDIT_KEY, CAPABILITY_KEY
+from vault.names import BROKER
 from vault.setup.processes import Process
-from vault.store.rights import OWNER
+from vault.store.rights import OWNER, database_of
 
 _TEXT = """\
 # Setting piivault up
@@ -35,6 +36,10 @@ Each worker and the broker also have the public half of `{capability_key}` in `c
 base64url without padding, where the key server writes base64.
 
     bao read -field=keys transit/keys/{capability_key}
+
+The auditor has that of `{audit_key}` in `checkpoint_keys`, and whoever verifies trails has it too:
+`piivault audit keys` prints it. Say in [auditor] where checkpoints are shipped, `ship_file` or
+`ship_stdout`, and keep that out of reach of whoever administers the databases.
 
 The key server must not have a static seal: a process refuses to start on one.
 
@@ -76,6 +81,9 @@ Bind each role to one subject: who can log in as two processes is two processes.
 Then give each role in the table above a password, with psql's `\\password`, and write it into
 `secrets/ROLE.password` for its process. `{owner}` belongs to no process: it owns the tables and
 runs the migrations.
+
+`{brokers_database}` holds the broker's own trail, sealed under `{brokers_key}`, and no personal
+data.
 
 ## 3. The operators: configuration, tables, rights
 
@@ -136,10 +144,18 @@ owner.
 
 def readme(parts: Iterable[Process]) -> str:
     """Write it, with a row a process. Pure."""
-    rows = ["| process | key server | PostgreSQL: control | PostgreSQL: compartments |"]
+    rows = ["| process | key server | PostgreSQL: control | PostgreSQL: trail and compartments |"]
     rows.append("|---|---|---|---|")
     for process in parts:
-        roles = ", ".join(f"`{process.database_role(c)}`" for c in process.compartments)
+        own = (process.trail_role, *map(process.database_role, process.compartments))
+        roles = ", ".join(f"`{role}`" for role in own if role)
         login = f"`{process.login}`" if process.login else "none"
         rows.append(f"| {process.name} | {login} | `{process.control_role}` | {roles or 'none'} |")
-    return _TEXT.format(table="\n".join(rows), owner=OWNER, capability_key=CAPABILITY_KEY)
+    return _TEXT.format(
+        table="\n".join(rows),
+        owner=OWNER,
+        audit_key=AUDIT_KEY,
+        capability_key=CAPABILITY_KEY,
+        brokers_key=BROKERS_AUDIT_KEY,
+        brokers_database=database_of(BROKER),
+    )

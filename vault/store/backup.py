@@ -4,21 +4,25 @@ A compartment's backup is two files, so that an old one of the first can be rest
 newest of the second: every living record comes back, and no erased one does.
 
     data   what may be old: records, index, audit trail, checkpoints
-    keys   what must be the newest: data keys, keyring, tombstones, and the database's own row,
-           whose epoch, canary and sight of the control chain must never go back
+    keys   what must be the newest: data keys, keyring, tombstones, closed epochs, and the
+           database's own row, whose epoch, state, canary and sight of the control chain must never
+           go back
 
 Each begins with the trail's heads, the last sequence of each writer. Every change commits with
 its event, so keys whose heads cover those of the data know all data keys that the data needs;
 older ones would make living records pass for erased, and are refused.
 
 Left out: `idempotency`, whose rows have a day in clear, and only keep a request from being
-carried out twice within days; and the sweeper's cursor, which is the pseudonym of somebody who
-may have been erased since.
+carried out twice within days; and the cursors of the sweeper and of rotations, each the pseudonym
+of somebody who may have been erased since. So rotations are left out: they begin anew.
+
+A file of an older schema revision is restored too, where all that later ones added has a meaning
+for it: see ADDED.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +82,47 @@ HEADS = Source(
 )
 COMPARTMENT = Source.of(t.compartment, without=(t.compartment.c.sweep_cursor,))
 KEYRING, TOMBSTONES, DATA_KEYS = map(Source.of, (t.keyring, t.tombstones, t.data_keys))
+EPOCHS = Source.of(t.epochs)
 RECORDS, INDEX = map(Source.of, (t.records, t.blind_index))
 AUDIT, CHECKPOINTS = map(Source.of, (t.audit, t.checkpoints))
 CHAIN, APPROVALS = map(Source.of, (t.chain, t.approvals))
 
 SOURCES: Mapping[Contents, tuple[Source, ...]] = {
     Contents.DATA: (HEADS, RECORDS, INDEX, AUDIT, CHECKPOINTS),
-    Contents.KEYS: (HEADS, COMPARTMENT, KEYRING, TOMBSTONES, DATA_KEYS),
+    Contents.KEYS: (HEADS, COMPARTMENT, KEYRING, EPOCHS, TOMBSTONES, DATA_KEYS),
     Contents.CONTROL: (CHAIN, APPROVALS),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What a schema revision added to files: sections, and the last columns of others.
+
+    Where a file is older, a section is empty, and a column has the value given here.
+    """
+
+    sections: frozenset[str] = frozenset()
+    columns: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict)  # by section
+
+
+# A revision that isn't here changed what can't be filled in: older files are refused.
+ADDED: Mapping[str, Added] = {
+    "c0002": Added(
+        frozenset({"epochs"}), {"compartment": {"state": "serving"}, "keyring": {"created": 0}}
+    ),
+}
+
+
+def layouts(contents: Contents, later: Iterable[Added]) -> list[Layout]:
+    """Return the sections of a file that was written before these additions."""
+    found = {source.layout.name: source.layout for source in SOURCES[contents]}
+    for added in later:
+        for name, layout in list(found.items()):
+            columns = tuple(c for c in layout.columns if c[0] not in added.columns.get(name, ()))
+            found[name] = replace(layout, columns=columns)
+            if name in added.sections:
+                del found[name]
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlalchemy import Table, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.load import WrappedDataKey
@@ -101,6 +102,15 @@ async def replace_record(
         raise stale()
 
 
+async def take_row(connection: AsyncConnection, pseudonym: bytes) -> SealedRecord | None:
+    """Return a record's row as nobody else changes it before this transaction ends."""
+    query = select(t.records.c.row_version, t.records.c.sealed).where(
+        t.records.c.pseudonym == pseudonym
+    )
+    row = (await connection.execute(query.with_for_update())).first()
+    return SealedRecord(*row) if row else None
+
+
 async def erase_record(connection: AsyncConnection, pseudonym: bytes, tombstone: bytes) -> bool:
     """Delete all rows of a pseudonym and leave a tombstone; return whether there was a record."""
     gone = 0
@@ -114,7 +124,10 @@ async def erase_record(connection: AsyncConnection, pseudonym: bytes, tombstone:
 
 async def lift_tombstone(connection: AsyncConnection, token: bytes) -> None:
     """Let a new record begin where one was erased: the subject came back."""
-    await connection.execute(delete(t.tombstones).where(t.tombstones.c.token == token))
+    gone = await connection.execute(delete(t.tombstones).where(t.tombstones.c.token == token))
+    if gone.rowcount:  # nobody knows when it was made: no closed epoch may claim too many
+        fewer = update(t.epochs).where(t.epochs.c.tombstones > 0)
+        await connection.execute(fewer.values(tombstones=t.epochs.c.tombstones - 1))
 
 
 async def has_tombstone(connection: AsyncConnection, token: bytes) -> bool:

@@ -7,9 +7,14 @@ gaps, a change never stands without its event, and an fsync is shared by many.
 
 A change that is refused (a stale row, a value taken) is undone alone, by its savepoint, and
 leaves an event that says so; the rest of the batch stands.
+
+A change that was planned under another epoch of the compartment's keys isn't carried out and leaves
+no event: whoever planned it plans it again. The row that has the epoch is locked until commit, by
+changes in common and by what alters keys alone, so nothing is written under a key that is leaving.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,9 +27,17 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.hot import Company, HotConnection
 
 MOST_A_BATCH = 256
 _ROLLED_BACK = {"40001", "40P01"}  # SQLSTATE: serialization failure, deadlock
+
+# One statement is a transaction of its own.
+_HOT = """
+    INSERT INTO audit (writer, sequence, previous, token, sealed)
+    SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[])
+"""
+_COLUMNS = ("writer", "sequence", "previous", "token", "sealed")
 
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
@@ -32,6 +45,15 @@ T = TypeVar("T")
 
 Transaction = AsyncConnection
 Change = Callable[[Transaction], Awaitable[T]]
+
+
+class KeysChangedError(VaultError):
+    """A change was planned under keys of another epoch. Nothing was done: plan it again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.KEYS_UNAVAILABLE, "The keys of this compartment are changing. Retry."
+        )
 
 
 class Trail(Protocol[E_contra]):
@@ -52,39 +74,87 @@ class Trail(Protocol[E_contra]):
 
 @dataclass(slots=True)
 class _Job(Generic[E]):
-    """What waits: a change, or None for a read; and the event that tells what became of it."""
+    """What waits: a change, or None for a read; and the event that tells what became of it.
+
+    A change is of an epoch; one without alters the keys themselves.
+    """
 
     change: Change[Any] | None
     describe: Callable[[Any], E]
+    epoch: int | None = None
     done: asyncio.Future[Any] = field(default_factory=asyncio.Future)
     outcome: Any = None  # what the change returned, or the VaultError that it raised
 
 
-class Committer(Generic[E]):
-    """The one writer of this process in one compartment."""
+def _nobody(events: Sequence[object]) -> None:
+    """Tell nobody."""
 
-    def __init__(self, database: Database, trail: Trail[E], epoch: Callable[[], int]) -> None:
+
+class Committer(Generic[E]):
+    """The one writer of this process in one compartment.
+
+    `failing` from a batch that couldn't be written until one could, or `probe` says so. `tell`
+    is told of the events that became durable.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        trail: Trail[E],
+        epoch: Callable[[], int],
+        tell: Callable[[Sequence[E]], None] = _nobody,
+    ) -> None:
         self._database = database
+        self._hot = HotConnection(database.writes) if database.is_postgresql else None
+        self._company = Company()
         self._trail = trail
         self._epoch = epoch
+        self._tell = tell
+        self.failing = False
         self._waiting: list[_Job[E]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._committing = False  # whether the commit of this batch was asked for
 
     async def record(self, event: E) -> None:
         """Return once the event is durable. Raises VaultError(AUDIT_UNAVAILABLE)."""
         await self._submit(_Job(None, lambda _: event))
 
-    async def change(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
+    async def change(
+        self,
+        change: Change[T],
+        describe: Callable[[T | VaultError], E],
+        epoch: int | None = None,
+    ) -> T:
         """Carry out a change with its event; return what it returns, once both are durable.
 
         `change` raises VaultError to refuse: it is undone, and its event stands. `describe`
-        makes the event from what was returned or raised. Raises that VaultError, or
-        VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
+        makes the event from what was returned or raised. `epoch` is the one that the change was
+        planned in, which is the present one by default. Raises that VaultError, KeysChangedError
+        where the epoch is over, or VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
+        """
+        planned = self._epoch() if epoch is None else epoch
+        result: T = await self._submit(_Job(change, describe, planned))
+        return result
+
+    async def alter(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
+        """Carry out a change of the keys themselves, in whatever epoch it is.
+
+        While it runs, no process changes anything in the compartment. Otherwise like `change`.
         """
         result: T = await self._submit(_Job(change, describe))
         return result
+
+    async def probe(self) -> None:
+        """See whether an event could be written, and write none. Raises VaultError."""
+        await self._trail.ready()
+        event = {c.name: 0 if c is t.audit.c.sequence else os.urandom(16) for c in t.audit.c}
+        with storage_errors():
+            async with self._database.writes.connect() as connection:
+                await connection.execute(insert(t.audit).values(event))
+                await connection.rollback()
+        self.failing = False
 
     async def close(self) -> None:
         """Finish what waits, then stop; what comes later is refused as unavailable."""
@@ -92,6 +162,8 @@ class Committer(Generic[E]):
         self._wake.set()
         if self._task is not None:
             await self._task
+        if self._hot is not None:
+            await self._hot.close()
 
     async def _submit(self, job: _Job[E]) -> Any:
         if self._closing:
@@ -102,11 +174,12 @@ class Committer(Generic[E]):
         self._waiting.append(job)
         self._wake.set()
         # A caller that leaves cancels its own wait, never the batch that others are in.
-        return await asyncio.shield(job.done)
+        return await job.done
 
     async def _run(self) -> None:
         while self._waiting or not self._closing:
             await self._wake.wait()
+            await self._company.gather(self._waiting, MOST_A_BATCH)
             batch, self._waiting = self._waiting[:MOST_A_BATCH], self._waiting[MOST_A_BATCH:]
             if not self._waiting and not self._closing:
                 self._wake.clear()
@@ -115,47 +188,66 @@ class Committer(Generic[E]):
 
     async def _settle(self, batch: Sequence[_Job[E]]) -> None:
         try:
-            await self._commit_or_retry(batch)
+            events = await self._commit_or_retry(batch)
         except Exception as e:  # whatever it is, whoever waits must hear of it
+            self.failing = True
             self._trail.abandon()
             for job in batch:
                 _answer(job, _failure(job, e))
         else:
             self._trail.settle()
+            self.failing = False
             for job in batch:
                 _answer(job, job.outcome)
+            self._tell(events)
 
-    async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> None:
-        """Commit; once more where PostgreSQL chose this transaction to resolve a deadlock.
+    async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
+        """Commit; once more where nothing of the first try stands, which makes the second as good.
 
-        Two processes that take unique values in opposite order meet in one. Nothing of the
-        first try stands, so the second is as good as the first.
+        PostgreSQL chose it to resolve a deadlock: two processes that take unique values in opposite
+        order meet in one. Or the connection was lost before a commit was asked for: PostgreSQL
+        ends the transaction of a process that was stopped, so that its locks stop nobody else.
         """
         with storage_errors():
             try:
-                await self._commit(batch)
+                return await self._commit(batch)
             except DBAPIError as e:
-                if getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
+                lost = e.connection_invalidated and not self._committing
+                if not lost and getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
                     raise
-                await self._commit(batch)
+                return await self._commit(batch)
 
-    async def _commit(self, batch: Sequence[_Job[E]]) -> None:
+    async def _commit(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
+        self._committing = False
         await self._trail.ready()
+        if self._hot is not None and not any(job.change for job in batch):
+            events = [job.describe(None) for job in batch]
+            rows = self._trail.extend(events)
+            columns = ([row[name] for row in rows] for name in _COLUMNS)
+            await self._hot.fetch(_HOT, *columns)
+            return events
         async with self._database.writes.begin() as connection:
-            if any(job.change for job in batch):
-                await self._hold_epoch(connection)
+            changes = [job for job in batch if job.change]
+            epoch = await _hold_epoch(connection, changes) if changes else None
+            kept = [job for job in batch if job.epoch in (None, epoch)]
             for job in batch:
+                job.outcome = KeysChangedError()  # no more than that, unless it is carried out
+            for job in kept:
                 job.outcome = await _carry_out(connection, job.change)
-            rows = self._trail.extend([job.describe(job.outcome) for job in batch])
-            await connection.execute(insert(t.audit), list(rows))
+            events = [job.describe(job.outcome) for job in kept]
+            if events:
+                await connection.execute(insert(t.audit), list(self._trail.extend(events)))
+            self._committing = True
+        return events
 
-    async def _hold_epoch(self, connection: AsyncConnection) -> None:
-        # Held until commit: no write under a key that is about to be destroyed.
-        query = select(t.compartment.c.epoch).with_for_update(read=True)
-        if (await connection.execute(query)).scalar_one() != self._epoch():
-            raise VaultError(
-                Reason.KEYS_UNAVAILABLE, "The keys of this compartment are changing. Retry."
-            )
+
+async def _hold_epoch(connection: AsyncConnection, changes: Sequence[_Job[Any]]) -> int:
+    # Held until commit. Whoever alters keys has the row alone from the start: if two held it in
+    # common first and then wanted it alone, they would wait for each other.
+    alters = any(job.epoch is None for job in changes)
+    query = select(t.compartment.c.epoch).with_for_update(read=not alters)
+    epoch: int = (await connection.execute(query)).scalar_one()
+    return epoch
 
 
 async def _carry_out(connection: AsyncConnection, change: Change[Any] | None) -> Any:

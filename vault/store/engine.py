@@ -49,8 +49,14 @@ class Database:
         await self.writes.dispose()
 
 
-def connect(url: str, password_file: Path | None = None) -> Database:
-    """Make the engines for a URL, unconnected. Raises ValueError for another kind of database."""
+def connect(
+    url: str, password_file: Path | None = None, *, stuck_after: float | None = None
+) -> Database:
+    """Make the engines for a URL, unconnected. Raises ValueError for another kind of database.
+
+    PostgreSQL ends a transaction in which nothing was asked for `stuck_after` seconds: a process
+    that is stopped while it holds locks would stop all others.
+    """
     target = make_url(url)
     if password_file is not None:
         target = target.set(password=password_file.read_text(encoding="utf-8").strip())
@@ -58,7 +64,11 @@ def connect(url: str, password_file: Path | None = None) -> Database:
         return _sqlite(target)
     if target.drivername == "postgresql+asyncpg":
         # asyncpg's own errors print parameters in `detail`: they are never shown, see store.errors
-        engine = _engine(target, {"timeout": 5}, pool_size=_POOL, max_overflow=_POOL)
+        arguments: dict[str, object] = {"timeout": 5}
+        if stuck_after is not None:
+            limit = {"idle_in_transaction_session_timeout": str(int(stuck_after * 1000))}
+            arguments["server_settings"] = limit
+        engine = _engine(target, arguments, pool_size=_POOL, max_overflow=_POOL)
         return Database(engine.execution_options(isolation_level="AUTOCOMMIT"), engine)
     raise ValueError(
         f"{target.drivername} isn't a database that piivault keeps rows in: "

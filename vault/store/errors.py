@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from asyncpg import InterfaceError, PostgresError
 from sqlalchemy.exc import SQLAlchemyError
 
 from vault.errors import Reason, VaultError
@@ -16,7 +17,7 @@ def storage_errors() -> Iterator[None]:
     """Turn whatever the driver raises into VaultError(STORAGE_UNAVAILABLE)."""
     try:
         yield
-    except (SQLAlchemyError, OSError, TimeoutError) as e:
+    except (SQLAlchemyError, PostgresError, InterfaceError, OSError, TimeoutError) as e:
         log.error("storage: %s", describe(e))
         raise VaultError(
             Reason.STORAGE_UNAVAILABLE,
@@ -28,5 +29,5 @@ def describe(error: BaseException) -> str:
     """Name an error by its classes and SQLSTATE alone."""
     cause = getattr(error, "orig", None)
     names = type(error).__name__ + (f" ({type(cause).__name__})" if cause is not None else "")
-    state = getattr(cause, "sqlstate", None)
+    state = getattr(cause or error, "sqlstate", None)  # without SQLAlchemy: the driver's own
     return f"{names} SQLSTATE {state}" if state else names

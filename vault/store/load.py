@@ -5,15 +5,16 @@ was acknowledged sees the withdrawal.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.hot import BROKEN, Company, HotConnection
 
 MOST_A_SELECT = 200
 
@@ -45,6 +46,15 @@ _LOAD = select(
     t.data_keys.c.wrapped,
 ).join_from(t.records, t.data_keys, t.records.c.pseudonym == t.data_keys.c.pseudonym, isouter=True)
 
+# The same, as the raw driver takes it: prepared once, whatever the number of pseudonyms.
+_HOT = """
+    SELECT r.pseudonym, r.row_version, r.sealed, k.id, k.kek_version, k.wrapped
+    FROM records r LEFT JOIN data_keys k ON k.pseudonym = r.pseudonym
+    WHERE r.pseudonym = ANY ($1::bytea[])
+"""
+
+_Waiter: TypeAlias = "asyncio.Future[StoredRecord | None]"
+
 
 class Loader:
     """Reads records by pseudonym for one compartment, one SELECT at a time.
@@ -54,53 +64,77 @@ class Loader:
 
     def __init__(self, database: Database) -> None:
         self._engine = database.reads
-        self._waiting: dict[bytes, asyncio.Future[StoredRecord | None]] = {}
+        self._hot = HotConnection(database.reads) if database.is_postgresql else None
+        self._company = Company()
+        self._waiting: dict[bytes, list[_Waiter]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def load(self, pseudonym: bytes) -> StoredRecord | None:
         """Return the record, or None. Raises VaultError(STORAGE_UNAVAILABLE)."""
-        future = self._waiting.get(pseudonym)
-        if future is None:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting[pseudonym] = future
-            if self._reading is None:
-                self._reading = asyncio.create_task(self._read())
-        # One waiter that gives up must not take the answer from the others.
-        return await asyncio.shield(future)
+        waiter: _Waiter = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(pseudonym, []).append(waiter)
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        return await waiter
+
+    async def close(self) -> None:
+        """Finish what is under way, then give back what is kept open."""
+        if self._reading is not None:
+            await self._reading
+        if self._hot is not None:
+            await self._hot.close()
 
     async def _read(self) -> None:
-        await asyncio.sleep(0)  # let everyone who is ready in this turn of the loop come aboard
         try:
             while self._waiting:
+                await self._company.gather(self._waiting, MOST_A_SELECT)
                 keys = list(self._waiting)[:MOST_A_SELECT]
                 await self._select({key: self._waiting.pop(key) for key in keys})
         finally:
             self._reading = None
 
-    async def _select(self, batch: Mapping[bytes, "asyncio.Future[StoredRecord | None]"]) -> None:
+    async def _select(self, batch: Mapping[bytes, list[_Waiter]]) -> None:
         try:
             with storage_errors():
-                async with self._engine.connect() as connection:
-                    query = _LOAD.where(t.records.c.pseudonym.in_(list(batch)))
-                    found = _gather((await connection.execute(query)).all())
+                found = _gather(await self._rows(list(batch)))
         except Exception as e:  # whatever it is, whoever waits must hear of it
-            for future in batch.values():
-                future.set_exception(e)
-                future.exception()  # heard, even if every waiter has gone
+            for waiters in batch.values():
+                _refuse(waiters, e)
             return
-        for key, future in batch.items():
-            future.set_result(found.get(key))
+        for key, waiters in batch.items():
+            _answer(waiters, found.get(key))
+
+    async def _rows(self, pseudonyms: Sequence[bytes]) -> Sequence[Sequence[Any]]:
+        if self._hot is not None:
+            try:
+                return await self._hot.fetch(_HOT, pseudonyms)
+            except BROKEN:  # what it would have read is there to be read again
+                return await self._hot.fetch(_HOT, pseudonyms)
+        async with self._engine.connect() as connection:
+            query = _LOAD.where(t.records.c.pseudonym.in_(pseudonyms))
+            return (await connection.execute(query)).all()
 
 
-def _gather(
-    rows: Sequence[Row[Any, Any, Any, Any, Any, Any]],
-) -> dict[bytes, StoredRecord]:
+def _answer(waiters: Iterable[_Waiter], record: StoredRecord | None) -> None:
+    for waiter in waiters:
+        if not waiter.done():  # else the caller has gone
+            waiter.set_result(record)
+
+
+def _refuse(waiters: Iterable[_Waiter], error: Exception) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)
+            waiter.exception()  # heard, even if the caller goes now
+
+
+def _gather(rows: Sequence[Sequence[Any]]) -> dict[bytes, StoredRecord]:
+    found: dict[bytes, StoredRecord] = {}
     keys: dict[bytes, dict[bytes, WrappedDataKey]] = {}
-    for row in rows:
-        held = keys.setdefault(row.pseudonym, {})
-        if row.id is not None:
-            held[row.id] = WrappedDataKey(row.id, row.kek_version, row.wrapped)
-    return {
-        row.pseudonym: StoredRecord(row.row_version, row.sealed, keys[row.pseudonym])
-        for row in rows
-    }
+    for pseudonym, row_version, sealed, key_id, kek_version, wrapped in rows:
+        if pseudonym not in found:
+            keys[pseudonym] = {}
+            found[pseudonym] = StoredRecord(row_version, sealed, keys[pseudonym])
+        if key_id is not None:
+            keys[pseudonym][key_id] = WrappedDataKey(key_id, kek_version, wrapped)
+    return found

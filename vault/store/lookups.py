@@ -3,16 +3,18 @@
 Index look-ups and tombstones; the keyring, the database's own row and the sweeper's pages.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, literal, select, update
 
 from vault.store import changes
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+
+SERVING, SUSPENDED = "serving", "suspended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Identity:
     ledger_head: bytes
     sweep_cursor: bytes
     canary: str
+    state: str = SERVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,18 @@ class KeyRow:
     version: int
     state: str
     wrapped: str
+    created: int = 0  # seconds since 1970; 0 where nobody knows
+
+
+CheckKey = Callable[[KeyRow, Sequence[KeyRow], str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up found, and the epoch of the compartment's keys at that moment."""
+
+    epoch: int
+    pseudonyms: Sequence[bytes] = field(repr=False)
 
 
 class Lookups:
@@ -47,21 +62,28 @@ class Lookups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, uid: int, version: int, value: bytes, most: int) -> Sequence[bytes]:
-        """Return the pseudonyms that an index value stands for, at most `most`."""
+    async def find(self, uid: int, version: int, value: bytes, most: int) -> "Found":
+        """Return the pseudonyms that an index value stands for, at most `most`.
+
+        `version` is that of the index key; whether it was the one to look up by, the epoch says.
+        """
+        its = (
+            (t.blind_index.c.field == uid)
+            & (t.blind_index.c.version == version)
+            & (t.blind_index.c.value == value)
+        )
+        once = select(literal(1)).subquery()  # so that the epoch is said even if nothing is found
+        epoch = select(t.compartment.c.epoch).scalar_subquery()
         query = (
-            select(t.blind_index.c.pseudonym)
-            .where(
-                t.blind_index.c.field == uid,
-                t.blind_index.c.version == version,
-                t.blind_index.c.value == value,
-            )
+            select(epoch, t.blind_index.c.pseudonym)
+            .join_from(once, t.blind_index, its, isouter=True)
             .order_by(t.blind_index.c.slot)
             .limit(most)
         )
         with storage_errors():
             async with self._database.reads.connect() as connection:
-                return list((await connection.execute(query)).scalars())
+                rows = (await connection.execute(query)).all()
+        return Found(rows[0][0] or 0, [row[1] for row in rows if row[1] is not None])
 
     async def has_tombstone(self, token: bytes) -> bool:
         """Tell whether an erasure left its mark."""
@@ -83,6 +105,14 @@ class Lookups:
                 rows = (await connection.execute(select(t.keyring))).all()
                 return [KeyRow(*row) for row in rows]
 
+    async def standing(self) -> tuple[Identity | None, Sequence[KeyRow]]:
+        """Return the database's own row, and wrapped keys that are no older than its epoch."""
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                own = (await connection.execute(select(t.compartment))).first()
+                keys = (await connection.execute(select(t.keyring))).all()
+                return Identity(*own) if own else None, [KeyRow(*row) for row in keys]
+
     async def establish(self, identity: Identity, keys: Sequence[KeyRow]) -> None:
         """Write the database's own row and first keys, unless another process was first."""
         with storage_errors():
@@ -96,19 +126,10 @@ class Lookups:
                     ledger_head=identity.ledger_head,
                     sweep_cursor=identity.sweep_cursor,
                     canary=identity.canary,
+                    state=identity.state,
                 )
                 if first:
-                    rows = [
-                        {
-                            "kind": k.kind,
-                            "field": k.field,
-                            "version": k.version,
-                            "state": k.state,
-                            "wrapped": k.wrapped,
-                        }
-                        for k in keys
-                    ]
-                    await connection.execute(insert(t.keyring), rows)
+                    await connection.execute(insert(t.keyring), [asdict(key) for key in keys])
 
     async def saw_ledger(self, sequence: int, head: bytes) -> None:
         """Note how much of the control chain was seen; never less than was noted before."""
@@ -147,16 +168,16 @@ class Lookups:
                 await connection.execute(update(t.compartment).values(sweep_cursor=cursor))
                 await changes.forget_requests(connection, forget_before)
 
-    async def add_key(self, key: KeyRow) -> None:
-        """Write one more key, unless another process wrote that version first."""
+    async def add_key(self, key: KeyRow, check: CheckKey) -> None:
+        """Write one more key, unless another process wrote that version first.
+
+        `check` is given the key, all that are there, and the canary; what it raises is raised.
+        """
+        # Held until commit, so that wrapping all keys anew doesn't end in between.
+        held = select(t.compartment.c.canary).with_for_update(read=True)
         with storage_errors():
             async with self._database.writes.begin() as connection:
-                await changes.insert_if_absent(
-                    connection,
-                    t.keyring,
-                    kind=key.kind,
-                    field=key.field,
-                    version=key.version,
-                    state=key.state,
-                    wrapped=key.wrapped,
-                )
+                canary = (await connection.execute(held)).scalar() or ""
+                rows = (await connection.execute(select(t.keyring))).all()
+                check(key, [KeyRow(*row) for row in rows], canary)
+                await changes.insert_if_absent(connection, t.keyring, **asdict(key))

@@ -29,6 +29,7 @@ from vault.store.backup_file import BackupError, BackupReader
 from vault.store.backup_format import Contents, Row
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.reindex import begin_rebuilding
 from vault.store.schema import Schema
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Restored:
     rows: Counter[str] = field(default_factory=Counter)  # by table
     erased: int = 0  # records left out: their data keys are gone
     newer: int = 0  # subjects whose data keys were left out: the data lacks their records
+    rebuilt: int = 0  # fields whose index workers build anew before it is used
     digests: dict[Path, str] = field(default_factory=dict)
 
 
@@ -68,9 +70,11 @@ async def restore_compartment(
                 await filling.claim(Schema.COMPARTMENT)
                 await filling.table(b.COMPARTMENT, keyed.rows(b.COMPARTMENT), sweep_cursor=b"")
                 await filling.table(b.KEYRING, keyed.rows(b.KEYRING))
+                await filling.table(b.EPOCHS, keyed.rows(b.EPOCHS))
                 await filling.table(b.TOMBSTONES, keyed.rows(b.TOMBSTONES))
                 await filling.records(rows.rows(b.RECORDS), keyed.rows(b.DATA_KEYS))
                 await filling.index(rows.rows(b.INDEX))
+                restored.rebuilt = await begin_rebuilding(connection)
                 await filling.table(b.AUDIT, rows.rows(b.AUDIT))
                 await filling.table(b.CHECKPOINTS, rows.rows(b.CHECKPOINTS))
                 restored.digests = {data: rows.finish(), keys: keyed.finish()}
@@ -108,18 +112,25 @@ class _File:
             raise BackupError(
                 f"{path} is a backup of {self.header.contents}, and {contents} is wanted here."
             )
-        self._check_revision(Schema.CONTROL if contents is Contents.CONTROL else Schema.COMPARTMENT)
-        if [s.layout for s in self.header.sections] != [s.layout for s in b.SOURCES[contents]]:
+        later = self._later(Schema.CONTROL if contents is Contents.CONTROL else Schema.COMPARTMENT)
+        if [s.layout for s in self.header.sections] != b.layouts(contents, later):
             raise self._reader.damaged(f"revision {self.header.revision} has other tables")
         self._sections = {section.layout.name: section for section in self.header.sections}
+        self._lacks: dict[str, Row] = {}  # the values of columns that later revisions added
+        for added in reversed(later):
+            for name, columns in added.columns.items():
+                self._lacks[name] = (*self._lacks.get(name, ()), *columns.values())
 
     def rows(self, source: Source) -> Iterator[Row]:
-        """Yield the rows of the next section, which must be this one."""
-        section = self._sections[source.layout.name]
+        """Yield the rows of the next section, which must be this one, as they are written today."""
+        section = self._sections.get(source.layout.name)
+        if section is None:
+            return  # a later revision added the table
+        lacks = self._lacks.get(source.layout.name, ())
         for done, row in enumerate(self._reader.rows(section)):
             if done % BATCH == 0:
                 self._progress(source.layout.name, done, section.rows)
-            yield row
+            yield (*row, *lacks)
         self._progress(source.layout.name, section.rows, section.rows)
 
     def finish(self) -> str:
@@ -127,10 +138,13 @@ class _File:
         self._reader.finish()
         return self._reader.digest
 
-    def _check_revision(self, kind: Schema) -> None:
-        found, (ours, *older) = self.header.revision, schema.revisions(kind)
-        if found == ours:
-            return
+    def _later(self, kind: Schema) -> Sequence[b.Added]:
+        """Return what revisions since the file's added, newest first; raise BackupError."""
+        found, revisions = self.header.revision, schema.revisions(kind)
+        ours, *older = revisions
+        later = revisions[: revisions.index(found)] if found in revisions else [found]
+        if all(revision in b.ADDED for revision in later):
+            return [b.ADDED[revision] for revision in later]
         said = f"{self.path} was written at schema revision {found}; this release is at {ours}. "
         if found in older:
             raise BackupError(

@@ -7,6 +7,8 @@
     piivault_control     piivault_control_<c>        Rights.HISTORY: the worker of a compartment
     piivault_control     piivault_control_broker     Rights.READER
     piivault_control     piivault_control_auditor    Rights.READER
+    piivault_broker      piivault_broker             Rights.BROKER
+    piivault_broker      piivault_broker_auditor     Rights.BROKERS_AUDITOR
 
 OWNER owns all of them, runs the migrations and grants. Nobody else may enter a database, and no
 process has two roles in one. SQL is written here as text, which `piivault setup` shows to the
@@ -19,6 +21,7 @@ from enum import Enum
 
 from sqlalchemy import Table, text
 
+from vault.names import BROKER
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
@@ -36,6 +39,8 @@ class Rights(Enum):
     CONTROL = "control"
     HISTORY = "history"
     READER = "reader"
+    BROKER = "broker"
+    BROKERS_AUDITOR = "auditor of the broker"
 
 
 # A worker can't read the trail back, change it or cut it; nobody can change it or cut it.
@@ -46,6 +51,8 @@ PRIVILEGES: Mapping[Rights, Mapping[Table, str]] = {
         t.data_keys: "SELECT, INSERT, UPDATE, DELETE",
         t.blind_index: "SELECT, INSERT, DELETE",
         t.keyring: "SELECT, INSERT, UPDATE",
+        t.rotations: "SELECT, INSERT, UPDATE",
+        t.epochs: "SELECT, INSERT, UPDATE",
         t.audit: "INSERT",
         t.tombstones: "SELECT, INSERT, DELETE",
         t.idempotency: "SELECT, INSERT, DELETE",
@@ -59,6 +66,17 @@ PRIVILEGES: Mapping[Rights, Mapping[Table, str]] = {
     Rights.CONTROL: {t.chain: "SELECT, INSERT", t.approvals: "SELECT, INSERT, UPDATE, DELETE"},
     Rights.HISTORY: {t.chain: "SELECT, INSERT"},
     Rights.READER: {t.chain: "SELECT"},
+    Rights.BROKER: {  # it adds what a new database begins with, and alters nothing ever
+        t.brokers_identity: "SELECT, INSERT",
+        t.brokers_keyring: "SELECT, INSERT",
+        t.brokers_audit: "INSERT",
+    },
+    Rights.BROKERS_AUDITOR: {
+        t.brokers_identity: "SELECT",
+        t.brokers_keyring: "SELECT",
+        t.brokers_audit: "SELECT",
+        t.brokers_checkpoints: "SELECT, INSERT",
+    },
 }
 
 # Where a right doesn't cover every row of a table, those that it covers. A table that is named here
@@ -100,18 +118,23 @@ class Step:
 
 
 def database_of(name: str) -> str:
-    """Name the database of a compartment, or of "control"."""
+    """Name the database of a compartment, of "control" or of "broker"."""
     return f"piivault_{name}"
 
 
 def worker_role(compartment: str) -> str:
-    """Name the role of a worker in its compartment's database."""
+    """Name the role of a worker in its compartment's database, or of "broker" in its own."""
     return database_of(compartment)
 
 
 def auditor_role(compartment: str) -> str:
-    """Name the role of the auditor in a compartment's database."""
+    """Name the role of the auditor in a compartment's database, or in that of "broker"."""
     return f"{database_of(compartment)}_auditor"
+
+
+def auditor_rights(name: str) -> Rights:
+    """Return what the auditor may do in a compartment's database, or in that of "broker"."""
+    return Rights.BROKERS_AUDITOR if name == BROKER else Rights.AUDITOR
 
 
 def control_role(of: str = "") -> str:
@@ -126,6 +149,8 @@ def roles(compartments: Iterable[str]) -> tuple[Role, ...]:
         Role(control, control, Rights.CONTROL),
         Role(control_role("broker"), control, Rights.READER),
         Role(control_role("auditor"), control, Rights.READER),
+        Role(worker_role(BROKER), database_of(BROKER), Rights.BROKER),
+        Role(auditor_role(BROKER), database_of(BROKER), Rights.BROKERS_AUDITOR),
     ]
     for c in compartments:
         made += [

@@ -14,23 +14,35 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 
+from vault.names import BROKER
 from vault.store import tables
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.rights import CONTROL
 
 _MIGRATIONS = files("vault.store") / "migrations"
 
 
 class Schema(Enum):
-    """The two kinds of databases."""
+    """The kinds of databases."""
 
     COMPARTMENT = "compartment"
     CONTROL = "control"
+    BROKER = "broker"
 
     @property
     def metadata(self) -> MetaData:
         """The tables that this release's code speaks of."""
-        return tables.COMPARTMENT if self is Schema.COMPARTMENT else tables.CONTROL
+        return {
+            Schema.COMPARTMENT: tables.COMPARTMENT,
+            Schema.CONTROL: tables.CONTROL,
+            Schema.BROKER: tables.BROKER,
+        }[self]
+
+
+def schema_of(name: str) -> Schema:
+    """Return the kind of the database of a compartment, of "control" or of "broker"."""
+    return {CONTROL: Schema.CONTROL, BROKER: Schema.BROKER}.get(name, Schema.COMPARTMENT)
 
 
 class SchemaError(Exception):

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData
 
 COMPARTMENT = MetaData()
 CONTROL = MetaData()
+BROKER = MetaData()
 
 
 def _table(name: str, metadata: MetaData, *columns: Column[Any] | Index) -> Table:
@@ -39,6 +40,7 @@ compartment = _table(
     _bytes("ledger_head"),
     _bytes("sweep_cursor"),  # the pseudonym that the sweeper looked at last
     _text("canary"),  # a Transit ciphertext, opened at start: is this the key server that we know?
+    Column("state", Text, nullable=False, server_default="serving"),  # or "suspended"
 )
 
 records = _table(
@@ -80,6 +82,36 @@ keyring = _table(
     _integer("version", key=True),
     _text("state"),
     _text("wrapped"),
+    # seconds since 1970; 0 for a key from before this was noted
+    Column("created", BigInteger, nullable=False, server_default="0"),
+)
+
+# What officers have running: a rotation of one level, resumable from where its cursor stands.
+rotations = _table(
+    "rotations",
+    COMPARTMENT,
+    _bytes("id", key=True),  # 16 random bytes
+    _text("level"),
+    _integer("field"),  # a field's uid for index keys, else zero
+    _text("state"),
+    _integer("from_version"),
+    _integer("to_version"),
+    _integer("done"),
+    _integer("total"),
+    _bytes("cursor"),  # a pseudonym, or empty: never backed up
+    _text("error"),
+    _integer("started"),  # seconds since 1970
+    _integer("ended"),  # likewise; 0 while it runs
+)
+
+# Closed epochs of keys: what was erased before is unreadable in every backup of data.
+epochs = _table(
+    "epochs",
+    COMPARTMENT,
+    _integer("number", key=True),
+    _integer("closed_at"),  # seconds since 1970
+    _integer("tombstones"),  # how many erasures had been made
+    _integer("transit_version"),  # the version of the Transit key from which on it opens
 )
 
 audit = _table(
@@ -132,4 +164,11 @@ approvals = _table(
     _text("kind"),
     _bytes("body"),
     _bytes("signatures"),
+)
+
+# The broker's database: its own trail, and nothing else. Its tables are called as a compartment's
+# are, so that whatever reads and verifies trails reads this one.
+brokers_identity = _table("compartment", BROKER, _bytes("uuid", key=True))
+brokers_keyring, brokers_audit, brokers_checkpoints = (
+    table.to_metadata(BROKER) for table in (keyring, audit, checkpoints)
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.audit.event import ALLOWED, DENIED, TOKEN_BYTES, Event, token
+from vault.audit.event import ALLOWED, DENIED, TOKEN_BYTES, Event, replaced_mark, token
 from vault.sealed.v1 import sealed_pb2
 
 SALT = bytes(range(32))
@@ -50,6 +50,22 @@ def test_a_refused_event_is_the_same_request_with_nothing_changed() -> None:
     refused = EVENT.refused(DENIED, "CONSENT_REQUIRED")
     expected = replace(EVENT, outcome=DENIED, reason="CONSENT_REQUIRED", row_digest=b"")
     assert refused == expected
+
+
+def test_what_was_refused_replaced_nothing() -> None:
+    replacing = EVENT.replacing(SALT, bytes(32))
+    assert replacing == replace(EVENT, replaces=replaced_mark(SALT, bytes(32)))
+    assert replacing.to_message().replaces == replacing.replaces
+    assert replacing.refused(DENIED, "STALE_ETAG").replaces == b""
+
+
+@given(salts, salts, salts, salts)
+def test_marks_are_equal_for_one_row_of_one_record_alone(
+    salt: bytes, digest: bytes, other_salt: bytes, other_digest: bytes
+) -> None:
+    same = (salt, digest) == (other_salt, other_digest)
+    assert (replaced_mark(salt, digest) == replaced_mark(other_salt, other_digest)) == same
+    assert len(replaced_mark(salt, digest)) == TOKEN_BYTES
 
 
 def test_an_event_that_met_a_record_is_found_by_its_salt() -> None:

@@ -5,10 +5,13 @@ from itertools import pairwise
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vault.crypto.primitives import (
+    KEY_BYTES,
     NONCE_BYTES,
     TAG_BYTES,
     DamagedError,
@@ -63,6 +66,12 @@ def test_hashes_and_derived_keys_differ_as_their_parts_do(
     for function in (digest, partial(mac, KEY), partial(derive, KEY)):
         assert len(function(*one)) == 32
         assert (function(*one) == function(*other)) == (one == other)
+
+
+@given(st.binary(min_size=32, max_size=32), parts)
+def test_a_key_is_derived_as_hkdf_expand_does(key: bytes, info: list[bytes]) -> None:
+    expand = HKDFExpand(SHA256(), KEY_BYTES, join(b"piivault/v1", *info))
+    assert derive(key, *info) == expand.derive(key)
 
 
 def test_a_derived_key_differs_for_each_key() -> None:

@@ -24,7 +24,7 @@ from vault.keys.errors import (
     KeyServerUnavailable,
     WrappedKeyRejected,
 )
-from vault.keys.keyring import ACTIVE, KeyKind, KeyName, WrappedKey
+from vault.keys.keyring import KeyKind, KeyName, KeyState, WrappedKey
 
 
 async def test_a_key_is_unwrapped_once_and_served_from_memory() -> None:
@@ -170,7 +170,7 @@ async def test_a_wrapped_key_opens_under_its_own_name_alone() -> None:
     house, names = House(), [KEK, KeyName(KeyKind.LOOKUP), KeyName(KeyKind.INDEX, field=4)]
     for name in names:
         row = await house.ring.new_key(name)
-        assert row.state == ACTIVE
+        assert row.state == KeyState.ACTIVE
         moved = [other for other in (*names, KeyName(KeyKind.KEK, 2)) if other != name]
         house.ring.hold([WrappedKey(other, row.state, row.wrapped) for other in moved])
         for other in moved:

@@ -14,6 +14,7 @@ from tests.policies import successor
 from vault.policy import WORKERS, EditionError
 from vault.service.ledger import (
     BLOCK,
+    DESTROY,
     EDITION,
     RESET,
     TOUCH,
@@ -22,6 +23,7 @@ from vault.service.ledger import (
     Entry,
     Ledger,
     block_body,
+    destroy_body,
     reset_body,
     sign_off,
     statement,
@@ -430,3 +432,15 @@ def test_an_altered_chain_is_refused(altered: Callable[[list[Entry]], list[Entry
     """Whatever was done to it before its end."""
     with pytest.raises(ControlChainError, match="altered"):
         Ledger(OFFICERS).follow(altered(entries(5)))
+
+
+def test_destroying_takes_two_officers_and_names_the_digest_of_a_dry_run(first: Ledger) -> None:
+    """What is approved is that digest, and nothing else."""
+    body = destroy_body("accounts", bytes(32), "compromised", "once")
+    with pytest.raises(ControlChainError, match="2 officers"):
+        after(first, DESTROY, body, "aida")
+    approved = after(first, DESTROY, body, "aida", "bakyt")
+    assert approved.destructions == {bytes(32)}
+    short = destroy_body("accounts", bytes(31), "compromised", "once")
+    with pytest.raises(ControlChainError, match="32 bytes"):
+        after(first, DESTROY, short, "aida", "bakyt")

@@ -191,18 +191,24 @@ class AuditEvent(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ROW_DIGEST_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Microseconds since 1970, UTC."""
     edition: _builtins.int
     """The edition that was decided under."""
     service: _builtins.str
-    """The caller's service name in that edition."""
+    """The caller's service name in that edition; "officer:NAME" for an officer, "piivault" for the sweeper."""
     owner: _builtins.str
     """The owner of that service."""
     purpose: _builtins.str
     """Empty for a subject-facing service."""
     operation: _builtins.str
-    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase."""
+    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase, expire; of officers
+    keys.suspend, keys.resume, keys.evict, for one version of a key with its name: keys.suspend/kek/2.
+    The broker's is issue.
+    """
     outcome: Global___Outcome.ValueType
     """What became of it."""
     reason: _builtins.str
@@ -213,6 +219,16 @@ class AuditEvent(_message.Message):
     """SHA-256 of the sealed record as stored; empty where nothing changed."""
     recipient: _builtins.str
     """The third party that the caller disclosed to; empty if none."""
+    count: _builtins.int
+    """How many denials alike this stands for, in a flood; zero means one."""
+    replaces: _builtins.bytes
+    """A keyed mark of the row that was replaced or erased: whoever has that row, opened, finds it again.
+    Without the salt inside the row it links to nothing. Empty where nothing was.
+    """
+    compartment: _builtins.str
+    """The compartment that the broker was asked for; empty for one that isn't in the edition, and in the
+    trail of a compartment.
+    """
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldUse]:
         """The fields asked for, with the forms given."""
@@ -232,10 +248,13 @@ class AuditEvent(_message.Message):
         request_id: _builtins.str = ...,
         row_digest: _builtins.bytes = ...,
         recipient: _builtins.str = ...,
+        count: _builtins.int = ...,
+        replaces: _builtins.bytes = ...,
+        compartment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "compartment", b"compartment", "count", b"count", "edition", b"edition", "fields", b"fields", "operation", b"operation", "outcome", b"outcome", "owner", b"owner", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "replaces", b"replaces", "request_id", b"request_id", "row_digest", b"row_digest", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,6 +47,8 @@ BY_REASON: dict[str, type[PiivaultError]] = {
     "RETENTION_EXPIRED": errors.RetentionExpired,
     "RESTRICTED": errors.Restricted,
     "REQUEST_ID_REUSED": errors.RequestIdReused,
+    "KEYS_SUSPENDED": errors.KeysSuspended,
+    "KEY_DESTROYED": errors.KeyDestroyed,
     "STALE_ETAG": errors.StaleEtag,
     "RATE_LIMITED": errors.RateLimited,
     "OVERLOADED": errors.Overloaded,

@@ -1,5 +1,7 @@
 """Sending a call, and turning what gRPC raises into the SDK's errors: for threads, for asyncio."""
 
+from collections.abc import Iterator
+
 import grpc
 
 from piivault import _errors
@@ -35,6 +37,26 @@ class Transport:
         except grpc.RpcError as error:
             raise _explain(error, call, deadline, address, self._settings) from None
         return call.read(response)
+
+    def stream(self, call: Call[Response, Result]) -> Iterator[Result]:
+        """Send the call and yield its answers as they come, without a deadline.
+
+        Raises the PiivaultError that it ended with, unless it was the server that ended it well.
+        """
+        address = self._settings.address_of(call.compartment)
+        channel = self._connections.pick(address)
+        send = channel.unary_stream(
+            call.method, type(call.request).SerializeToString, call.response.FromString
+        )
+        answers = send(call.request, metadata=_metadata(call))
+        try:
+            for answer in answers:
+                yield call.read(answer)
+        except grpc.RpcError as error:
+            deadline = self.deadline(None)
+            raise _explain(error, call, deadline, address, self._settings) from None
+        finally:
+            answers.cancel()
 
     def close(self) -> None:
         """Close every connection."""

@@ -30,7 +30,9 @@
     ├── NotPermittedNow          the record is there, and may not be used for this
     │   ├── ConsentRequired      the subject hasn't consented to the purpose, or withdrew
     │   ├── RetentionExpired     the retention declared for the purpose is over
-    │   └── Restricted           the subject restricted the processing of the record
+    │   ├── Restricted           the subject restricted the processing of the record
+    │   ├── KeysSuspended        the security team stopped this compartment, or a key of it
+    │   └── KeyDestroyed         the key was destroyed: what it sealed is unreadable for ever
     ├── StaleEtag                the record changed since it was read: read again
     ├── TooBusy *
     │   ├── RateLimited *        this caller asks too often; `retry_after` says when to return
@@ -225,6 +227,14 @@ class RetentionExpired(NotPermittedNow):
 
 class Restricted(NotPermittedNow):
     """The subject restricted the processing of this record."""
+
+
+class KeysSuspended(NotPermittedNow):
+    """The security team suspended this compartment, or a version of its keys: ask them."""
+
+
+class KeyDestroyed(NotPermittedNow):
+    """The key that this was sealed under was destroyed: it is unreadable for ever."""
 
 
 class StaleEtag(PiivaultError):

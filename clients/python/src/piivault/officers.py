@@ -1,4 +1,4 @@
-"""What officers' tools are built on: the policy, approvals, and why something is allowed.
+"""What officers' tools are built on: the policy, approvals, why something is allowed, and keys.
 
     with OfficersClient.from_env() as control:
         print(control.edition().document)
@@ -13,13 +13,15 @@ from typing import Self, TypeVar
 
 from google.protobuf.message import Message
 
-from piivault._call import Call, request_id_or_new
+from piivault._call import Call, request_id_or_new, text
 from piivault._settings import Settings
 from piivault._transport import Transport
+from piivault.keys import Keys
 from piivault.v1 import policy_service_pb2 as pb
 
 Response = TypeVar("Response", bound=Message)
 
+_POLICY = "/piivault.v1.PolicyService/"
 _TIMEOUT = 30.0  # seconds: an edition takes longer to check than a record to read
 
 
@@ -90,7 +92,7 @@ class ExplainedRule:
 
 
 class OfficersClient:
-    """Talks to control, as an officer."""
+    """Talks to control, and to workers about their keys, as an officer."""
 
     def __init__(self, settings: Settings) -> None:
         self._transport = Transport(settings)
@@ -112,26 +114,32 @@ class OfficersClient:
 
     def edition(self, number: int = 0) -> PublishedEdition:
         """Return an edition; the one in force if no number is given."""
-        found = self._send("GetEdition", pb.GetEditionRequest(number=number), pb.GetEditionResponse)
+        found = self._send(
+            _POLICY + "GetEdition", None, pb.GetEditionRequest(number=number), pb.GetEditionResponse
+        )
         blocked = tuple(BlockedService(b.service, b.reason, b.statement) for b in found.blocked)
         return PublishedEdition(found.number, found.document, found.digest, found.newest, blocked)
 
     def approve(self, kind: str, body: bytes, officer: str, signature: bytes) -> Approval:
         """Hand in an officer's signature (ed25519, 64 bytes) over an entry's statement."""
         request = pb.ApproveRequest(kind=kind, body=body, officer=officer, signature=signature)
-        done = self._send("Approve", request, pb.ApproveResponse)
+        done = self._send(_POLICY + "Approve", None, request, pb.ApproveResponse)
         return Approval(kind, body, done.effective, tuple(done.approved_by), done.needed)
 
     def pending(self) -> list[Approval]:
         """Return what waits for more officers."""
-        listed = self._send("ListPending", pb.ListPendingRequest(), pb.ListPendingResponse)
+        listed = self._send(
+            _POLICY + "ListPending", None, pb.ListPendingRequest(), pb.ListPendingResponse
+        )
         return [
             Approval(e.kind, e.body, False, tuple(e.approved_by), e.needed) for e in listed.entries
         ]
 
     def touches(self) -> Touches:
         """Return which compartments owners touched, and what officers reset of it."""
-        listed = self._send("ListTouches", pb.ListTouchesRequest(), pb.ListTouchesResponse)
+        listed = self._send(
+            _POLICY + "ListTouches", None, pb.ListTouchesRequest(), pb.ListTouchesResponse
+        )
         resets = (ResetTouch(_touch(reset.touch), reset.reason) for reset in listed.resets)
         return Touches(tuple(map(_touch, listed.touches)), tuple(resets))
 
@@ -153,13 +161,19 @@ class OfficersClient:
             fields=fields,
             edition=edition,
         )
-        said = self._send("Explain", request, pb.ExplainResponse)
+        said = self._send(_POLICY + "Explain", None, request, pb.ExplainResponse)
         return [ExplainedRule(r.rule, r.holds, r.sentence) for r in said.rules]
 
-    def _send(self, method: str, request: Message, response: type[Response]) -> Response:
+    def keys(self, compartment: str) -> Keys:
+        """Return the keys of one compartment, as its workers have them."""
+        return Keys(text(compartment, "A compartment"), self._send)
+
+    def _send(
+        self, method: str, compartment: str | None, request: Message, response: type[Response]
+    ) -> Response:
         call = Call(
-            f"/piivault.v1.PolicyService/{method}",
-            None,
+            method,
+            compartment,
             request,
             response,
             lambda answer: answer,

@@ -80,6 +80,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The subject restricted the processing of this record."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 53
     """FAILED_PRECONDITION. The request id was used before, with another request."""
+    ERROR_REASON_KEYS_SUSPENDED: _ErrorReason.ValueType  # 55
+    """FAILED_PRECONDITION. The security team suspended this compartment, or a version of its keys. Don't retry: ask them."""
+    ERROR_REASON_KEY_DESTROYED: _ErrorReason.ValueType  # 56
+    """FAILED_PRECONDITION. The key that this was sealed under was destroyed: it is unreadable for ever."""
     ERROR_REASON_STALE_ETAG: _ErrorReason.ValueType  # 54
     """ABORTED. The record (or the control chain) changed since it was read: read again, then write."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 60
@@ -89,7 +93,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 62
     """DEADLINE_EXCEEDED. The caller's deadline passed in the server."""
     ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 70
-    """UNAVAILABLE. The key server can't be asked and the cached key is too old. Retry."""
+    """UNAVAILABLE. The key server can't be asked and the cached key is too old; or this process couldn't read for too long whether it may use its keys, or they are changing. Retry."""
     ERROR_REASON_STORAGE_UNAVAILABLE: _ErrorReason.ValueType  # 71
     """UNAVAILABLE. The database can't be asked. Retry."""
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 72
@@ -169,6 +173,10 @@ ERROR_REASON_RESTRICTED: ErrorReason.ValueType  # 52
 """FAILED_PRECONDITION. The subject restricted the processing of this record."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 53
 """FAILED_PRECONDITION. The request id was used before, with another request."""
+ERROR_REASON_KEYS_SUSPENDED: ErrorReason.ValueType  # 55
+"""FAILED_PRECONDITION. The security team suspended this compartment, or a version of its keys. Don't retry: ask them."""
+ERROR_REASON_KEY_DESTROYED: ErrorReason.ValueType  # 56
+"""FAILED_PRECONDITION. The key that this was sealed under was destroyed: it is unreadable for ever."""
 ERROR_REASON_STALE_ETAG: ErrorReason.ValueType  # 54
 """ABORTED. The record (or the control chain) changed since it was read: read again, then write."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 60
@@ -178,7 +186,7 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 61
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 62
 """DEADLINE_EXCEEDED. The caller's deadline passed in the server."""
 ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 70
-"""UNAVAILABLE. The key server can't be asked and the cached key is too old. Retry."""
+"""UNAVAILABLE. The key server can't be asked and the cached key is too old; or this process couldn't read for too long whether it may use its keys, or they are changing. Retry."""
 ERROR_REASON_STORAGE_UNAVAILABLE: ErrorReason.ValueType  # 71
 """UNAVAILABLE. The database can't be asked. Retry."""
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 72

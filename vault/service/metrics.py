@@ -1,0 +1,104 @@
+"""What this process counts, for Prometheus: written into a file, since there is no plaintext port.
+
+The node exporter's textfile collector reads it. No label holds a value, a pseudonym, a request id
+or anything that a caller chose: labels are methods, reasons, compartments, outcomes and the kinds
+of alarms, all of them known beforehand.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, write_to_textfile
+
+from vault.audit.event import Event
+from vault.sealed.v1 import sealed_pb2
+
+log = logging.getLogger("piivault.app")
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
+
+
+class Metrics:
+    """All counts of one process."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry(auto_describe=True)
+        self._requests = Counter(
+            "piivault_requests", "Calls answered.", ("method", "reason"), registry=registry
+        )
+        self._seconds = Histogram(
+            "piivault_request_seconds",
+            "Seconds until the answer, streams left out.",
+            ("method",),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._events = Counter(
+            "piivault_audit_events",
+            "Requests in the trail, as this process wrote them durably.",
+            ("compartment", "outcome"),
+            registry=registry,
+        )
+        self._trail_writable = Gauge(
+            "piivault_trail_writable",
+            "Whether the trail can be written: 0 means not ready.",
+            ("compartment",),
+            registry=registry,
+        )
+        self._read = Counter(
+            "piivault_audited_events",
+            "Requests in the trail, as the auditor read them.",
+            ("compartment", "outcome"),
+            registry=registry,
+        )
+        self._alarms = Counter(
+            "piivault_alarms", "Alarms raised.", ("compartment", "kind"), registry=registry
+        )
+        self._checkpoint_age = Gauge(
+            "piivault_checkpoint_age_seconds",
+            "Seconds since a checkpoint was shipped, or since the auditor started.",
+            ("compartment",),
+            registry=registry,
+        )
+
+    def answered(self, method: str, reason: str, seconds: float | None) -> None:
+        """Count a call; `seconds` is None for a stream."""
+        self._requests.labels(method, reason).inc()
+        if seconds is not None:
+            self._seconds.labels(method).observe(seconds)
+
+    def wrote(self, compartment: str) -> Callable[[Sequence[Event]], None]:
+        """Return what counts the events of a compartment that became durable."""
+
+        def count(events: Sequence[Event]) -> None:
+            for event in events:
+                self._events.labels(compartment, _word(event.outcome)).inc(event.count)
+
+        return count
+
+    def writable(self, compartment: str, *, is_so: bool) -> None:
+        """Say whether a compartment's trail can be written."""
+        self._trail_writable.labels(compartment).set(is_so)
+
+    def read(self, compartment: str, outcome: sealed_pb2.Outcome.ValueType, times: int) -> None:
+        """Count an event that the auditor read."""
+        self._read.labels(compartment, _word(outcome)).inc(times)
+
+    def alarmed(self, compartment: str, kind: str) -> None:
+        """Count an alarm."""
+        self._alarms.labels(compartment, kind).inc()
+
+    def checkpoint_age(self, compartment: str, seconds: float) -> None:
+        """Say how old the last checkpoint is."""
+        self._checkpoint_age.labels(compartment).set(seconds)
+
+    def write(self, file: Path) -> None:
+        """Write all counts into a file, in the place of what it held. Raises OSError."""
+        write_to_textfile(str(file), self._registry)
+
+
+def _word(outcome: sealed_pb2.Outcome.ValueType) -> str:
+    if outcome not in sealed_pb2.Outcome.values():
+        return "unknown"  # a newer release's
+    return sealed_pb2.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()

@@ -1,0 +1,81 @@
+"""The hot statements on PostgreSQL: the raw driver, on a connection of the pool that is kept.
+
+A reveal costs one SELECT and one INSERT, each shared with all that wait. What SQLAlchemy adds to a
+statement costs more than the rest of a reveal (docs/adr/0011-hot-statements.md), so these two go
+past it; everything else doesn't.
+"""
+
+import asyncio
+from collections.abc import Sequence, Sized
+from typing import Any
+
+from asyncpg import InterfaceError
+from asyncpg.exceptions import OperatorInterventionError, PostgresConnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+# What a statement raises when its connection is gone; nobody knows whether it was carried out.
+BROKEN = (InterfaceError, OperatorInterventionError, PostgresConnectionError, ConnectionError)
+
+_PATIENCE = 10.0  # seconds: a connection gone silent must not hold up whoever comes later
+_EACH = 0.0005  # seconds to wait for more, for each that came aboard
+_LONGEST = 0.005  # seconds, however many came
+
+
+class HotConnection:
+    """One connection, for one caller at a time. What fails takes the connection along."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._held: AsyncConnection | None = None
+        self._driver: Any = None  # asyncpg.Connection
+
+    async def fetch(self, statement: str, *arguments: object) -> Sequence[Any]:
+        """Run one statement, a transaction of its own; it is prepared once. Returns its rows.
+
+        Raises the driver's own errors, whose text holds parameters: see `store.errors`.
+        """
+        if self._driver is None or self._driver.is_closed():
+            await self._connect()
+        try:
+            rows: Sequence[Any] = await self._driver.fetch(statement, *arguments, timeout=_PATIENCE)
+        except BaseException:  # a cancelled statement may still be running on it
+            await self._drop()
+            raise
+        return rows
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        held, self._held, self._driver = self._held, None, None
+        if held is not None:
+            await held.close()
+
+    async def _connect(self) -> None:
+        await self._drop()
+        self._held = await self._engine.connect()
+        self._driver = (await self._held.get_raw_connection()).driver_connection
+
+    async def _drop(self) -> None:
+        held, self._held, self._driver = self._held, None, None
+        if held is not None:
+            try:
+                await held.invalidate()
+            finally:
+                await held.close()
+
+
+class Company:
+    """Who shares a statement: each has its price, so where many come, it waits for more.
+
+    Whoever comes alone, after one who came alone, waits for nobody.
+    """
+
+    def __init__(self) -> None:
+        self._last = 1
+
+    async def gather(self, waiting: Sized, most: int) -> None:
+        """Return when the next statement is to be sent; all that wait by then are aboard."""
+        await asyncio.sleep(0)  # whoever is ready in this turn of the loop
+        crowd = max(self._last, len(waiting))
+        if crowd > 1 and len(waiting) < most:
+            await asyncio.sleep(min(crowd * _EACH, _LONGEST))
+        self._last = len(waiting)
