@@ -70,7 +70,7 @@ class Connection:
     def cancelled(self) -> bool:
         return False
 
-    async def send_initial_metadata(self, _metadata: object) -> None:
+    def set_trailing_metadata(self, _metadata: object) -> None:
         pass
 
     async def abort(self, _code: object, message: str, _metadata: object) -> None:

@@ -67,6 +67,8 @@ async def live(running: Running, population: Population, folder: Path) -> tuple[
     """Carry out three years on a prepared house, and take everything that isn't a key."""
     signer = Signer()
     pinned = {f"{config.ENVIRONMENT_PREFIX}CAPABILITY_KEYS": to_base64url(signer.public)}
+    for name in COMPARTMENTS:  # nothing polls here
+        pinned[f"{config.ENVIRONMENT_PREFIX}COMPARTMENTS__{name.upper()}__KEY_STALE_AFTER"] = "3600"
     settings = config.load(running.config, pinned)
     issued = {name: _issued(running, population, name) for name in COMPARTMENTS}
     log = Log()

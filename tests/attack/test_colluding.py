@@ -105,7 +105,7 @@ def _told(channel: grpc.Channel, spy: Spy, pseudonym: str) -> tuple[Any, ...]:
         refusal = refusal_of(e)
         return (b"", 0, "", refusal.reason, refusal.message, refusal.request_id, "")
     answer = pb.RevealResponse.FromString(body)
-    request_id = dict(rpc.initial_metadata())[REQUEST_ID]
+    request_id = dict(rpc.trailing_metadata())[REQUEST_ID]
     beside = (from_base64url(answer.etag), answer.edition, str(answer.withheld), "", "")
     return (*beside, request_id, answer.fields[-1].value)
 

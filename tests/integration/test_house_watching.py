@@ -60,7 +60,6 @@ class Watched:
             names = ("", SERVICE)
             asked = [health_pb2.HealthCheckRequest(service=name) for name in names]
             found = {stub.Check(one, timeout=PATIENCE).status for one in asked}
-        assert len(found) == 1
         return found == {health_pb2.HealthCheckResponse.SERVING}
 
 

@@ -60,6 +60,7 @@ def dev(
     """
     pinned = _identity_providers(identity_providers) if identity_providers else []
     state = state or Path(".piivault-split" if is_split else ".piivault")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, like Ctrl-C
     console = Console(soft_wrap=True)
     with ExitStack() as stack:
