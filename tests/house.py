@@ -8,10 +8,15 @@ A test that takes `house` runs on SQLite and on PostgreSQL:
 """
 
 import asyncio
+import atexit
 import shlex
+import shutil
+import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import grpc
@@ -27,7 +32,7 @@ from tests.people import KINDS, Registered, new_values
 from tests.wire import PATIENCE, Refusal
 from vault import config
 from vault.dev import Running
-from vault.dev.local import local, serving
+from vault.dev.local import local, prepared, serving
 from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
 from vault.keys.provision import AUDITOR, BROKERS_AUDIT_KEY
 from vault.keys.transit import Transit
@@ -239,6 +244,16 @@ class House:
         return piivault.TLS(*(environment[part] for part in parts))
 
 
+@cache
+def _template(postgres: bool) -> Path:
+    """Prepare a house once, and stop it: its copies start in a quarter of the time."""
+    folder = Path(mkdtemp(prefix="piivault-template-"))
+    atexit.register(shutil.rmtree, folder)
+    with prepared(folder / "state", POLICY, postgres=postgres):
+        pass
+    return folder / "state"
+
+
 @contextmanager
 def run_house(
     state: Path,
@@ -247,7 +262,10 @@ def run_house(
     policy: Path = POLICY,
     identity_providers: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[House]:
-    """Run a house in a state folder, with identity providers that its broker pins."""
+    """Run a house in a new state folder, with identity providers that its broker pins."""
+    if policy == POLICY:
+        subprocess.run(["cp", "-pR", _template(postgres), state], check=True)  # and whose it is
+        (state / "ports.json").unlink()
     with local(state, policy, postgres=postgres, identity_providers=identity_providers) as running:
         started = House(running, postgres=postgres, policy=policy)
         yield started

@@ -1,9 +1,6 @@
 """`verify` on a running house, and damage made to its rows by SQL, as the tables' owner."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Table, delete, insert, select
 
+from tests.command import piivault
 from tests.house import House
 from vault import app, config
 from vault.dev.postgres import OWNER
@@ -21,7 +19,6 @@ from vault.store import tables as t
 from vault.store.engine import Database, connect
 
 ACCOUNTS = "accounts"
-COMMAND = Path(sys.executable).with_name("piivault")
 OF_A_RECORD = (t.records, t.data_keys, t.blind_index)
 
 T = TypeVar("T")
@@ -62,14 +59,7 @@ class Verifier:
 def run(house: House, *arguments: str | Path, **overrides: str) -> CompletedProcess[str]:
     """Run `piivault` with the house's configuration."""
     variables = {f"{config.ENVIRONMENT_PREFIX}{name}": value for name, value in overrides.items()}
-    return subprocess.run(
-        [COMMAND, *arguments, "--config", house.running.config],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return piivault(*arguments, "--config", house.running.config, environment=variables)
 
 
 def owner_of(house: House) -> list[str | Path]:

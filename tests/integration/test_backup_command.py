@@ -1,38 +1,30 @@
 """`piivault backup` and `piivault restore`, as an operator runs them, with the house running."""
 
-import os
-import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import piivault
 import pytest
 from piivault import errors
 from sqlalchemy import make_url
 
+from tests.command import piivault as run_piivault
 from tests.database import Cluster, url_of
 from tests.house import House
 from vault.cli import main
 from vault.config import ENVIRONMENT_PREFIX
 from vault.dev.postgres import OWNER
 
-COMMAND = Path(sys.executable).with_name("piivault")
 ACCOUNTS_URL = "COMPARTMENTS__ACCOUNTS__DATABASE__URL"
 CONTROL_URL = "CONTROL__URL"
 
 
-def run(house: House, *arguments: str | Path, **overrides: str) -> subprocess.CompletedProcess[str]:
+def run(house: House, *arguments: str | Path, **overrides: str) -> CompletedProcess[str]:
     """Run the command with the house's configuration."""
     variables = {f"{ENVIRONMENT_PREFIX}{name}": value for name, value in overrides.items()}
-    return subprocess.run(
-        [COMMAND, *arguments, "--config", house.running.config],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_piivault(*arguments, "--config", house.running.config, environment=variables)
 
 
 def owner_of(house: House) -> list[str | Path]:

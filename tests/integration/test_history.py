@@ -2,17 +2,17 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import piivault
 import pytest
 from piivault import errors
 from piivault.officers import OfficersClient, Touches
 
+from tests.command import piivault as run_piivault
 from tests.house import House
 from tests.office import WITHIN, Officers
 from tests.wire import wait_for
@@ -182,12 +182,8 @@ def test_signatures_of_the_past_reset_nothing(own: House, officers: Officers) ->
 def test_the_command_line_shows_history_and_resets_it(own: House, tmp_path: Path) -> None:
     """As docs/editions.md tells it."""
 
-    def run(*arguments: str, officer: str = "aida") -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("piivault")), *arguments]
-        environment = {**os.environ, **own.environment(f"officer-{officer}")}
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+    def run(*arguments: str, officer: str = "aida") -> CompletedProcess[str]:
+        return run_piivault(*arguments, environment=own.environment(f"officer-{officer}"))
 
     again = ("history", "reset", "site_statistics", "web", "--reason", "a new team", "--yes")
     said = run("history", "show")

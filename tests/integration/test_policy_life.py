@@ -1,18 +1,17 @@
 """Editions on live data: published, widened, narrowed, blocked, remembered, expired."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import piivault
 import pytest
 from piivault import errors
 from piivault.officers import OfficersClient
 
+from tests.command import piivault as run_piivault
 from tests.house import POLICY, House
 from tests.office import WITHIN, Officers
 from tests.policies import successor
@@ -261,10 +260,8 @@ def test_the_command_line_tells_officers_what_they_do(own: House, tmp_path: Path
     file = tmp_path / "next.yaml"
     file.write_text(successor(POLICY.read_text(encoding="utf-8"), (NEWSLETTER, WIDER)), "utf-8")
 
-    def run(*arguments: str, officer: str = "aida") -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("piivault")), *arguments]
-        environment = {**os.environ, **own.environment(f"officer-{officer}")}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    def run(*arguments: str, officer: str = "aida") -> CompletedProcess[str]:
+        return run_piivault(*arguments, environment=own.environment(f"officer-{officer}"))
 
     said = run("policy", "diff", str(file))
     assert "doesn't cover" in said.stdout, said.stderr
@@ -286,15 +283,13 @@ def test_the_command_line_tells_officers_what_they_do(own: House, tmp_path: Path
     assert "Traceback" not in said.stderr
 
 
-def command(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(house: House, *arguments: str) -> CompletedProcess[str]:
     """Run `piivault` as the officer Аида, with the house's configuration."""
-    words = [str(Path(sys.executable).with_name("piivault")), *arguments]
     environment = {
-        **os.environ,
         **house.environment("officer-aida"),
         "PIIVAULT_CONFIG": str(house.running.config),
     }
-    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    return run_piivault(*arguments, environment=environment)
 
 
 def test_an_auditor_is_told_why_a_past_request_was_decided(own: House, officers: Officers) -> None:
@@ -385,15 +380,13 @@ def test_an_officer_signs_with_a_transit_key(house: House, tmp_path: Path) -> No
     made = admin.write("auth/token/create", policies=["officer-aida"], ttl="10m")
     (tmp_path / "token").write_text(made["auth"]["client_token"])
     environment = {
-        **os.environ,
         "PIIVAULT_OFFICER": "aida",
         "PIIVAULT_SIGNING_KEY": "transit:officer-aida",
         "PIIVAULT_KEY_SERVER": house.running.key_server,
         "PIIVAULT_KEY_SERVER_CA": str(house.running.key_server_ca),
         "PIIVAULT_TOKEN_FILE": str(tmp_path / "token"),
     }
-    words = [str(Path(sys.executable).with_name("piivault")), "policy", "sign", str(POLICY)]
-    said = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    said = run_piivault("policy", "sign", POLICY, environment=environment)
     officer, _, signature = said.stdout.strip().partition(":")
     assert officer == "aida", said.stderr
     (public_key,) = admin.public_keys("officer-aida").values()

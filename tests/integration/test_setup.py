@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import subprocess
-import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.exc import DBAPIError
 
+from tests.command import piivault
 from tests.house import POLICY
 from vault import config
 from vault.app import publish_first
@@ -102,11 +102,11 @@ def test_no_two_processes_share_a_role_or_a_login() -> None:
 
 def test_what_was_filled_in_is_not_written_over(tmp_path: Path) -> None:
     """What would be written now stands beside it, while the two differ."""
-    argv: list[str | Path] = [Path(sysconfig.get_path("scripts"), "piivault"), "setup"]
 
     def run() -> str:
-        command = [*argv, "--policy", POLICY, "--output", tmp_path]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        done = piivault("setup", "--policy", POLICY, "--output", tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     assert "left as it was" not in run() + run()
     file, beside = tmp_path / "piivault-broker.toml", tmp_path / "piivault-broker.toml.new"
@@ -232,17 +232,11 @@ def _setup(bare: Bare, output: Path) -> list[str]:
 
 def _attempt(bare: Bare, output: Path, owner_url: str) -> subprocess.CompletedProcess[str]:
     owner = bare.layout.write(bare.layout.path("owner-url"), owner_url)
-    return subprocess.run(
-        [
-            Path(sysconfig.get_path("scripts"), "piivault"),
-            *("setup", "--policy", POLICY, "--output", output, "--apply"),
-            *("--key-server", bare.bao.address, "--key-server-ca", bare.bao.ca),
-            *("--owner-url-file", owner),
-        ],
-        env=os.environ | {"PIIVAULT_TOKEN_FILE": str(bare.bao.root_token_file)},
-        capture_output=True,
-        text=True,
-        check=False,
+    return piivault(
+        *("setup", "--policy", POLICY, "--output", output, "--apply"),
+        *("--key-server", bare.bao.address, "--key-server-ca", bare.bao.ca),
+        *("--owner-url-file", owner),
+        environment={"PIIVAULT_TOKEN_FILE": str(bare.bao.root_token_file)},
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from piivault.v1 import subject_service_pb2 as subjects
 from sqlalchemy import Table
 
 from tests import verifying
+from tests.command import piivault
 from tests.house import House, run_house
 from tests.people import Registered
 from tests.verifying import ACCOUNTS, Saved, Verifier, flipped, found, put_back, run, saved
@@ -461,10 +461,7 @@ def test_the_command_without_a_trail_says_so(house: House, tmp_path: Path) -> No
     without = "\n[".join(s for s in sections if not s.startswith("auditor"))
     file = house.running.config.with_name("worker.toml")
     file.write_text(without.replace('"auditor", ', "").replace(', "auditor"', ""), encoding="utf-8")
-    ended = subprocess.run(
-        [verifying.COMMAND, "verify", "--compartment", ACCOUNTS, "--config", file],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    ended = piivault("verify", "--compartment", ACCOUNTS, "--config", file)
     file.unlink()
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Rollbacks were not looked for" in ended.stdout

@@ -1,29 +1,22 @@
 """`verify` where each process has a login of its own, and none may do more than it must."""
 
-import os
-import subprocess
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from tests import verifying
+from tests.command import piivault
 from tests.split import SplitHouse
-from tests.verifying import ACCOUNTS, COMMAND, put_back, saved
+from tests.verifying import ACCOUNTS, put_back, saved
 from vault.store import tables as t
 
 WORKER = "worker-accounts"
 
 
-def verify(house: SplitHouse, *more: str | Path) -> subprocess.CompletedProcess[str]:
+def verify(house: SplitHouse, *more: str | Path) -> CompletedProcess[str]:
     worker = house.running.servers[WORKER].config
-    return subprocess.run(
-        [COMMAND, "verify", "--config", worker, "--compartment", ACCOUNTS, *more],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return piivault("verify", "--config", worker, "--compartment", ACCOUNTS, *more)
 
 
 def test_with_the_auditors_configuration_rollbacks_are_found(split_house: SplitHouse) -> None:

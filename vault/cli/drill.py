@@ -109,7 +109,9 @@ async def _serve(
     transit = await log_in(read, section.login, stack)
     keyring = Keyring(transit, section.transit_key, section.audit_transit_key, declared.uuid)
     history, limits = History(editions), Limits(1.0)
-    return ServedCompartment(name, declared.uuid, database, keyring, {}, history, limits), editions
+    served = ServedCompartment(name, declared.uuid, database, keyring, {}, history, limits)
+    stack.push_async_callback(served.close)
+    return served, editions
 
 
 def _show(name: str, drilled: Drilled, data: Path, keys: Path) -> None:

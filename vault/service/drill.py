@@ -66,11 +66,15 @@ async def drill(
     await served.establish()
     compared = None
     if live is not None:
+        loader = Loader(live)
 
         async def lasting(pseudonyms: Collection[bytes]) -> set[bytes]:
-            return {raw for raw in pseudonyms if await _is_lasting(live, served, raw)}
+            return {raw for raw in pseudonyms if await _is_lasting(loader, served, raw)}
 
-        compared = await compare(data, served.database, live, lasting, progress)
+        try:
+            compared = await compare(data, served.database, live, lasting, progress)
+        finally:
+            await loader.close()
 
     def opening(what: str, done: int, total: int) -> None:
         progress(f"open {what}", done, total)
@@ -79,7 +83,7 @@ async def drill(
     return Drilled(restored, report, compared)
 
 
-async def _is_lasting(live: Database, restored: ServedCompartment, pseudonym: bytes) -> bool:
+async def _is_lasting(live: Loader, restored: ServedCompartment, pseudonym: bytes) -> bool:
     """Tell whether who lives now was registered, by the same registration, in the data backup.
 
     Each registration draws a salt for the tokens of its events: the trail in the data backup has
@@ -103,10 +107,10 @@ async def _is_lasting(live: Database, restored: ServedCompartment, pseudonym: by
 
 
 async def _open(
-    live: Database, restored: ServedCompartment, address: Address
+    live: Loader, restored: ServedCompartment, address: Address
 ) -> sealed_pb2.Record | None:
     """Open the first layer of a live record, with the keys that were restored."""
-    stored = await Loader(live).load(address.pseudonym)
+    stored = await live.load(address.pseudonym)
     if stored is None:
         return None
     row = SealedRecord(stored.row_version, stored.sealed)
