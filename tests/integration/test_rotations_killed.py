@@ -82,7 +82,7 @@ def test_a_process_that_is_killed_at_every_step_ends_right(
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert killed.returncode == 0, killed.stdout + killed.stderr
