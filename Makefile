@@ -6,7 +6,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test attack lint proto proto-check bench lock clean
+.PHONY: help demo dev test attack contract lint proto proto-check bench lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: $(VENV)/.made ## Run the whole suite: real OpenBao, SQLite and PostgreSQL
 
 attack: $(VENV)/.made ## Try to break every wall, on split processes (dumps: one, on SQLite); prints what was attempted
 	$(BIN)/pytest tests/attack --numprocesses 2 --dist loadfile $(ARGS)
+
+contract: $(VENV)/.made ## Try what is relied upon in a key server: OpenBao, or yours (docs/keys.md)
+	$(BIN)/pytest tests/contract $(ARGS)
 
 lint: $(VENV)/.made proto-check ## Check style, types, floors and protos
 	$(BIN)/ruff check .

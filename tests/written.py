@@ -1,5 +1,6 @@
 """A compartment's trail on a real database, and all that was written into it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from vault.audit.chain import Chain
 from vault.audit.event import ALLOWED, Event
 from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.service.reading import SECOND, Backwards, ReadEvent, Span, TrailReader, parse_bookmark
+from vault.service.trail import follow_states
 from vault.store import tables as t
 from vault.store.engine import Database
 
@@ -80,4 +82,5 @@ async def written(database: Database) -> Written:
     key = await keyring.get(KEY)
     keyring.hold([])  # the reader finds it in the database
     keyring.evict()
+    follow_states("accounts", keyring, database, math.inf)
     return Written(database, TrailReader(COMPARTMENT, database, keyring), key, [])

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from vault import config
+from vault import config, health
 from vault.opening import (
     StartError,
     capability_keys,
@@ -40,6 +40,7 @@ from vault.upkeep import (
     checkpoint_often,
     follow,
     follow_keys,
+    look_at_key_health,
     rotate_often,
     sweep_often,
     tell_health,
@@ -122,12 +123,14 @@ async def _assemble(
     state = while_joinable(editions.state, uuids)
     keys, metrics = capability_keys(settings), Metrics()
     compartments = {}
+    healths = []
     if "worker" in settings.server.roles:
         for name, section in settings.compartments.items():
             with opening(f"compartment {name}"):
                 served = await open_compartment(
                     name, section, settings, editions, keys, stack, metrics
                 )
+            healths.append(health.of_worker(served, section, metrics))
             _keep_up(follow_keys(served, section.key_poll), stack)
             _keep_up(sweep_often(served, state, section.sweep_interval), stack)
             pace = section.key_poll, section.rotation_rows_per_second
@@ -138,13 +141,16 @@ async def _assemble(
     if "broker" in settings.server.roles:
         with opening("broker"):
             broker = await open_broker(settings, edition, keys, stack)
-            issuing = Issuing(broker, await open_broker_trail(settings, metrics, stack))
+            trail = await open_broker_trail(settings, metrics, stack)
+        healths.append(health.of_broker(broker, trail, metrics))
+        issuing = Issuing(broker, trail)
     audits = None
     if "auditor" in settings.server.roles:
         with opening("auditor"):
             trails = await open_trails(settings, edition, stack)
             checkpoints, of_control = await open_checkpoints(settings, trails, stack)
         assert settings.auditor is not None  # noqa: S101 -- `faults` saw to it
+        healths.append(health.of_auditor(trails, of_control.signer, metrics))
         audits, watchings = open_audits(settings.auditor, trails, editions, metrics)
         for one in checkpoints:
             _keep_up(checkpoint_often(one, settings.auditor.checkpoint_interval), stack)
@@ -152,6 +158,9 @@ async def _assemble(
         _keep_up(checkpoint_control(of_control, editions), stack)
     approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
     house = House(editions, compartments, issuing, approvals, audits)
+    for its in healths:
+        assert settings.key_server is not None  # noqa: S101 -- they were opened
+        _keep_up(look_at_key_health(its, settings.key_server.ask_interval), stack)
     officers = {o.spiffe: o.name for o in settings.officers if o.spiffe}
     writers = (*compartments.values(), *((issuing.trail,) if issuing else ()))
     if settings.metrics is not None:
@@ -159,7 +168,7 @@ async def _assemble(
     deadline, development = settings.server.default_deadline, settings.server.development
     guard = Guard(state, officers, deadline, metrics.answered)
     server = Server(house, guard, worker=bool(compartments), development=development)
-    return server, lambda: check_ready(state, writers, metrics)
+    return server, lambda: check_ready(state, writers, healths, metrics)
 
 
 def _refuse(found: Sequence[str]) -> None:

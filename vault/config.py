@@ -123,6 +123,7 @@ class KeyServer(_Section):
     ca: File
     mount: str = "transit"
     timeout: Annotated[float, Field(gt=0)] = 2.0  # seconds, a call
+    ask_interval: Annotated[float, Field(gt=0)] = 10.0  # seconds between looks whether it answers
     snapshot_retention_days: Annotated[int, Field(ge=0)] | None = None  # how long any is kept
 
 
@@ -251,6 +252,7 @@ class Auditor(_Section):
     login: Login
     compartments: Annotated[Mapping[str, AuditedCompartment], Field(min_length=1)]
     broker: AuditedCompartment | None = None  # the broker's own trail
+    key_stale_after: Annotated[float, Field(gt=0)] = 10.0  # seconds; then it looks at states anew
     signing_key: str = "piivault-audit"  # of Transit; signs checkpoints
     checkpoint_keys: tuple[str, ...] = ()  # its public halves, 32 bytes each in base64url
     checkpoint_events: Annotated[int, Field(gt=0)] = 10_000  # a checkpoint after so many events,

@@ -32,7 +32,7 @@ from vault.service.metrics import Metrics
 from vault.service.reading import TrailReader
 from vault.service.shipping import Shipping
 from vault.service.signer import Signer
-from vault.service.trail import AuditedTrail
+from vault.service.trail import AuditedTrail, follow_states
 from vault.service.watch import Most, Thresholds
 from vault.service.watching import Watching
 from vault.store.control import ControlChain
@@ -202,6 +202,7 @@ async def open_trails(
             settings, part.database, schema_of(name), auditor_rights(name), stack
         )
         keyring = Keyring(transit, "", part.audit_transit_key, uuid)
+        follow_states(name, keyring, database, section.key_stale_after)
         await look_at_trail(name, uuid, database, keyring)
         trails[name] = AuditedTrail(uuid, database, keyring)
     return trails

@@ -15,6 +15,7 @@ from vault.service.checkpoints import Checkpoints
 from vault.service.compartment import ServedCompartment
 from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.editions import Editions
+from vault.service.key_health import KeyHealth
 from vault.service.ledger import ControlChainError
 from vault.service.metrics import Metrics
 from vault.service.rotation_run import run
@@ -62,19 +63,20 @@ async def tell_health(
     check: Callable[[], Awaitable[None]], tell: Callable[[bool], Awaitable[None]]
 ) -> None:
     """Have the health service say that we serve while `check` finds nothing against it."""
-    told = None
+    told, said = None, ""
     while True:
+        why = ""
         try:
             await check()
-            ready = True
         except VaultError as e:
-            ready = False
-            if told is not False:
-                log.error("not ready: %s", e.message)
+            why = e.message
         except Exception as e:
-            ready = False
-            if told is not False:
-                _unforeseen("not ready", e)
+            why = f"{type(e).__name__}, which nobody foresaw; going on"
+        if why and why != said:
+            log.error("not ready: %s", why)
+        elif said and not why:
+            log.warning("ready again")
+        said, ready = why, not why
         if ready is not told:
             await tell(ready)
             told = ready
@@ -82,13 +84,19 @@ async def tell_health(
 
 
 async def check_ready(
-    state: Callable[[], PolicyState], writers: Sequence[Writer], metrics: Metrics
+    state: Callable[[], PolicyState],
+    writers: Sequence[Writer],
+    keys: Sequence[KeyHealth],
+    metrics: Metrics,
 ) -> None:
     """Raise VaultError while no request could be answered.
 
     There is no edition to decide by while it can't be confirmed, or while it forbids what this
-    process holds; and where a trail can't be written, nothing is revealed.
+    process holds; nothing opens without keys; and where a trail can't be written, nothing is
+    revealed.
     """
+    for health in keys:
+        health.check()  # before trails are tried, which need keys too
     for served in writers:
         if served.committer.failing:
             with contextlib.suppress(VaultError):  # logged where it arose
@@ -147,6 +155,16 @@ async def follow_keys(served: ServedCompartment, interval: float) -> None:
             log.error("the keys of %s: %s", served.name, e)
         except Exception as e:
             _unforeseen(f"the keys of {served.name}", e)
+
+
+async def look_at_key_health(health: KeyHealth, interval: float) -> None:
+    """See whether keys can be used: one question to the key server a look, while it is away."""
+    while True:
+        try:
+            await health.look()
+        except Exception as e:
+            _unforeseen("looking at keys", e)
+        await asyncio.sleep(interval * SystemRandom().uniform(0.8, 1.2))
 
 
 async def rotate_often(

@@ -45,6 +45,7 @@ LOOPS: dict[str, Callable[[Any], Awaitable[None]]] = {
     "watching": lambda it: upkeep.watch(it, it),
     "metrics": lambda it: upkeep.write_metrics(it, Path("metrics.prom"), 0.01),
     "keys": lambda it: upkeep.follow_keys(it, 0.01),
+    "key health": lambda it: upkeep.look_at_key_health(it, 0.01),
     "rotations": lambda it: upkeep.rotate_often(it, it.fail_now, 0.01, 1.0),
     "sweeping": lambda it: upkeep.sweep_often(it, it.fail_now, 0.01),
     "checkpoints": lambda it: upkeep.checkpoint_often(it, 0.01),

@@ -41,6 +41,7 @@ __all__ = ["KeyKind", "KeyName", "KeyState", "Keyring", "Standing", "WrappedKey"
 
 log = logging.getLogger("piivault.keys")
 
+SOFT_TTL, HARD_TTL = 300.0, 3600.0  # seconds
 _CANARY = b"piivault canary"
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -74,8 +75,8 @@ class Keyring:
         audit_transit_key: str,
         compartment: bytes,
         *,
-        soft: float = 300.0,
-        hard: float = 3600.0,
+        soft: float = SOFT_TTL,
+        hard: float = HARD_TTL,
         clock: Callable[[], float] = clock,
     ) -> None:
         self._transit = transit
@@ -113,17 +114,23 @@ class Keyring:
     async def check_canary(self, canary: str) -> None:
         """Raise WrongKeyServerError unless this key server wrote it: before anything forks."""
         try:
+            await self.ask(canary)
+        except KeyServerError as e:
+            raise _translate(e) from None
+
+    async def ask(self, canary: str) -> None:
+        """Have the key server open the canary. Raises WrongKeyServerError, KeyServerError."""
+        why = ""
+        try:
             opened = await asyncio.to_thread(
                 self._transit.decrypt, self._transit_key, canary, self._canary_context
             )
-        except WrappedKeyRejected:
-            opened = b""
-        except KeyServerError as e:
-            raise _translate(e) from None
+        except WrappedKeyRejected as e:
+            opened, why = b"", f" The key server says: {e}"
         if opened != _CANARY:
             raise WrongKeyServerError(
                 f"The key {self._transit_key} can't open the canary of this database: restored "
-                "from another time, or not the one that wrote the data. Nothing was changed."
+                f"from another time, or not the one that wrote the data. Nothing was changed.{why}"
             )
 
     async def rewrapped(self, row: WrappedKey) -> str:
@@ -241,14 +248,23 @@ class Keyring:
             )
         return row
 
-    async def get(self, name: KeyName) -> bytes:
-        """Return a key (32 bytes). Raises what `check` raises."""
+    def in_memory(self, name: KeyName) -> bool:
+        """Tell whether a key serves without the key server."""
+        cached = self._cache.get(name)
+        return cached is not None and self._clock() - cached.at < self._hard
+
+    async def get(self, name: KeyName, *, to_use: bool = True) -> bytes:
+        """Return a key (32 bytes). Raises what `check` raises.
+
+        `to_use` is False for who only sees to it that it is in memory.
+        """
         if not self.is_current:
             await self.current()
         if name not in self._rows:  # another process may have drawn it just now
             await self._look_anew()
         self.check(name)
-        self._used[name] = int(time.time())
+        if to_use:
+            self._used[name] = int(time.time())
         cached = self._cache.get(name)
         age = self._clock() - cached.at if cached else 0.0
         if cached and age < cached.soft:
@@ -320,6 +336,7 @@ class Keyring:
 
 
 def _translate(error: KeyServerError) -> VaultError:
+    error.with_traceback(None)  # its frames hold what was asked, and it stays in our context
     log.error("key server: %s", error)
     if isinstance(error, WrappedKeyRejected):
         return VaultError(

@@ -6,6 +6,8 @@ TokenFile   a token of the key server that somebody else keeps fresh, such as it
 Token       a token as it is
 """
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +36,10 @@ class Login(Protocol):
     def advice(self) -> str:
         """What to do if the key server refuses it."""
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """What it reads."""
+
     def obtain(self, http: Http) -> tuple[str, float]:
         """Return a token and the seconds that it lives, 0 for always.
 
@@ -58,6 +64,11 @@ class AppRole:
     def advice(self) -> str:
         """The secret id is spent, expired or revoked."""
         return "Have a new secret id issued (`piivault setup`)."
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Those of both ids."""
+        return self.role_id_file, self.secret_id_file
 
     def obtain(self, http: Http) -> tuple[str, float]:
         """Log in with the two ids."""
@@ -86,6 +97,11 @@ class Jwt:
             "audience and subject that the role asks for."
         )
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """That of the token."""
+        return (self.jwt_file,)
+
     def obtain(self, http: Http) -> tuple[str, float]:
         """Log in with the token under the role."""
         return _post(http, self.mount, {"role": self.role, "jwt": _line(self.jwt_file)})
@@ -107,6 +123,11 @@ class TokenFile:
         """Nobody keeps it fresh."""
         return f"Check that whoever keeps {self.file} fresh is running."
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """That of the token."""
+        return (self.file,)
+
     def obtain(self, http: Http) -> tuple[str, float]:
         """Read the token, and ask how long it lives."""
         token = _line(self.file)
@@ -119,6 +140,44 @@ class Token:
     """A token as it is: never renewed, nothing to log in with. Empty: no token at all."""
 
     token: str = field(repr=False)
+
+
+class Refused:
+    """How long a login that was refused isn't tried again: another file is, at once.
+
+    Both servers lock a role out that was refused five times within 15 minutes (`sys/locked-users`),
+    good ids too. So it is tried again after a minute, then once in a longer time than they count.
+    """
+
+    _PAUSES = (60.0, 960.0)  # seconds
+
+    def __init__(self) -> None:
+        self._files: object = None
+        self._times, self._at = 0, 0.0
+
+    def holds(self, login: Login) -> bool:
+        """Tell whether it is too early to try again."""
+        if not self._times or _stamp(login) != self._files:
+            return False
+        pause = self._PAUSES[min(self._times, len(self._PAUSES)) - 1]
+        return time.monotonic() < self._at + pause
+
+    def note(self, login: Login) -> None:
+        """Note that it was refused now."""
+        files = _stamp(login)
+        self._times = self._times + 1 if files == self._files else 1
+        self._files, self._at = files, time.monotonic()
+
+    def forget(self) -> None:
+        """Note that it was let in."""
+        self._times = 0
+
+
+def _stamp(login: Login) -> object:
+    try:
+        return [(stat.st_ino, stat.st_mtime_ns) for stat in (f.stat() for f in login.files)]
+    except OSError:
+        return None
 
 
 def _post(http: Http, mount: str, fields: dict[str, str]) -> tuple[str, float]:

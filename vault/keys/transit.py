@@ -7,16 +7,17 @@
 Every call blocks: use `asyncio.to_thread`. A Transit may be shared by threads.
 
 hvac's exceptions can carry plaintext. They end in `_call`: what leaves it is ours, names the
-operation and the key, and has no cause, no context and no value in it (`vault.keys.errors`).
+operation and the key, and has no cause, no context and no value in it (`vault.keys.errors`). Nor
+has its traceback: it begins at the method that was called (`_bare`).
 """
 
 import threading
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import requests
 from hvac import adapters, exceptions
@@ -24,6 +25,7 @@ from hvac.api import secrets_engines
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, SSLError, Timeout
 
+from vault.keys.causes import why_invalid
 from vault.keys.errors import (
     KeyNotFound,
     KeyServerError,
@@ -31,16 +33,36 @@ from vault.keys.errors import (
     KeyServerUnavailable,
     WrappedKeyRejected,
 )
-from vault.keys.login import AppRole, Jwt, Login, Token, TokenFile
+from vault.keys.login import AppRole, Jwt, Login, Refused, Token, TokenFile
 
 __all__ = ["AppRole", "Jwt", "Login", "Token", "TokenFile", "Transit"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 CONNECTIONS = 16  # kept open; more calls at once open more and close them again
 
+_REPLACED = 1.0  # seconds that a new token isn't replaced by another
 # Which of them it is depends on the auth method: to AppRole a wrong secret id is "invalid".
 _REFUSED_LOGIN = (exceptions.Forbidden, exceptions.Unauthorized, exceptions.InvalidRequest)
+
+
+def _bare(method: Callable[P, T]) -> Callable[P, T]:
+    """Have a method raise from here: the frames below hold what was asked, for tools that look.
+
+    So do `args` and `kwargs`, until they are deleted.
+    """
+
+    @wraps(method)
+    def raising(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except KeyServerError as e:
+            error = e
+        del args, kwargs
+        raise error.with_traceback(None)
+
+    return raising
 
 
 class Transit:
@@ -70,9 +92,11 @@ class Transit:
             base_uri=address, session=session, timeout=timeout, allow_redirects=False
         )
         self._transit = secrets_engines.Transit(adapter=self._http)
-        self._lock = threading.Lock()  # one login at a time; guards the three below
+        self._lock = threading.Lock()  # one login at a time; guards all below
         self._renew_at = 0.0  # on the monotonic clock
         self._ttl = 0.0
+        self._refused = Refused()
+        self._replace_at = 0.0  # on the monotonic clock: before, no token is replaced again
         if isinstance(login, Token):
             self._http.token, self._renew_at = login.token, float("inf")
 
@@ -82,37 +106,44 @@ class Transit:
 
     # Keys in use: documented alike for HashiCorp Vault and OpenBao.
 
+    @_bare
     def new_wrapped_key(self, key: str, context: bytes) -> str:
         """Draw 256 random bits and return them wrapped: the key server keeps the plain ones."""
         method = partial(self._transit.generate_data_key, key_type="wrapped", bits=256)
         fields = {"context": _text(context)}
         return self._use("draw a wrapped key with", key, method, fields, _ciphertext)
 
+    @_bare
     def unwrap(self, key: str, wrapped: str, context: bytes) -> bytes:
         """Return the bits that `new_wrapped_key` drew (32 bytes); else raise WrappedKeyRejected."""
         return self._open("unwrap a key with", key, wrapped, context)
 
+    @_bare
     def encrypt(self, key: str, plaintext: bytes, context: bytes) -> str:
         """Encrypt under the newest version of the key and what is derived from it for `context`."""
         fields = {"plaintext": _text(plaintext), "context": _text(context)}
         return self._use("encrypt with", key, self._transit.encrypt_data, fields, _ciphertext)
 
+    @_bare
     def decrypt(self, key: str, ciphertext: str, context: bytes) -> bytes:
         """Return what `encrypt` was given; else raise WrappedKeyRejected."""
         return self._open("decrypt with", key, ciphertext, context)
 
+    @_bare
     def rewrap(self, key: str, ciphertext: str, context: bytes) -> str:
         """Return a ciphertext anew, under the newest version of the key; no plaintext leaves it."""
         fields = {"ciphertext": ciphertext, "context": _text(context)}
         method = self._transit.rewrap_data
         return self._use("rewrap with", key, method, fields, _ciphertext, WrappedKeyRejected)
 
+    @_bare
     def hmac(self, key: str, data: bytes) -> bytes:
         """HMAC-SHA-256 under version 1 of the key, whatever was rotated since: 32 bytes."""
         method = partial(self._transit.generate_hmac, key_version=1, algorithm="sha2-256")
         fields = {"hash_input": _text(data)}
         return self._use("compute an HMAC with", key, method, fields, _after_prefix("hmac"))
 
+    @_bare
     def sign(self, key: str, data: bytes, version: int | None = None) -> bytes:
         """Sign with a version of an ed25519 key, the newest by default: 64 bytes."""
         fields = {"hash_input": _text(data)}
@@ -120,6 +151,7 @@ class Transit:
         method = partial(self._transit.sign_data, key_version=version)
         return self._use("sign with", key, method, fields, parse)
 
+    @_bare
     def public_keys(self, key: str) -> dict[int, bytes]:
         """Return the public keys (32 bytes each) of an ed25519 key, by version."""
 
@@ -151,18 +183,22 @@ class Transit:
 
     # What setting up needs: any path, the whole answer.
 
+    @_bare
     def read(self, path: str) -> dict[str, Any]:
         """Read a path below /v1/; raise KeyNotFound if nothing is there."""
         return self._call("read", path, lambda: _body(self._http.get("/v1/" + path)))
 
+    @_bare
     def write(self, path: str, /, **fields: Any) -> dict[str, Any]:
         """Write a path below /v1/ and return the answer, which may be empty."""
         return self._call("write", path, lambda: _body(self._http.post("/v1/" + path, json=fields)))
 
+    @_bare
     def delete(self, path: str) -> None:
         """Delete a path below /v1/."""
         self._call("delete", path, lambda: _body(self._http.delete("/v1/" + path)))
 
+    @_bare
     def names(self, path: str) -> list[str]:
         """List a path below /v1/; an empty list if nothing is there."""
         try:
@@ -196,15 +232,22 @@ class Transit:
                 refused = isinstance(e, exceptions.Forbidden)
             if not refused or attempt == 2 or not self._forget(token):
                 break
-        raise error.with_traceback(None)
+        raise error
 
     def _forget(self, token: str | None) -> bool:
-        """Drop a token that was refused; tell whether there is a way to get another."""
+        """Drop a token that was refused; tell whether another is worth a try.
+
+        One that was just replaced isn't revoked: it may not do what was asked.
+        """
         if isinstance(self._login, Token):
             return False
         with self._lock:
-            if self._http.token == token:  # else another thread has a new one by now
-                self._http.token = None
+            if self._http.token != token:
+                return True  # another thread has a new one by now
+            if time.monotonic() < self._replace_at:
+                return False
+            self._replace_at = time.monotonic() + _REPLACED
+            self._http.token = None
         return True
 
     def _keep_logged_in(self) -> None:
@@ -233,8 +276,14 @@ class Transit:
     def _log_in(self, login: Login) -> None:
         """Get a new token; hold the lock."""
         self._http.token = None
+        refused = KeyServerForbidden(
+            f"log in with {login.name} at {self.address}: refused. {login.advice}"
+        )
+        if self._refused.holds(login):
+            raise refused
         try:
             token, life = login.obtain(self._http)
+            self._refused.forget()
             self._ttl = life or float("inf")
             self._renew_at = time.monotonic() + self._ttl * 2 / 3
             self._http.token = token
@@ -242,9 +291,8 @@ class Transit:
         except KeyServerForbidden as e:  # a file of the login can't be read
             error: KeyServerError = e
         except _REFUSED_LOGIN:
-            error = KeyServerForbidden(
-                f"log in with {login.name} at {self.address}: refused. {login.advice}"
-            )
+            self._refused.note(login)
+            error = refused
         except Exception as e:
             error = _ours(e, "log in with", login.name, self.address, KeyServerError)
         raise error
@@ -275,14 +323,7 @@ def _body(answer: Any) -> dict[str, Any]:
     raise ValueError("not JSON")  # a redirect, or a proxy's page
 
 
-# What an invalid request means depends on what was asked.
-_INVALID: dict[type[KeyServerError], str] = {
-    KeyServerError: "refused as invalid. Check that the key exists and is of the right type.",
-    WrappedKeyRejected: "refused: wrong context, tampered with, or its key version is gone. "
-    "Check that this key server and this database belong together.",
-}
 _FORBIDDEN = "this login may not. Compare its policy with what `piivault setup` writes."
-_WAIT = "Wait, or unseal it; what is cached serves meanwhile."
 
 # The first that matches counts.
 _FAULTS: tuple[tuple[type[Exception], type[KeyServerError], str], ...] = (
@@ -290,9 +331,15 @@ _FAULTS: tuple[tuple[type[Exception], type[KeyServerError], str], ...] = (
     (exceptions.Unauthorized, KeyServerForbidden, _FORBIDDEN),
     (exceptions.InvalidPath, KeyNotFound, "not there. `piivault setup` creates what is missing."),
     (exceptions.VaultNotInitialized, KeyServerUnavailable, "not initialised. Initialise it first."),
-    (exceptions.VaultError, KeyServerUnavailable, f"it is sealed, too busy or broken. {_WAIT}"),
+    (exceptions.VaultDown, KeyServerUnavailable, "it is sealed. Unseal it."),
+    (
+        exceptions.RateLimitExceeded,
+        KeyServerUnavailable,
+        "it is too busy for more. Raise the rate limit (`sys/quotas/rate-limit`).",
+    ),
+    (exceptions.VaultError, KeyServerUnavailable, "it is broken. See its own log."),
     (SSLError, KeyServerUnavailable, "TLS failed. Check its certificate, its name and `ca`."),
-    (Timeout, KeyServerUnavailable, f"no answer in time. {_WAIT}"),
+    (Timeout, KeyServerUnavailable, "no answer in time. See what keeps it."),
     (RequestException, KeyServerUnavailable, "no connection. Check `address` and that it runs."),
     (OSError, KeyServerUnavailable, "no CA. Check that the file of `ca` can be read."),
     (Exception, KeyServerUnavailable, "its answer makes no sense. Check `address` and `mount`."),
@@ -302,9 +349,9 @@ _FAULTS: tuple[tuple[type[Exception], type[KeyServerError], str], ...] = (
 def _ours(
     e: Exception, operation: str, subject: str, address: str, invalid: type[KeyServerError]
 ) -> KeyServerError:
-    """Choose our error for anything that went wrong, taking nothing but its type from it."""
+    """Choose our error for anything that went wrong; no text of it is passed on."""
     if isinstance(e, exceptions.InvalidRequest):
-        kind, why = invalid, _INVALID[invalid]
+        kind, why = invalid, why_invalid(e.errors, invalid)
     else:
         kind, why = next((k, w) for fault, k, w in _FAULTS if isinstance(e, fault))
     return kind(f"{operation} {subject} at {address}: {why}")

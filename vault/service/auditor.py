@@ -4,7 +4,6 @@ A trail that doesn't hold is reported and keeps no auditor from starting: somebo
 """
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
@@ -12,14 +11,13 @@ from vault.audit.chain import WRITER_BYTES, Break, Link, first, hash_of, misplac
 from vault.audit.checkpoint import Checkpoint, CheckpointError
 from vault.crypto.primitives import DamagedError
 from vault.errors import VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing
-from vault.service.compartment import WrongDatabaseError, key_of
-from vault.service.reading import UNREADABLE
+from vault.keys.keyring import KeyKind, KeyName, Keyring
+from vault.service.compartment import WrongDatabaseError
+from vault.service.reading import UNREADABLE, why_unopened
 from vault.store.broker import whose_trail
 from vault.store.checkpoints import checkpoints_from, last_checkpoint
 from vault.store.engine import Database
 from vault.store.events import read_ends
-from vault.store.lookups import Lookups
 
 log = logging.getLogger("piivault.audit")
 
@@ -30,13 +28,6 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
     A database that no worker has begun yet has no trail. Raises WrongDatabaseError,
     VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
     """
-    lookups = Lookups(database)
-
-    async def look(_: Standing) -> None:
-        rows = [row for row in await lookups.keyring() if row.kind == KeyKind.AUDIT]
-        keyring.hold([key_of(row) for row in rows])
-
-    keyring.watch(look, math.inf)  # a worker may begin, or an officer rotate, while we run
     whose = await whose_trail(database)
     if whose is None:
         return
@@ -45,7 +36,6 @@ async def look_at_trail(name: str, uuid: bytes, database: Database, keyring: Key
             f"This database belongs to another compartment than {name}. "
             "Check the `url` in the configuration; nothing was changed."
         )
-    await look(keyring.standing)
     links = [Link(*row) for row in await read_ends(database)]
     unopened = [b for link in links if (b := await _unopened(uuid, link, keyring))]
     broken = broken_ends(uuid, links, await _begins_at(database))
@@ -63,7 +53,7 @@ async def _unopened(uuid: bytes, link: Link, keyring: Keyring) -> Break | None:
     except VaultError as e:
         if e.reason not in UNREADABLE:
             raise
-        return Break(link.writer, link.sequence, "is sealed under a key that isn't there")
+        return Break(link.writer, link.sequence, why_unopened(e.reason))
     return None
 
 

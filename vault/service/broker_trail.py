@@ -28,7 +28,7 @@ class BrokerTrail:
         self, database: Database, keyring: Keyring, denials_per_second: float, metrics: Metrics
     ) -> None:
         self._database = database
-        self._keyring = keyring
+        self.keyring = keyring
         chain = Chain(BROKER_TRAIL, self._audit_key)
         self.committer: Committer[Event] = Committer(
             database, chain, lambda: _NO_EPOCH, metrics.wrote(self.name)
@@ -43,7 +43,7 @@ class BrokerTrail:
         processes that meet a new database together end with the key of one of them.
         """
         if await whose_trail(self._database) is None:
-            key = await self._keyring.new_key(KeyName(KeyKind.AUDIT))
+            key = await self.keyring.new_key(KeyName(KeyKind.AUDIT))
             name = key.name
             row = KeyRow(name.kind, name.field, name.version, key.state, key.wrapped)
             await found_trail(self._database, BROKER_TRAIL, row)
@@ -53,7 +53,7 @@ class BrokerTrail:
                 "configuration; nothing was changed."
             )
         rows = await Lookups(self._database).keyring()
-        self._keyring.hold(
+        self.keyring.hold(
             [WrappedKey(KeyName(KeyKind.AUDIT, r.version), r.state, r.wrapped) for r in rows]
         )
         await self._audit_key()
@@ -73,7 +73,7 @@ class BrokerTrail:
         await self.committer.close()
 
     async def _audit_key(self) -> tuple[bytes, int]:
-        name = self._keyring.latest(KeyKind.AUDIT)
+        name = self.keyring.latest(KeyKind.AUDIT)
         if name is None:
             raise VaultError(Reason.DAMAGED, "The keyring of the broker's trail lacks its key.")
-        return await self._keyring.get(name), name.version
+        return await self.keyring.get(name), name.version

@@ -15,12 +15,12 @@ class ControlCheckpoints:
     def __init__(
         self, signer: Signer, shipping: Shipping, clock: Callable[[], int] = microseconds
     ) -> None:
-        self._signer, self._shipping, self._clock = signer, shipping, clock
+        self.signer, self._shipping, self._clock = signer, shipping, clock
         self._shipped = 0
 
     async def look(self, sequence: int, head: bytes) -> None:
         """Ship the chain's end, unless it was shipped. Raises VaultError, OSError."""
         if sequence > self._shipped:
-            signed = await self._signer.sign(ControlCheckpoint(self._clock(), sequence, head).body)
+            signed = await self.signer.sign(ControlCheckpoint(self._clock(), sequence, head).body)
             await asyncio.to_thread(self._shipping.ship, signed.line(CONTROL))
             self._shipped = sequence

@@ -75,7 +75,7 @@ def told(event: ReadEvent, compartment: str, editions: Mapping[int, Edition]) ->
     body = event.body
     place = {"sequence": event.sequence, "type": "event", "writer": event.writer.hex()}
     if event.damaged:
-        return {**place, "damaged": True}
+        return {**place, "damaged": True, "reason": body.reason}
     edition = editions.get(body.edition)
     declared = edition.compartments.get(compartment) if edition else None
     names = {uid: field.name for uid, field in declared.by_uid.items()} if declared else {}

@@ -15,14 +15,18 @@ from typing import TypeVar
 from vault.crypto import assertion
 from vault.crypto.assertion import PinnedProvider
 from vault.crypto.capability import Capability, encode, to_sign
+from vault.crypto.primitives import is_signed
 from vault.crypto.pseudonym import transit_input
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError
+from vault.keys.keyring import WrongKeyServerError
 from vault.keys.transit import Transit
 from vault.names import ROOT_ID_BYTES, Pseudonym
 from vault.service.call import Call
 
 log = logging.getLogger("piivault.broker")
+
+_NOBODY = b"piivault/v1/nobody"  # neither a subject's input nor a capability: they are longer
 
 T = TypeVar("T")
 
@@ -69,6 +73,21 @@ class Broker:
             pinned = [(version, key) for version, key in keys.items() if key in self._pinned]
             self._signs = max(pinned, default=None)
         return self._signs
+
+    async def ask(self) -> None:
+        """Have the key server use both keys as for a subject, for nobody.
+
+        Raises KeyServerError, keyring.WrongKeyServerError, VaultError(KEYS_UNAVAILABLE).
+        """
+        version, public_key = await self._signing()
+        await asyncio.to_thread(self._transit.hmac, self._pseudonym_key, _NOBODY)
+        sign = self._transit.sign
+        signature = await asyncio.to_thread(sign, self._capability_key, _NOBODY, version)
+        if not is_signed(public_key, signature, _NOBODY):
+            raise WrongKeyServerError(
+                f"The key {self._capability_key} isn't the one among `capability_keys` any more. "
+                "Check that [key_server] is the one that this house began with."
+            )
 
     async def issue(
         self, call: Call, compartment: str, root_id: bytes, subject_assertion: str = ""

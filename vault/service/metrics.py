@@ -46,6 +46,18 @@ class Metrics:
             ("compartment",),
             registry=registry,
         )
+        self._key_server_answers = Gauge(
+            "piivault_key_server_answers",
+            "Whether the key server did as asked, last: 0 while keys serve from memory at best.",
+            ("login",),
+            registry=registry,
+        )
+        self._keys_unusable = Gauge(
+            "piivault_keys_unusable",
+            "Keys that can't be used now; what they open can't be read.",
+            ("login",),
+            registry=registry,
+        )
         self._read = Counter(
             "piivault_audited_events",
             "Requests in the trail, as the auditor read them.",
@@ -80,6 +92,11 @@ class Metrics:
     def writable(self, compartment: str, *, is_so: bool) -> None:
         """Say whether a compartment's trail can be written."""
         self._trail_writable.labels(compartment).set(is_so)
+
+    def keys(self, login: str, *, answers: bool, unusable: int) -> None:
+        """Say whether the key server answers a login, and how many of its keys can't be used."""
+        self._key_server_answers.labels(login).set(answers)
+        self._keys_unusable.labels(login).set(unusable)
 
     def read(self, compartment: str, outcome: sealed_pb2.Outcome.ValueType, times: int) -> None:
         """Count an event that the auditor read."""

@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 from vault.audit.chain import WRITER_BYTES, Link, open_event
 from vault.crypto.primitives import DamagedError
 from vault.errors import Reason, VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
+from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.names import from_base64url, to_base64url
 from vault.sealed.v1 import sealed_pb2
 from vault.store.engine import Database
 from vault.store.events import StoredEvent
-from vault.store.lookups import Lookups
 from vault.store.pages import read_backwards, read_edges
 
 SECOND = 1_000_000  # the trail counts microseconds
@@ -38,6 +37,10 @@ _NUMBERS = 2**63  # a database's whole numbers are below it
 _LATEST = 253402300800 * SECOND - 1  # the last moment that a calendar has: in the year 9999
 # A version of the audit key that the security team stopped leaves its own events unread alone.
 UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
+_WHY: Mapping[str, str] = {
+    Reason.KEYS_SUSPENDED: "isn't opened: the audit key that it is sealed under is suspended",
+    Reason.KEY_DESTROYED: "opens no more: the audit key that it is sealed under was destroyed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class ReadEvent:
     sequence: int
     token: bytes = field(repr=False)
     body: sealed_pb2.AuditEvent
-    damaged: bool = False  # then the body says so, and nothing else
+    damaged: bool = False  # or its key was stopped: the body says which, and nothing else
 
     @property
     def stands_for(self) -> int:
@@ -74,39 +77,36 @@ class TrailReader:
         keys = {version: await self._key(version) for version in versions}
         return [self._open(link, keys) for link in links]
 
-    def _open(self, link: Link, keys: Mapping[int, bytes | None]) -> ReadEvent:
+    def _open(self, link: Link, keys: Mapping[int, bytes | Reason]) -> ReadEvent:
         version = _key_version(link)
-        key = keys.get(version) if version is not None else None
+        key = keys[version] if version is not None else Reason.DAMAGED
+        reason = key if isinstance(key, Reason) else Reason.DAMAGED
         try:
-            if key is None:
-                raise DamagedError("sealed under a key that isn't there")
+            if isinstance(key, Reason):
+                raise DamagedError(why_unopened(key))
             body, damaged = open_event(key, self.compartment, link), False
             # Who was taken over may write any number, and a moment before 1970 or after 9999 would
             # end whoever writes it as a date.
             body.at = min(max(body.at, 0), _LATEST)
         except DamagedError:
             failed = sealed_pb2.OUTCOME_FAILED
-            body = sealed_pb2.AuditEvent(outcome=failed, reason=Reason.DAMAGED)
+            body = sealed_pb2.AuditEvent(outcome=failed, reason=reason)
             damaged = True
         return ReadEvent(link.writer, link.sequence, link.token, body, damaged)
 
-    async def _key(self, version: int) -> bytes | None:
-        name = KeyName(KeyKind.AUDIT, version)
-        for is_fresh in (False, True):
-            if is_fresh:  # a worker drew a new one since
-                await self._take_keys()
-            try:
-                return await self._keyring.get(name)
-            except VaultError as e:
-                if e.reason not in UNREADABLE:
-                    raise
-        return None
+    async def _key(self, version: int) -> bytes | Reason:
+        """Return a version of the audit key, or why its events can't be opened."""
+        try:
+            return await self._keyring.get(KeyName(KeyKind.AUDIT, version))
+        except VaultError as e:
+            if e.reason not in UNREADABLE:
+                raise
+            return e.reason
 
-    async def _take_keys(self) -> None:
-        rows = [r for r in await Lookups(self.database).keyring() if r.kind == KeyKind.AUDIT]
-        names = [KeyName(KeyKind.AUDIT, row.version) for row in rows]
-        pairs = zip(names, rows, strict=True)
-        self._keyring.hold([WrappedKey(name, row.state, row.wrapped) for name, row in pairs])
+
+def why_unopened(reason: str) -> str:
+    """Say why an event of the trail can't be opened, after its name."""
+    return _WHY.get(reason, "doesn't open")
 
 
 @dataclass(frozen=True, slots=True)

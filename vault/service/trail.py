@@ -1,12 +1,19 @@
-"""Reading a compartment's trail: events opened, chains checked."""
+"""Reading a compartment's trail: events opened, chains checked, by keys that may be used."""
 
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vault.audit.chain import Break, Link, open_event, verify
-from vault.keys.keyring import KeyKind, KeyName, Keyring
+from vault.keys.key import READS
+from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
 from vault.sealed.v1 import sealed_pb2
+from vault.service.compartment import key_of
 from vault.store.engine import Database
 from vault.store.events import read_events
+from vault.store.lookups import Lookups
+
+log = logging.getLogger("piivault.audit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +22,34 @@ class Trail:
 
     events: tuple[sealed_pb2.AuditEvent, ...]
     breaks: tuple[Break, ...]
+
+
+def follow_states(name: str, keyring: Keyring, database: Database, stale_after: float) -> None:
+    """Have a trail's keyring use a key only if the database let it, so many seconds ago at most.
+
+    A worker may begin, and an officer rotate, suspend or destroy, while an auditor reads. The
+    database is looked at where a key is asked for. A compartment that is suspended as a whole has
+    its trail go on.
+    """
+    lookups = Lookups(database)
+
+    async def look(_: Standing) -> None:
+        at = clock()
+        rows = [key_of(row) for row in await lookups.keyring() if row.kind == KeyKind.AUDIT]
+        known, stopped = _stopped(keyring.rows), _stopped(rows)
+        for version in sorted(stopped.keys() - known.keys()):
+            log.warning(
+                "the trail of %s: events under version %d of the audit key are not opened: %s",
+                *(name, version, stopped[version]),
+            )
+        # What is an epoch here: a key was stopped, or goes on, so that none in clear stays.
+        keyring.adopt(Standing(keyring.epoch + (known != stopped), False, rows, at))
+
+    keyring.watch(look, stale_after)
+
+
+def _stopped(rows: Iterable[WrappedKey]) -> Mapping[int, str]:
+    return {row.name.version: row.state for row in rows if row.state not in READS}
 
 
 @dataclass(frozen=True, slots=True)

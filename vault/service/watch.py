@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from vault.audit.chain import WRITER_BYTES
 from vault.sealed.v1 import sealed_pb2
-from vault.service.reading import SECOND, ReadEvent
+from vault.service.reading import SECOND, ReadEvent, why_unopened
 
 
 class Kind(StrEnum):
@@ -112,7 +112,7 @@ class Watch:
         body = event.body
         if event.damaged:
             writer = event.writer[:WRITER_BYTES].hex()  # somebody may have stored a longer one
-            what = f"event {event.sequence} of writer {writer} doesn't open"
+            what = f"event {event.sequence} of writer {writer} {why_unopened(body.reason)}"
             yield from self.broken(what, now)
             return
         if body.outcome == sealed_pb2.OUTCOME_ALLOWED and body.operation in _SEES:
