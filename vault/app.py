@@ -33,6 +33,7 @@ from vault.service.house import House
 from vault.service.issuing import Issuing
 from vault.service.ledger import EDITION
 from vault.service.metrics import Metrics
+from vault.service.refusals import Refusals
 from vault.service.trail import AuditedTrail
 from vault.upkeep import (
     check_ready,
@@ -166,7 +167,8 @@ async def _assemble(
     if settings.metrics is not None:
         _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
     deadline, development = settings.server.default_deadline, settings.server.development
-    guard = Guard(state, officers, deadline, metrics.answered)
+    refusals = Refusals(compartments, issuing.trail if issuing else None)
+    guard = Guard(state, officers, deadline, metrics.answered, refusals.note)
     server = Server(house, guard, worker=bool(compartments), development=development)
     return server, lambda: check_ready(state, writers, healths, metrics)
 

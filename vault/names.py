@@ -22,6 +22,9 @@ BROKER_TRAIL = UUID("3d6be0a7-90c1-4c39-8f0b-6f1c9b7e4a52").bytes
 
 # Names of compartments, fields, purposes and services in an edition.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
+_SPIFFE_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+"
+SPIFFE_ID = re.compile(rf"spiffe://{TRUST_DOMAIN.pattern}{_SPIFFE_PATH}")
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 

@@ -25,7 +25,7 @@ from piivault.v1 import record_service_pb2 as records
 
 from tests import wire
 from tests.attack.chain import Chain
-from tests.office import Officers
+from tests.officers import Officers
 from tests.people import COMPARTMENTS, NOBODY
 from tests.split import SplitHouse
 from tests.wire import PATIENCE, Refusal

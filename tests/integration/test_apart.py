@@ -16,7 +16,7 @@ import pytest
 from piivault.v1 import record_service_pb2 as records
 
 from tests.house import POLICY
-from tests.office import WITHIN
+from tests.officers import WITHIN
 from tests.policies import successor
 from tests.split import SplitHouse
 from tests.wire import is_ready, open_channel, refusal_of, send, wait_for

@@ -14,7 +14,7 @@ from piivault.officers import OfficersClient, Touches
 
 from tests.command import piivault as run_piivault
 from tests.house import House
-from tests.office import WITHIN, Officers
+from tests.officers import WITHIN, Officers
 from tests.wire import wait_for
 from vault.service.ledger import (
     BLOCK,

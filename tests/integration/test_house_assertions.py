@@ -16,7 +16,7 @@ from piivault.v1.pseudonym_service_pb2 import IssueRequest
 
 from tests.house import POLICY, House, run_house
 from tests.identity_provider import ISSUER, IdentityProvider
-from tests.office import Officers
+from tests.officers import Officers
 from tests.traces import files, forms, leaks, tables
 from vault import config
 from vault.dev.local import serving

@@ -129,13 +129,6 @@ def test_what_fails_leaves_one_event_that_says_so(
     assert house.issue(piivault.new_root(), "accounts").pseudonym
 
 
-def test_who_may_not_ask_at_all_is_turned_away_by_the_guard(house: House) -> None:
-    """As at a worker: it is in the log, and leaves no event."""
-    refusal = house.refused("orders", _asking())
-    assert refusal.reason == Reason.METHOD_NOT_ALLOWED
-    assert house.events(BROKER, refusal.request_id) == []
-
-
 def test_a_flood_of_denials_is_counted(house: House) -> None:
     with house.another_server(SERVER__ROLES="broker", SERVER__DENIALS_PER_SECOND="2") as address:
         before = sum(max(e.count, 1) for e in house.trail(BROKER).events)

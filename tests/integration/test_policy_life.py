@@ -13,7 +13,7 @@ from piivault.officers import OfficersClient
 
 from tests.command import piivault as run_piivault
 from tests.house import POLICY, House
-from tests.office import WITHIN, Officers
+from tests.officers import WITHIN, Officers
 from tests.policies import successor
 from tests.wire import is_ready, open_channel, wait_for
 from vault import app

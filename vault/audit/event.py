@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from vault.crypto.primitives import mac
+from vault.names import SPIFFE_ID
 from vault.sealed.v1 import sealed_pb2
 
 TOKEN_BYTES = 16
@@ -14,6 +15,10 @@ _DAY = 24 * 3600
 ALLOWED = sealed_pb2.OUTCOME_ALLOWED
 DENIED = sealed_pb2.OUTCOME_DENIED
 FAILED = sealed_pb2.OUTCOME_FAILED
+
+# Stands for a service where there is none that an edition knows: no name has a space.
+UNKNOWN_CALLER = "unknown caller"
+_MOST_OF_AN_ID = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,25 @@ class Event:
             replaces=self.replaces,
             compartment=self.compartment,
         )
+
+
+def officer(name: str) -> str:
+    """Return what stands for a service in an event of what an officer did."""
+    return f"officer:{name}"
+
+
+def caller_of(spiffe: str) -> str:
+    """Return what stands for a service of an event whose caller no edition knows.
+
+    Their SPIFFE id, which a CA vouched for, if it is spelt as an edition would have it.
+    """
+    fits = len(spiffe) <= _MOST_OF_AN_ID and SPIFFE_ID.fullmatch(spiffe)
+    return spiffe if fits else UNKNOWN_CALLER
+
+
+def counted_as(service: str) -> str:
+    """Return what the caller of an event is counted by: all whom no edition knows are one."""
+    return UNKNOWN_CALLER if service.startswith("spiffe://") else service
 
 
 def replaced_mark(salt: bytes, row_digest: bytes) -> bytes:

@@ -26,16 +26,13 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_after_validator_function
 
-from vault.names import NAME
+from vault.names import NAME, SPIFFE_ID, TRUST_DOMAIN
 from vault.policy.vocabulary import Basis, FieldType, Index, Operation
 
 RETENTION = re.compile(r"[1-9][0-9]{0,2} (day|week|month|year)s?")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _REGION = re.compile(r"[A-Z]{2}")
-_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
-_SPIFFE_PATH = r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)+"
-_SPIFFE = re.compile(rf"spiffe://{_TRUST_DOMAIN.pattern}{_SPIFFE_PATH}")
 _BIDI_CONTROL = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,5})\.[0-9]{1,6}")
 
@@ -83,8 +80,8 @@ Name = Annotated[
 Language = Annotated[str, _Spelled(_LANGUAGE, "a language code of two or three letters: ky")]
 Digest = Annotated[str, _Spelled(_DIGEST, "a digest: 64 of 0-9 and a-f")]
 Region = Annotated[str, _Spelled(_REGION, "a country code of two capital letters: KG")]
-TrustDomain = Annotated[str, _Spelled(_TRUST_DOMAIN, "a SPIFFE trust domain: example.kg")]
-Spiffe = Annotated[str, _Spelled(_SPIFFE, "a SPIFFE id: spiffe://example.kg/orders")]
+TrustDomain = Annotated[str, _Spelled(TRUST_DOMAIN, "a SPIFFE trust domain: example.kg")]
+Spiffe = Annotated[str, _Spelled(SPIFFE_ID, "a SPIFFE id: spiffe://example.kg/orders")]
 Duration = Annotated[
     str, _Spelled(RETENTION, "a count from 1 to 999 and a unit, days to years: 3 years")
 ]

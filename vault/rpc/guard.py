@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from vault.audit import event as audit
 from vault.errors import Reason, VaultError
 from vault.names import is_request_id
 from vault.policy import Service
@@ -29,6 +30,7 @@ from vault.rpc import status
 from vault.rpc.authorization import may_call
 from vault.rpc.identity import Caller, identify, spiffe_id
 from vault.service.call import Call, PolicyState, Visit
+from vault.service.refusals import Asked
 
 log = logging.getLogger("piivault.rpc")
 
@@ -47,26 +49,40 @@ StreamHandler = Callable[[Any, Any], AsyncGenerator[Message, None]]
 class Peer:
     """What is known of one call, for the log: never a value, a key or a pseudonym."""
 
-    method: str
-    request_id: str
+    asked: Asked  # for the trail
     repeatable: bool  # whether the request id is the caller's own
     caller: str = "-"
     reason: str = "OK"
 
+    @property
+    def method(self) -> str:
+        """The full name of what is called."""
+        return self.asked.method
+
+    @property
+    def request_id(self) -> str:
+        """The caller's, or drawn."""
+        return self.asked.request_id
+
 
 Admit = Callable[[Peer, Context], Admitted]
 Answered = Callable[[str, str, float | None], None]
+Refused = Callable[[Asked, VaultError], Awaitable[None]]
 
 
 def _nobody(method: str, reason: str, seconds: float | None) -> None:
     """Tell nobody."""
 
 
+async def _no_trail(asked: Asked, error: VaultError) -> None:
+    """Leave no event: for tests that serve without a trail."""
+
+
 class Guard:
     """Stands between gRPC and the servicers of one process.
 
     `officers` are names by SPIFFE id. `answered` is told of each call's method, reason, and
-    seconds (None for a stream).
+    seconds (None for a stream). `refused` is awaited before a refusal is answered.
     """
 
     def __init__(
@@ -75,11 +91,13 @@ class Guard:
         officers: Mapping[str, str],
         default_deadline: float,
         answered: Answered = _nobody,
+        refused: Refused = _no_trail,
     ) -> None:
         self._policy = policy
         self._officers = officers
         self._default_deadline = default_deadline
         self._answered = answered
+        self._refused = refused
         self._leaving = False
 
     def unary(
@@ -97,12 +115,13 @@ class Guard:
                 with self._measured(peer):
                     async with asyncio.timeout(self._deadline(context)):
                         caller = admit(peer, context)
-                        answer = await handler(caller, _parse(request_type, body))
+                        answer = await handler(caller, _read(peer, caller, request_type, body))
                         # Trailing, as with a refusal: sent ahead, it would take a turn of its own.
                         context.set_trailing_metadata(((status.REQUEST_ID, peer.request_id),))
                         return answer.SerializeToString()
             except VaultError as e:
                 error = e
+            await self._refused(peer.asked, error)
             if not context.cancelled():  # else nobody is there to hear it
                 await _abort(context, error, peer.request_id)
             return b""
@@ -121,7 +140,7 @@ class Guard:
                 with self._measured(peer, is_stream=True):
                     async with asyncio.timeout(self._stream_deadline(context)):
                         caller = admit(peer, context)
-                        messages = handler(caller, _parse(request_type, body))
+                        messages = handler(caller, _read(peer, caller, request_type, body))
                         metadata = ((status.REQUEST_ID, peer.request_id),)
                         await context.send_initial_metadata(metadata)
                         stay = partial(self._stay, admit, peer, context)
@@ -131,6 +150,7 @@ class Guard:
                 return
             except VaultError as e:
                 error = e
+            await self._refused(peer.asked, error)
             if not context.cancelled():
                 await _abort(context, error, peer.request_id)
 
@@ -145,13 +165,13 @@ class Guard:
         policy, service = self._identify(peer, context)
         if service is None:
             raise _not_for(Caller.OFFICER)
-        return Call(policy, service, peer.request_id, peer.repeatable)
+        return Call(policy, service, peer.request_id, peer.repeatable, peer.asked.trace)
 
     def visit(self, peer: "Peer", context: Context) -> Visit:
         """Admit an officer or a service."""
         policy, service = self._identify(peer, context)
         officer = "" if service else self._officers[spiffe_id(context.auth_context())]
-        return Visit(policy, service, officer, peer.request_id)
+        return Visit(policy, service, officer, peer.request_id, peer.asked.trace)
 
     @contextmanager
     def _measured(self, peer: "Peer", *, is_stream: bool = False) -> Iterator[None]:
@@ -191,12 +211,18 @@ class Guard:
 
     def _identify(self, peer: "Peer", context: Context) -> tuple[PolicyState, Service | None]:
         """Find out who calls, and look up the method's authorization row."""
-        policy = self._policy()
+        policy, asked = self._policy(), peer.asked
+        asked.edition = policy.current.number
         spiffe = spiffe_id(context.auth_context())
         kind, service = identify(policy.current, self._officers, spiffe)
+        if service is not None:
+            asked.service, asked.owner = service.name, service.owner
+        else:
+            asked.service = audit.caller_of(spiffe)
         peer.caller = service.name if service else kind.name.lower()
         if kind is Caller.OFFICER:
             peer.caller = spiffe  # which one: looks at the trail are looked at, too
+            asked.service = audit.officer(self._officers[spiffe])
         if kind is Caller.STRANGER:
             raise VaultError(
                 Reason.IDENTITY_UNKNOWN,
@@ -256,8 +282,17 @@ def _peer(method: str, context: Context) -> Peer:
     """Take the caller's request id; one that is no UUID is replaced: nothing rides along in it."""
     for key, value in context.invocation_metadata() or ():
         if key == status.REQUEST_ID and isinstance(value, str) and is_request_id(value):
-            return Peer(method, value, repeatable=True)
-    return Peer(method, str(uuid.uuid4()), repeatable=False)
+            return Peer(Asked(method, value), repeatable=True)
+    return Peer(Asked(method, str(uuid.uuid4())), repeatable=False)
+
+
+def _read(peer: Peer, caller: Call | Visit, request_type: type[Request], body: bytes) -> Request:
+    """Parse what an admitted caller sent, and note what of it the trail may hold: known words."""
+    request, edition = _parse(request_type, body), caller.edition
+    compartment, purpose = (getattr(request, part, "") for part in ("compartment", "purpose"))
+    peer.asked.compartment = compartment if compartment in edition.compartments else ""
+    peer.asked.purpose = purpose if purpose in edition.purposes else ""
+    return request
 
 
 def _parse(request_type: type[Request], body: bytes) -> Request:

@@ -1,5 +1,6 @@
 """One request's way into the trail: exactly one event, whatever becomes of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ _FAILURES = frozenset(
         Reason.AUDIT_UNAVAILABLE,
         Reason.POLICY_UNAVAILABLE,
         Reason.DAMAGED,
+        Reason.DEADLINE_EXCEEDED,
         Reason.INTERNAL,
     }
 )
@@ -92,8 +94,12 @@ class Attempt:
         """
         if recipient:
             self._event = replace(self._event, recipient=recipient)
-        await self._served.committer.record(self._event)
-        self._settled = True
+        self._settle(True)  # whoever stops waiting meanwhile, the event is on its way
+        try:
+            await self._served.committer.record(self._event)
+        except VaultError:
+            self._settle(False)
+            raise
         await self._served.keyring.current()  # writing the event may have taken long
 
     async def with_keys(self, write: Callable[[], Awaitable[T]]) -> T:
@@ -142,20 +148,30 @@ class Attempt:
         await self._commit(change, describe)
 
     async def _commit(self, change: Change[T], describe: Callable[[T | VaultError], Event]) -> T:
-        self._settled = True  # the committer records refusals too
+        self._settle(True)  # the committer records refusals too
         try:
             return await self._served.committer.change(change, describe, self._standing.epoch)
         except KeysChangedError:
-            self._settled = False  # but this one
+            self._settle(False)  # but this one
+            raise
+        except VaultError as e:
+            self._call.trace.has_event = e.reason not in _FAILURES  # then nothing was written
             raise
 
     async def refuse(self, error: VaultError) -> None:
         """Record a refusal, unless an event was recorded before; in a flood, count it."""
         if not self._settled:
-            event = self._refused(error)
-            if not self._served.flood.takes(event):
-                await self._served.committer.record(event)
-            self._settled = True
+            self._settle(True)
+            await self._served.flood.refuse(self._refused(error))
+
+    def leave(self) -> None:
+        """Note that nobody waits for the answer any more, unless an event is on its way."""
+        if not self._settled:
+            self._settle(True)
+            self._served.flood.note(unanswered(self._event))
+
+    def _settle(self, settled: bool) -> None:
+        self._settled = self._call.trace.has_event = settled
 
     def _refused(self, error: VaultError) -> Event:
         return refused(self._event, error)
@@ -167,6 +183,14 @@ def refused(event: Event, error: VaultError) -> Event:
     return event.refused(outcome, error.reason)
 
 
+def unanswered(event: Event) -> Event:
+    """Return the event of a request whose deadline passed, or whose caller left, undecided.
+
+    On the server one can't be told from the other: gRPC cancels a call at its deadline.
+    """
+    return event.refused(audit.FAILED, Reason.DEADLINE_EXCEEDED)
+
+
 @asynccontextmanager
 async def attempt(
     served: ServedCompartment, call: Call, operation: str, purpose: str = ""
@@ -175,7 +199,8 @@ async def attempt(
 
     A frame that neither allows, changes nor raises leaves no event: nothing was asked for yet.
 
-    If the trail can't be written, the answer is VaultError(AUDIT_UNAVAILABLE) instead.
+    If the trail can't be written, the answer is VaultError(AUDIT_UNAVAILABLE) instead. Whoever
+    leaves before there is an answer leaves an event all the same.
     """
     # A purpose that isn't in the edition may be anything: only known words enter the trail.
     known = purpose if purpose in call.edition.purposes else ""
@@ -191,6 +216,9 @@ async def attempt(
     framed = Attempt(served, call, event)
     try:
         yield framed
+    except asyncio.CancelledError:
+        framed.leave()
+        raise
     except VaultError as e:
         await framed.refuse(e)
         raise

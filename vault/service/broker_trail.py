@@ -62,11 +62,6 @@ class BrokerTrail:
         """Return once an event is durable. Raises VaultError(AUDIT_UNAVAILABLE)."""
         await self.committer.record(event)
 
-    async def refuse(self, event: Event) -> None:
-        """Record a refusal; in a flood of denials, count it."""
-        if not self.flood.takes(event):
-            await self.committer.record(event)
-
     async def close(self) -> None:
         """Finish what waits."""
         await self.flood.close()

@@ -1,7 +1,7 @@
 """Who asks, and under which policy: fixed for the whole of one request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vault.policy import Edition, Service
 from vault.service.ledger import Ledger
@@ -20,6 +20,13 @@ class PolicyState:
         return self.ledger.editions
 
 
+@dataclass(slots=True)
+class Trace:
+    """Whether a request left an event of its own; whoever writes one says so."""
+
+    has_event: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Visit:
     """One request by an officer, or (if `service` is set) a service's about the policy itself."""
@@ -28,6 +35,7 @@ class Visit:
     service: Service | None
     officer: str  # the name in the configuration; empty for a service
     request_id: str
+    trace: Trace = field(default_factory=Trace)
 
     @property
     def edition(self) -> Edition:
@@ -43,6 +51,7 @@ class Call:
     service: Service
     request_id: str
     repeatable: bool  # whether the request id is the caller's, so that a repetition can be told
+    trace: Trace = field(default_factory=Trace)
 
     @property
     def edition(self) -> Edition:

@@ -1,32 +1,38 @@
-"""A flood of denials is counted, not stored one by one.
+"""A flood of refusals is counted, not stored one by one.
 
 Only denials that looked at no data are counted so: they told the caller nothing but what the
 policy is, and say nothing about a subject. A denial that met a record, or looked for one, always
 has an event of its own; so has a value that doesn't hold, since only who is granted gets so far.
+Counted, too, is what couldn't be stored when it happened, and what nobody waited for.
 
 A service may have `per_second` such denials a second stored in one compartment, twice as many at
 once. What goes beyond is counted by all that an event says but its moment and its request id, and
-each WINDOW leaves one event for each such kind: that of the first one, with the count. The caller
-of a counted denial hears it before its count is durable: a process that is killed loses the
-counts of one window, and no other event.
+each WINDOW leaves one event for each such kind: that of the first one, with the count. Callers whom
+no edition knows have one allowance together, and beyond it are counted by the reason alone: whoever
+has any certificate fills no disk. The caller of a counted denial hears it before its count is
+durable: a process that is killed loses the counts of one window, and no other event.
 """
 
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass, field, replace
 
 from vault.audit import event as audit
-from vault.audit.event import Event
+from vault.audit.event import TOKEN_BYTES, Event
 from vault.errors import Reason, VaultError
 
 log = logging.getLogger("piivault.audit")
 
 WINDOW = 5.0  # seconds
 DENIALS_PER_SECOND = 50.0  # that are stored one by one
+UNKNOWN_PER_SECOND = 1.0  # likewise, of all callers together whom no edition knows,
+UNKNOWN_AT_ONCE = 20.0  # and so many at once
 _MOST_KINDS = 64  # a window; requests that differ in their fields alone are then counted together
+_MOST_STORING = 100  # that nobody waits for, at a time
 
 LOOKED_AT_NO_DATA = frozenset(
     {
@@ -74,6 +80,7 @@ class Flood:
         self._counted: dict[Hashable, _Counted] = {}
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._storing: set[asyncio.Task[None]] = set()
 
     def takes(self, event: Event) -> bool:
         """Count a denial that came too soon after others; return False if it is to be stored."""
@@ -81,21 +88,58 @@ class Flood:
             return False
         if self._may_store(event.service):
             return False
+        self.count(event)
+        return True
+
+    async def refuse(self, event: Event) -> None:
+        """Store a refusal, or count it. Raises VaultError, which is counted in its place then."""
+        if self.takes(event):
+            return
+        try:
+            await self._record(event)
+        except VaultError as e:
+            self.count(event.refused(audit.FAILED, e.reason))
+            raise
+
+    def note(self, event: Event) -> "asyncio.Task[None] | None":
+        """Store an event without waiting for it, or count it; return what ends when it is stored.
+
+        None if it came too soon after others. What can't be stored is counted.
+        """
+        if len(self._storing) >= _MOST_STORING or not self._may_store(event.service):
+            self.count(event)
+            return None
+        task = asyncio.create_task(self._store(event))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+        return task
+
+    def count(self, event: Event) -> None:
+        """Have an event stored with all others like it, by their number, when the window ends."""
         self._count(event)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        return True
 
     async def close(self) -> None:
         """Store what was counted, now."""
+        await asyncio.gather(*self._storing)
         self._closing.set()
         if self._task is not None:
             await self._task
 
+    async def _store(self, event: Event) -> None:
+        try:
+            await self._record(event)
+        except VaultError:  # logged where it arose
+            self.count(event)
+
     def _may_store(self, service: str) -> bool:
-        now, most = self._clock(), 2 * self._per_second
-        has = self._allowances.setdefault(service, _Allowance(most, now))
-        has.tokens = min(most, has.tokens + (now - has.at) * self._per_second)
+        caller, now = audit.counted_as(service), self._clock()
+        unknown = caller == audit.UNKNOWN_CALLER
+        per_second = UNKNOWN_PER_SECOND if unknown else self._per_second
+        most = UNKNOWN_AT_ONCE if unknown else 2 * per_second
+        has = self._allowances.setdefault(caller, _Allowance(most, now))
+        has.tokens = min(most, has.tokens + (now - has.at) * per_second)
         has.at = now
         if has.tokens < 1:
             return False
@@ -103,6 +147,10 @@ class Flood:
         return True
 
     def _count(self, event: Event) -> None:
+        # It stands for others: for nobody's record, and no one recipient.
+        event = replace(event, token=os.urandom(TOKEN_BYTES), recipient="")
+        if audit.counted_as(event.service) == audit.UNKNOWN_CALLER:
+            event = replace(event, service=audit.UNKNOWN_CALLER, operation="")
         what: tuple[Hashable, ...] = (
             event.edition,
             event.service,

@@ -4,10 +4,12 @@ The event says who asked for which compartment, and what became of it. Nothing i
 subject: its token is random, as that of an event that met no record.
 """
 
+import asyncio
+
 from vault.audit import event as audit
 from vault.audit.event import Event
 from vault.errors import Reason, VaultError
-from vault.service.attempt import refused
+from vault.service.attempt import refused, unanswered
 from vault.service.broker_trail import BrokerTrail
 from vault.service.call import Call
 from vault.service.issue import Broker, Issued
@@ -30,17 +32,24 @@ class Issuing:
         Whatever it raises is recorded before the caller hears of it. If the trail can't be
         written, the answer is VaultError(AUDIT_UNAVAILABLE). Raises what `Broker.issue` raises.
         """
-        event = _event(call, compartment)
+        event, call.trace.has_event = _event(call, compartment), True
         try:
             issued = await self._broker.issue(call, compartment, root_id, subject_assertion)
+        except asyncio.CancelledError:
+            self.trail.flood.note(unanswered(event))
+            raise
         except VaultError as e:
-            await self.trail.refuse(refused(event, e))
+            await self.trail.flood.refuse(refused(event, e))
             raise
         except Exception:
             fault = VaultError(Reason.INTERNAL, "a fault of the server's")
-            await self.trail.refuse(refused(event, fault))
+            await self.trail.flood.refuse(refused(event, fault))
             raise
-        await self.trail.record(event)
+        try:
+            await self.trail.record(event)
+        except VaultError as e:
+            self.trail.flood.count(refused(event, e))
+            raise
         return issued
 
 

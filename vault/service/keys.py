@@ -118,9 +118,10 @@ async def act(
 
 def officer_event(visit: Visit, operation: str) -> Event:
     """Begin the event of what an officer does in a compartment."""
+    visit.trace.has_event = True
     return Event(
         edition=visit.edition.number,
-        service=f"officer:{visit.officer}",
+        service=audit.officer(visit.officer),
         owner="",
         purpose="",
         operation=operation,

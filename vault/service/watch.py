@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vault.audit.chain import WRITER_BYTES
+from vault.audit.event import UNKNOWN_CALLER, counted_as
 from vault.sealed.v1 import sealed_pb2
 from vault.service.reading import SECOND, ReadEvent, why_unopened
 
@@ -121,7 +122,8 @@ class Watch:
             yield from self._denied(event, now)
         number, since = self._edition
         at = min(body.at, now)
-        if body.edition < number and at > since + self._thresholds.old_edition * SECOND:
+        # 0 is that of a request refused because no edition could be confirmed.
+        if 0 < body.edition < number and at > since + self._thresholds.old_edition * SECOND:
             yield from self._raise(
                 Kind.OLD_EDITION,
                 event.writer.hex(),
@@ -193,8 +195,9 @@ class Watch:
                 yield from self._crowd(Kind.ENUMERATION, event, now, count, limit, what)
 
     def _denied(self, event: ReadEvent, now: int) -> Iterator[Alarm]:
-        limit = self._thresholds.of(event.body.service).denials
-        window = self._denials.setdefault(event.body.service, _Window())
+        caller = counted_as(event.body.service)
+        limit = self._thresholds.of(caller).denials
+        window = self._denials.setdefault(caller, _Window())
         self._slide(window, event, 2 * limit, now)
         if window.total > limit:
             yield from self._crowd(Kind.DENIALS, event, now, window.total, limit, "denials")
@@ -208,14 +211,18 @@ class Watch:
     def _crowd(
         self, kind: Kind, event: ReadEvent, now: int, count: int, limit: int, what: str
     ) -> Iterator[Alarm]:
-        service = event.body.service
+        service = counted_as(event.body.service)
+        who, remedy = f"The service {service}", f"`piivault service block {service}`"
+        if service == UNKNOWN_CALLER:
+            who = "Callers whom the edition doesn't know"
+            remedy = "see which certificates they have, and have their CA revoke them"
         yield from self._raise(
             kind,
             f"{service} {what}",
             now,
-            f"The service {service} had {count} {what} in {self._compartment} within "
+            f"{who} had {count} {what} in {self._compartment} within "
             f"{self._thresholds.window:.0f} s, and more than {limit} are an alarm. If nobody "
-            f"expects it: `piivault service block {service}`.",
+            f"expects it: {remedy}.",
             service=service,
             owner=event.body.owner,
             count=count,

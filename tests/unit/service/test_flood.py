@@ -80,7 +80,8 @@ async def test_counts_are_kept_apart_by_all_that_an_event_says() -> None:
             assert flood.takes(replace(kind, request_id=str(i)))
     await flood.close()
     expected = [replace(k, request_id="0", count=n) for n, k in enumerate(kinds, 1)]
-    assert trail.events == expected
+    assert [replace(event, token=DENIAL.token) for event in trail.events] == expected
+    assert len({event.token for event in (*trail.events, DENIAL)}) == len(kinds) + 1
 
 
 async def test_a_caller_who_varies_fields_fills_no_memory() -> None:
@@ -142,3 +143,74 @@ async def test_counts_are_written_each_window_and_kept_while_they_cannot_be() ->
     flood.takes(DENIAL)
     await flood.close()
     assert [event.count for event in trail.events] == [30, 1]
+
+
+# What nobody waits for.
+
+STRANGER = replace(DENIAL, service="spiffe://oshto.kg/a", owner="", reason=Reason.IDENTITY_UNKNOWN)
+
+
+async def test_what_is_noted_is_stored_without_waiting() -> None:
+    trail = Trail()
+    flood = _flood(trail, Clock())
+    storing = flood.note(DENIAL)
+    assert storing is not None
+    assert not trail.events
+    await storing
+    assert trail.events == [DENIAL]
+    flood.note(DENIAL)
+    await flood.close()
+    assert trail.events == [DENIAL, DENIAL]
+
+
+async def test_callers_whom_nobody_knows_have_one_allowance_and_fill_no_disk() -> None:
+    """However many identities they have, and whatever they call."""
+    trail, clock = Trail(), Clock()
+    flood = _flood(trail, clock)
+    for i in range(3000):
+        kind = replace(STRANGER, service=f"spiffe://oshto.kg/{i}", operation=f"operation {i % 30}")
+        flood.note(kind)
+        flood.note(replace(kind, reason=Reason.IDENTITY_MISSING))
+    assert flood.note(DENIAL) is not None  # a service's allowance isn't theirs
+    await flood.close()
+    stored = {event.service for event in trail.events if event.count == 1}
+    assert stored == {"orders", *(f"spiffe://oshto.kg/{i}" for i in range(10))}
+    counted = {(e.service, e.operation, e.reason): e.count for e in trail.events if e.count > 1}
+    assert counted == {
+        ("unknown caller", "", Reason.IDENTITY_UNKNOWN): 2990,
+        ("unknown caller", "", Reason.IDENTITY_MISSING): 2990,
+    }
+    assert len(flood._allowances) == 2
+
+
+async def test_what_can_not_be_stored_is_counted_until_it_can_be() -> None:
+    trail = Trail()
+    flood = _flood(trail, Clock(), window=0.01)
+    trail.fails = True
+    storing = [flood.note(DENIAL), flood.note(DENIAL)]
+    await asyncio.gather(*(task for task in storing if task))
+    with pytest.raises(VaultError):
+        await flood.refuse(replace(DENIAL, reason=Reason.NOT_FOUND))
+    trail.fails = False
+    await flood.close()
+    assert {(e.outcome, e.reason): e.count for e in trail.events} == {
+        (DENIED, Reason.NOT_GRANTED): 2,
+        (FAILED, Reason.AUDIT_UNAVAILABLE): 1,
+    }
+
+
+async def test_a_trail_that_hangs_is_waited_for_by_few() -> None:
+    release = asyncio.Event()
+    stored: list[Event] = []
+
+    async def hang(event: Event) -> None:
+        await release.wait()
+        stored.append(event)
+
+    flood = Flood(hang, 1000.0, 3600.0, Clock())
+    storing = [flood.note(DENIAL) for _ in range(500)]
+    assert sum(task is not None for task in storing) == 100
+    release.set()
+    await flood.close()
+    assert sum(event.count for event in stored) == 500
+    assert len(stored) == 101

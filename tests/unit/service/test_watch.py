@@ -76,6 +76,8 @@ SEEN: dict[str, tuple[Events, list[Kind]]] = {
     "counted denials": ([denied(0), denied(1, count=4)], [DENIALS]),
     "denials of a service with a threshold of its own": (
         [denied(i, service="newsletter") for i in range(2)], [DENIALS]),
+    "denials of many whom no edition knows": (
+        [denied(i, service=f"spiffe://oshto.kg/{i}") for i in range(5)], [DENIALS]),
     "failures": ([event(i, outcome=FAILED) for i in range(50)], []),
     "both, once each": (
         [event(i, i) for i in range(50)] + [denied(i) for i in range(50)],
@@ -177,6 +179,7 @@ TOLD: dict[str, tuple[Callable[[Watch], Iterator[Alarm]], list[Kind]]] = {
     "the old edition, for a moment": (_editions((1, 1), (59, 1), (61, 2)), []),
     "the old edition, for too long": (_editions((1, 1), (61, 1), (70, 1)), [OLD]),
     "a newer edition than the auditor knows": (_editions((61, 3)), []),
+    "refused because none could be confirmed": (_editions((61, 0), (70, 0)), []),
     "two workers with an old edition": (_two_old_workers, [OLD, OLD]),
 }  # fmt: skip
 
@@ -192,6 +195,21 @@ def test_an_alarm_says_who_and_how_much_and_what_to_do() -> None:
     assert (alarm.compartment, alarm.service, alarm.owner) == ("accounts", "orders", "shop")
     assert (alarm.count, alarm.limit, alarm.at) == (4, 3, NOW + 9 * SECOND)
     assert "piivault service block orders" in alarm.sentence
+
+
+def test_callers_whom_no_edition_knows_are_watched_together() -> None:
+    """Nobody can block them by name, and each name more would be memory that they fill."""
+    watch = Watch("accounts", THRESHOLDS, NOW)
+    raised = [
+        alarm
+        for i in range(1000)
+        for alarm in watch.see(denied(i % 50, service=f"spiffe://oshto.kg/{i}"), NOW)
+    ]
+    (alarm,) = raised
+    assert (alarm.service, alarm.count) == ("unknown caller", 5)
+    assert "service block" not in alarm.sentence
+    assert "have their CA revoke them" in alarm.sentence
+    assert len(watch._denials) == 1
 
 
 def test_a_window_is_bounded_however_much_comes() -> None:
