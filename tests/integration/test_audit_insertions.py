@@ -146,6 +146,22 @@ async def test_the_auditor_goes_on_whatever_a_worker_inserts(
     assert len(b"".join(opened).splitlines()) == 9  # header, 7 events, end
 
 
+@pytest.mark.parametrize("sequence", [-1, -(2**63)])
+async def test_what_no_chain_can_have_beside_a_true_writers_events_is_met_by_the_auditor(
+    written: Written, worker: Database, auditor: NewAuditor, sequence: int
+) -> None:
+    """The end of that chain is as it was; it goes on being covered."""
+    chain, checkpoints = written.chain(), auditor()
+    await written.write(chain, [START])
+    await checkpoints.look()
+    await _insert(worker, replace(PLAIN, writer=chain._writer, sequence=sequence))
+    await written.write(chain, [START])
+    await checkpoints.look()
+    assert [fault.sequence for fault in checkpoints.faults] == [-1]
+    assert "that no chain can have" in str(checkpoints.faults[0])
+    assert (await stored(written.database))[-1].heads[chain._writer].sequence == 1
+
+
 async def test_an_event_that_no_chain_can_have_is_not_accepted(
     written: Written, worker: Database, auditor: NewAuditor
 ) -> None:

@@ -31,7 +31,7 @@ from vault.store.checkpoints import (
     last_checkpoint,
 )
 from vault.store.engine import Database
-from vault.store.events import read_after, read_heads
+from vault.store.events import has_below, read_after, read_heads
 
 log = logging.getLogger("piivault.audit")
 
@@ -207,7 +207,8 @@ class Checkpoints:
         stored = await read_heads(self._database)
         ends = {w: last for w, last in stored.items() if len(w) == WRITER_BYTES and last >= 0}
         what = "events are stored that no chain can have: their writer or sequence isn't one"
-        self._nameless = (Fault(what, sequence=-1),) if len(ends) < len(stored) else ()
+        nameless = len(ends) < len(stored) or await has_below(self._database, 0)
+        self._nameless = (Fault(what, sequence=-1),) if nameless else ()
         return ends
 
     def _is_due(self, stored: Mapping[bytes, int]) -> bool:

@@ -60,6 +60,19 @@ async def read_heads(database: Database) -> Mapping[bytes, int]:
             return {row[0]: row[1] for row in await connection.execute(query)}
 
 
+async def has_below(database: Database, sequence: int) -> bool:
+    """Tell whether any writer has an event below a sequence: by the key, as `read_heads`.
+
+    Raises VaultError(STORAGE_UNAVAILABLE).
+    """
+    walk = writers()
+    first = select(func.min(t.audit.c.sequence)).where(t.audit.c.writer == walk.c.writer)
+    query = select(walk.c.writer).where(first.scalar_subquery() < sequence).limit(1)
+    with storage_errors():
+        async with database.reads.connect() as connection:
+            return (await connection.execute(query)).first() is not None
+
+
 def writers() -> CTE:
     """List the writers, and a NULL at the end, by hopping from one to the next in the key."""
     # PostgreSQL has no min(bytea) before 18.
