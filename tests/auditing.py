@@ -12,7 +12,8 @@ from tests.committing import COMPARTMENT
 from tests.database import put, rows
 from tests.trails import DAY, KEYS, SECRET, write
 from vault.audit.chain import Chain
-from vault.audit.checkpoint import Checkpoint, Signed
+from vault.audit.checkpoint import Checkpoint
+from vault.audit.signed import Signed
 from vault.keys.errors import KeyServerUnavailable
 from vault.service.checkpoints import Checkpoints, Pace
 from vault.service.shipping import Shipping

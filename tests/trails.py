@@ -10,10 +10,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vault.audit.chain import Chain, Link, hash_of
-from vault.audit.checkpoint import Base, Checkpoint, Head, Signed, by_id, sign_off, to_sign
+from vault.audit.checkpoint import Base, Checkpoint, Head
 from vault.audit.claims import claims_of
 from vault.audit.event import ALLOWED, Event
 from vault.audit.faults import Faults
+from vault.audit.signed import Signed, by_id, sign_off, to_sign
 from vault.audit.verification import Verdict, Verification
 
 COMPARTMENT = b"accounts: 16 byt"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
 from vault import config
-from vault.audit.checkpoint import by_id
+from vault.audit.signed import by_id
 from vault.crypto import capability
 from vault.crypto.assertion import PinnedKey, PinnedProvider, read_public_key
 from vault.errors import Reason, VaultError

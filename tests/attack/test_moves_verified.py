@@ -16,7 +16,7 @@ from tests.attack.rows import Row, RowChange, Rows, reading
 from tests.people import Registered, raw
 from tests.split import SplitHouse
 from vault import app
-from vault.audit.checkpoint import by_id
+from vault.audit.signed import by_id
 from vault.audit.verification import Verdict
 from vault.errors import Reason
 from vault.keys.provision import AUDIT_KEY

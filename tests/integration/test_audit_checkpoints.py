@@ -9,7 +9,7 @@ from tests.auditing import Clock, Keys, NewAuditor, add_events, holds, lines, nu
 from tests.committing import COMPARTMENT, Commit, asked, committing
 from tests.database import put, rows
 from tests.trails import KEYS, OTHER, SECRET, new_chain
-from vault.audit.checkpoint import CheckpointError, by_id, key_id
+from vault.audit.signed import CheckpointError, by_id, key_id
 from vault.errors import VaultError
 from vault.service.control_checkpoints import ControlCheckpoints
 from vault.service.shipping import Shipping

@@ -19,8 +19,8 @@ from piivault.v1 import record_service_pb2 as pb
 from tests import wire
 from tests.split import SplitHouse
 from tests.trails import fits, new_chain, write
-from vault.audit.checkpoint import CONTROL, Signed
 from vault.audit.export import ExportError, Header, end_line, event_line
+from vault.audit.signed import CONTROL, Signed
 from vault.cli import cli
 from vault.dev.layout import Layout
 from vault.dev.served import Served

@@ -20,10 +20,10 @@ def vectors() -> Vector:
     first = _body(number=0, previous=bytes(32), at=AT, heads=[[1, links[2]["previous"]]])
     second = _body(
         number=1,
-        previous=digest(b"piivault/v1/checkpoint-hash", first.encode()),
+        previous=_hash(first),
         at=AT + 60_000_000,
         heads=[[2, head]],
-        base=[0, digest(b"piivault/v1/checkpoint-hash", first.encode()).hex()],
+        base=[0, _hash(first).hex()],
         accepted=[
             ["", 7, draw("what was found at checkpoint 7").hex()],
             [draw("another writer", 16).hex(), 5, draw("what was found at event 5").hex()],
@@ -83,8 +83,8 @@ def _signed(body: str, name: str = "accounts") -> Vector:
     }
     return {
         "body": body,
-        "signed_bytes": join(b"piivault/v1/checkpoint", body.encode()).hex(),
-        "hash": digest(b"piivault/v1/checkpoint-hash", body.encode()).hex(),
+        "signed_bytes": _to_sign(body).hex(),
+        "hash": _hash(body).hex(),
         "signature": signature.hex(),
         "line": _canonical(line),
     }
@@ -115,7 +115,9 @@ def _refused(body: str) -> Iterator[Vector]:
     whole = _sign(body)
     yield _case("forged by another key", body, _sign(body, FORGER))
     yield _case("by another key, under this one's id", body, whole[:8] + _sign(body, FORGER)[8:])
-    yield _case("signed without the label", body, whole[:8] + AUDITOR.sign(body.encode()))
+    yield _case("signed without the label", body, whole[:8] + AUDITOR.sign(_hash(body)))
+    bare = join(b"piivault/v1/checkpoint", body.encode())
+    yield _case("signed in whole, and not its hash", body, whole[:8] + AUDITOR.sign(bare))
     other = body.replace('"number":1', '"number":2')
     yield _case("another number under this signature", other, whole)
     for name, changed in {
@@ -137,7 +139,15 @@ def _case(name: str, body: str, signature: bytes) -> Vector:
 
 
 def _sign(body: str, secret: Ed25519PrivateKey = AUDITOR) -> bytes:
-    return _key_id(secret) + secret.sign(join(b"piivault/v1/checkpoint", body.encode()))
+    return _key_id(secret) + secret.sign(_to_sign(body))
+
+
+def _to_sign(body: str) -> bytes:
+    return join(b"piivault/v1/checkpoint", _hash(body))
+
+
+def _hash(body: str) -> bytes:
+    return digest(b"piivault/v1/checkpoint-hash", body.encode())
 
 
 def _public(secret: Ed25519PrivateKey) -> bytes:

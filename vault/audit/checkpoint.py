@@ -1,34 +1,21 @@
-"""Checkpoints: how far the trail of one compartment went at a moment, signed by the auditor.
-
-    body       canonical JSON: sorted keys, no white space, ASCII
-    hash       SHA-256(label, body); the next checkpoint holds it
-    signature  key id (8 bytes), then Ed25519 over (label, body)
+"""Checkpoints: how far the trail of one compartment went at a moment; `signed` has signatures.
 
 What a chain alone can't tell, a checkpoint that lies elsewhere does: that its end, or a whole
 writer, was cut off or written anew. One checkpoint is of one compartment, so that whoever reads
 what is shipped can't put compartments together by it. `docs/formats.md` has every key.
 """
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from vault.audit.chain import HASH_BYTES, WRITER_BYTES
-from vault.crypto.primitives import digest, is_signed, join
+from vault.audit.signed import COMPARTMENT, CONTROL, CheckpointError, canonical, hash_of, tree_of
 
 FORMAT = 1
-KEY_ID_BYTES = 8
 _UUID_BYTES = 16
 _MOST = 2**63 - 1
 _NONE = bytes(HASH_BYTES)
-
-COMPARTMENT = "compartment"
-CONTROL = "control"
-
-
-class CheckpointError(Exception):
-    """Bytes that aren't a checkpoint, or that the auditor didn't sign; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,100 +159,8 @@ class ControlCheckpoint:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A checkpoint's body as it is stored, with the auditor's signature."""
-
-    body: bytes
-    signature: bytes = field(repr=False)
-
-    @property
-    def hash(self) -> bytes:
-        """What the checkpoint after this one holds."""
-        return hash_of(self.body)
-
-    def check(self, keys: Mapping[bytes, bytes]) -> None:
-        """Raise CheckpointError unless one of the keys (public keys by key id) signed it."""
-        key = keys.get(self.signature[:KEY_ID_BYTES])
-        if key is None:
-            name = self.signature[:KEY_ID_BYTES].hex()
-            raise CheckpointError(f"is signed with a key that isn't among the public keys: {name}")
-        if not is_signed(key, self.signature[KEY_ID_BYTES:], to_sign(self.body)):
-            raise CheckpointError("isn't what the auditor signed")
-
-    def line(self, name: str) -> str:
-        """Write it as it is shipped; `name` is a label for people, and isn't signed."""
-        key, signature = self.signature[:KEY_ID_BYTES], self.signature[KEY_ID_BYTES:]
-        said = {
-            "checkpoint": json.loads(self.body),
-            "key": key.hex(),
-            "name": name,
-            "signature": signature.hex(),
-        }
-        return canonical(said).decode()
-
-    @classmethod
-    def from_line(cls, line: str | bytes) -> Self:
-        """Read what `line` wrote; raise CheckpointError if it is anything else."""
-        try:
-            said = json.loads(line)
-            signature = bytes.fromhex(said["key"]) + bytes.fromhex(said["signature"])
-            return cls(canonical(said["checkpoint"]), signature)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise CheckpointError("isn't a checkpoint") from None
-
-    @property
-    def kind(self) -> str:
-        """What it is of: a compartment, or the control chain. Raises CheckpointError."""
-        said = _json(self.body)
-        return said["kind"] if said.get("kind") in (COMPARTMENT, CONTROL) else ""
-
-
-def hash_of(body: bytes) -> bytes:
-    """Return the hash of a checkpoint, given its body."""
-    return digest(b"piivault/v1/checkpoint-hash", body)
-
-
-def to_sign(body: bytes) -> bytes:
-    """Return the bytes that the auditor has Transit sign."""
-    return join(b"piivault/v1/checkpoint", body)
-
-
-def key_id(public_key: bytes) -> bytes:
-    """Return the 8 bytes that name a key which signs checkpoints."""
-    return digest(b"piivault/v1/checkpoint-key", public_key)[:KEY_ID_BYTES]
-
-
-def by_id(public_keys: Iterable[bytes]) -> dict[bytes, bytes]:
-    """Return public keys (32 bytes each) by their key ids."""
-    return {key_id(key): key for key in public_keys}
-
-
-def sign_off(body: bytes, signature: bytes, keys: Mapping[bytes, bytes]) -> Signed | None:
-    """Name the key that a bare signature was made with; None if it is none of these."""
-    for name, key in keys.items():
-        if is_signed(key, signature, to_sign(body)):
-            return Signed(body, name + signature)
-    return None
-
-
-def canonical(tree: Any) -> bytes:
-    """Write JSON in the one spelling that is signed."""
-    return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(body)
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
-        raise CheckpointError("isn't a checkpoint")
-    return said
-
-
 def _read(body: bytes, kind: str) -> dict[str, Any]:
-    said = _json(body)
+    said = tree_of(body)
     if said.get("kind") != kind:
         raise CheckpointError(f"isn't a checkpoint of a {kind}")
     if said.get("format") != FORMAT:

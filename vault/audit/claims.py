@@ -4,8 +4,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from vault.audit.checkpoint import Checkpoint, CheckpointError, Signed
+from vault.audit.checkpoint import Checkpoint
 from vault.audit.faults import Fault, Faults, seen
+from vault.audit.signed import CheckpointError, Signed
 
 
 @dataclass(frozen=True, slots=True)

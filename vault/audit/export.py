@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vault.audit.chain import Link
-from vault.audit.checkpoint import Signed, canonical
+from vault.audit.signed import Signed, canonical
 from vault.names import NAME
 
 FORMAT = 1

@@ -23,8 +23,8 @@ import sys
 import click
 from piivault.errors import PiivaultError
 
-from vault.audit.checkpoint import CheckpointError
 from vault.audit.export import ExportError
+from vault.audit.signed import CheckpointError
 from vault.cli.audit import audit
 from vault.cli.backup import backup
 from vault.cli.config import config

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from vault import config
-from vault.audit.checkpoint import by_id
+from vault.audit.signed import by_id
 from vault.cli.options import settings
 from vault.errors import VaultError
 from vault.names import BROKER, BROKER_TRAIL, from_base64url

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 
 from vault.audit.chain import WRITER_BYTES, Break, Link, first, hash_of, misplaced, open_event
-from vault.audit.checkpoint import Checkpoint, CheckpointError
+from vault.audit.checkpoint import Checkpoint
+from vault.audit.signed import CheckpointError
 from vault.crypto.primitives import DamagedError
 from vault.errors import VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring

@@ -8,20 +8,13 @@ being covered. Heads never go back: what was cut off stays on record.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from vault.audit.chain import WRITER_BYTES, Link, first, hash_of, misshapen
-from vault.audit.checkpoint import (
-    Base,
-    Checkpoint,
-    CheckpointError,
-    Head,
-    Heads,
-    Noted,
-    Signed,
-)
-from vault.audit.faults import Fault, seen
+from vault.audit.checkpoint import Base, Checkpoint, Noted
+from vault.audit.faults import Fault
+from vault.audit.signed import CheckpointError, Signed
+from vault.service.covered import NOTHING, Covered
 from vault.service.shipping import Shipping
 from vault.service.signer import Signer
 from vault.store.checkpoints import (
@@ -31,13 +24,10 @@ from vault.store.checkpoints import (
     last_checkpoint,
 )
 from vault.store.engine import Database
-from vault.store.events import has_below, read_after, read_heads
 
 log = logging.getLogger("piivault.audit")
 
-PAGE = 1000  # events in memory at a time
 _DAY = 24 * 3600 * 1_000_000  # microseconds
-_NOTHING = Head(-1, b"")
 _A_FEW = 20  # checkpoints at a time, where few are expected
 
 
@@ -101,7 +91,7 @@ class Checkpoints:
         if not self._stuck and (now or self._is_due(stored)):
             await self._make(stored)
         alone = (fault for fault in (self._stuck, self._lost) if fault)
-        gone = [fault async for fault in self._gone(stored)]
+        gone = [fault async for fault in self._covered.gone(stored)]
         self._report((*alone, *self._broken.values(), *gone, *self._nameless))
 
     async def accept(self, faults: Collection[Noted]) -> Checkpoint:
@@ -182,9 +172,9 @@ class Checkpoints:
         self._broken = {  # a head lies behind a break only where that was accepted
             writer: fault
             for writer, fault in self._broken.items()
-            if found.heads.get(writer, _NOTHING).sequence < fault.sequence
+            if found.heads.get(writer, NOTHING).sequence < fault.sequence
         }
-        if any(not writer for writer, _, _ in found.accepted.difference(self._accepted)):
+        if any(not writer for writer, _, _ in found.accepted - self._covered.accepted):
             self._lost = None
 
     @property
@@ -195,28 +185,20 @@ class Checkpoints:
     # What is new.
 
     @property
-    def _heads(self) -> Heads:
-        return self.newest.heads if self.newest else {}
-
-    @property
-    def _accepted(self) -> frozenset[Noted]:
-        return self.newest.accepted if self.newest else frozenset()
+    def _covered(self) -> Covered:
+        return Covered(self._uuid, self._database, self.newest)
 
     async def _ends(self) -> Mapping[bytes, int]:
-        """Return the last sequence of each chain; leave out, and report, what can't be one."""
-        stored = await read_heads(self._database)
-        ends = {w: last for w, last in stored.items() if len(w) == WRITER_BYTES and last >= 0}
-        what = "events are stored that no chain can have: their writer or sequence isn't one"
-        nameless = len(ends) < len(stored) or await has_below(self._database, 0)
-        self._nameless = (Fault(what, sequence=-1),) if nameless else ()
+        """Return the last sequence of each chain; report what no chain can have."""
+        ends, self._nameless = await self._covered.ends()
         return ends
 
     def _is_due(self, stored: Mapping[bytes, int]) -> bool:
-        known = self._heads
+        known = self._covered.heads
         new = sum(
-            last - known.get(writer, _NOTHING).sequence
+            last - known.get(writer, NOTHING).sequence
             for writer, last in stored.items()
-            if writer not in self._broken and last > known.get(writer, _NOTHING).sequence
+            if writer not in self._broken and last > known.get(writer, NOTHING).sequence
         )
         if not new:
             self._waiting_since, self.covered_at = None, self._clock()
@@ -227,13 +209,17 @@ class Checkpoints:
         return new >= self._pace.events or waited >= self._pace.interval
 
     async def _make(self, stored: Mapping[bytes, int], accepted: Collection[Noted] = ()) -> None:
-        heads, named = dict(self._heads), {writer for writer, _, _ in accepted}
+        covered, named = self._covered, {writer for writer, _, _ in accepted}
+        heads = dict(covered.heads)
         for writer, last in sorted(stored.items()):
             if writer in self._broken:
                 continue
-            if head := await self._follow(writer, last, past_breaks=writer in named):
+            head, fault = await covered.follow(writer, last, past_breaks=writer in named)
+            if head:
                 heads[writer] = head
-        if heads == self._heads and not accepted:
+            if fault:
+                self._broken[writer] = fault
+        if heads == covered.heads and not accepted:
             return
         if self.newest is None:
             checkpoint = Checkpoint.first(self._uuid, self._clock(), heads)
@@ -248,38 +234,6 @@ class Checkpoints:
             log.info("checkpoint %d of %s: another auditor was first", row.number, self.name)
         await self._catch_up()  # ours, or the other's
         self._waiting_since = None
-
-    async def _follow(self, writer: bytes, last: int, *, past_breaks: bool) -> Head | None:
-        """Follow a chain from where the last checkpoint left it; return how far it holds."""
-        head = self._heads.get(writer)
-        previous = head.hash if head else first(self._uuid, writer)
-        reached = head.sequence if head else -1
-        while reached < last:
-            rows = await read_after(self._database, writer, reached, last, PAGE)
-            for link in (Link(*row) for row in rows):
-                what = ""
-                if link.sequence != reached + 1:
-                    what = "events are missing before this one"
-                elif link.previous != previous and not self._was_changed(writer, link.previous):
-                    what = "doesn't follow from the event before it"
-                elif wrong := misshapen(link):
-                    what = f"is none that a process writes: {wrong}"
-                at = min(link.sequence, reached + 1)
-                if what and not past_breaks:
-                    self._broken[writer] = Fault(what, writer, at)
-                    return head
-                reached, previous = link.sequence, hash_of(self._uuid, link)
-                head = Head(reached, previous)
-            if not rows:
-                break
-        return head
-
-    def _was_changed(self, writer: bytes, there: bytes) -> bool:
-        """Tell whether it was accepted that a head's event is another one: that of this hash."""
-        if (head := self._heads.get(writer)) is None:
-            return False
-        found = seen("claim", there, head.sequence, head.hash)
-        return (writer, head.sequence, found) in self._accepted
 
     async def _base(self, newest: Checkpoint) -> Base | None:
         """Return the checkpoint before whose heads all may go: the last one that is old enough."""
@@ -301,26 +255,6 @@ class Checkpoints:
                 base = Base(row.number, signed.hash)
             if not rows:
                 return base
-
-    # What is wrong.
-
-    async def _gone(self, stored: Mapping[bytes, int]) -> AsyncIterator[Fault]:
-        places = {(writer, sequence) for writer, sequence, _ in self._accepted}
-        for writer, head in self._heads.items():
-            lost_from = stored.get(writer, -1) + 1
-            if lost_from > head.sequence:
-                continue
-            if (writer, lost_from) in places:
-                end = await self._end(writer, lost_from)
-                found = seen("gap", end, head.sequence + 1, head.hash)
-                if (writer, lost_from, found) in self._accepted:
-                    continue
-            yield Fault(f"was cut off, with all up to {head.sequence}", writer, lost_from)
-
-    async def _end(self, writer: bytes, sequence: int) -> bytes:
-        """Return the hash of the event before a sequence."""
-        rows = await read_after(self._database, writer, sequence - 2, sequence - 1, 1)
-        return hash_of(self._uuid, Link(*rows[0])) if rows else first(self._uuid, writer)
 
     def _report(self, found: tuple[Fault, ...]) -> None:
         for fault in found:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from vault.audit.checkpoint import CONTROL, ControlCheckpoint
+from vault.audit.checkpoint import ControlCheckpoint
+from vault.audit.signed import CONTROL
 from vault.service.checkpoints import microseconds
 from vault.service.shipping import Shipping
 from vault.service.signer import Signer

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vault.audit.chain import Link
-from vault.audit.checkpoint import Signed, canonical
 from vault.audit.export import Header, checkpoint_line, end_line, event_line
+from vault.audit.signed import Signed, canonical
 from vault.policy import Edition, Form
 from vault.sealed.v1 import sealed_pb2
 from vault.service.reading import ReadEvent, TrailReader

@@ -6,7 +6,8 @@ deletes it. Neither can do it alone.
 
 from dataclasses import dataclass
 
-from vault.audit.checkpoint import Checkpoint, hash_of
+from vault.audit.checkpoint import Checkpoint
+from vault.audit.signed import hash_of
 from vault.audit.verification import Verdict
 from vault.service.verify_chains import Keys, Progress, ShippedFile, verify_database
 from vault.store.checkpoints import checkpoints_from, cut_off

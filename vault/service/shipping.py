@@ -9,7 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
-from vault.audit.checkpoint import Checkpoint, CheckpointError, Signed
+from vault.audit.checkpoint import Checkpoint
+from vault.audit.signed import CheckpointError, Signed
 
 _TAIL = 4 * 1024 * 1024  # bytes of a file that are read to find what was shipped last
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
-from vault.audit.checkpoint import KEY_ID_BYTES, Signed, by_id, sign_off, to_sign
+from vault.audit.signed import KEY_ID_BYTES, Signed, by_id, sign_off, to_sign
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError
 

@@ -7,17 +7,11 @@ from itertools import islice
 from pathlib import Path
 
 from vault.audit.chain import Link
-from vault.audit.checkpoint import (
-    COMPARTMENT,
-    CONTROL,
-    Checkpoint,
-    CheckpointError,
-    ControlCheckpoint,
-    Signed,
-)
+from vault.audit.checkpoint import Checkpoint, ControlCheckpoint
 from vault.audit.claims import Claims
 from vault.audit.export import Export, Header
 from vault.audit.faults import Fault, Faults
+from vault.audit.signed import COMPARTMENT, CONTROL, CheckpointError, Signed
 from vault.audit.verification import Verdict, Verification
 from vault.service.ledger import Entry
 from vault.store.control import ControlChain

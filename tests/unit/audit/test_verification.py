@@ -22,9 +22,10 @@ from tests.trails import (
     write,
 )
 from vault.audit.chain import Link, first, hash_of
-from vault.audit.checkpoint import Base, Checkpoint, Head, Heads, Signed
+from vault.audit.checkpoint import Base, Checkpoint, Head, Heads
 from vault.audit.claims import Claims
 from vault.audit.faults import Faults
+from vault.audit.signed import Signed
 
 # Three writers, four checkpoints; the third writer comes late, the first stops early.
 WHOLE = made([(3, 2), (2, 1, 2), (0, 3, 1), (0, 1, 1)])
