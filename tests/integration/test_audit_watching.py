@@ -84,6 +84,8 @@ async def test_the_watch_raises_what_checkpoints_and_editions_say(watched: Watch
     checkpoints.faults = ["writer 00, event 7: was cut off"]
     assert await watched.look(checkpoints) == ["broken_chain"]
     assert await watched.look(checkpoints) == []
+    checkpoints.faults = [*checkpoints.faults, "writer 01, event 2: was cut off"]
+    assert await watched.look(checkpoints) == ["broken_chain"]  # the first hides no other
     assert await watched.look(Checkpointing(covered_at=START), 400) == ["checkpoint_overdue"]
     touched = {**watched.editions.ledger.touched, "owner-2": frozenset({COMPARTMENT, b"else"})}
     watched.editions.ledger = replace(watched.editions.ledger, touched=touched)

@@ -149,11 +149,14 @@ class Watch:
             owner=owner,
         )
 
-    def broken(self, what: str, now: int) -> Iterator[Alarm]:
-        """Yield the alarm of a chain that doesn't hold; `what` says where and why."""
+    def broken(self, what: str, now: int, about: str = "") -> Iterator[Alarm]:
+        """Yield the alarm of a chain that doesn't hold; `what` says where and why.
+
+        Those of one `about` are one alarm: by default all, however many events were forged.
+        """
         yield from self._raise(
             Kind.BROKEN_CHAIN,
-            "",  # one alarm, however many events were forged
+            about,
             now,
             f"The trail of {self._compartment} doesn't hold: {what}. Run `piivault audit verify`, "
             "and keep the database as it is.",
@@ -241,8 +244,9 @@ class Watch:
         count: int = 0,
         limit: int = 0,
     ) -> Iterator[Alarm]:
-        before = self._raised.get((kind, about))
-        if before is not None and now - before < self._thresholds.again * SECOND:
+        again = self._thresholds.again * SECOND
+        self._raised = {key: at for key, at in self._raised.items() if now - at < again}
+        if (kind, about) in self._raised:
             return
         self._raised[kind, about] = now
         yield Alarm(kind, self._compartment, now, sentence, service, owner, count, limit)

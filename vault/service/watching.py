@@ -21,6 +21,8 @@ from vault.service.watch import Alarm, Thresholds, Watch
 
 log = logging.getLogger("piivault.alarm")
 
+MOST_FAULTS = 20  # of a trail at a time that have an alarm each; the log has all
+
 
 class Covering(Protocol):
     """What checkpoints say of themselves."""
@@ -73,8 +75,9 @@ class Watching:
         self._follow_policy()
         if checkpoints is not None:
             self._watch.checkpointed(checkpoints.covered_at)
-            for fault in checkpoints.faults:
-                self._raise(self._watch.broken(str(fault), self._clock()))
+            # Each by itself, so that one which lasts doesn't hide what is broken after it.
+            for what in map(str, checkpoints.faults[:MOST_FAULTS]):
+                self._raise(self._watch.broken(what, self._clock(), what))
         try:
             await self.follower.look()
         finally:
