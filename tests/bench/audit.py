@@ -1,6 +1,6 @@
 """How long it takes to verify a long trail, and in how much memory: on one core.
 
-    python -m tests.bench.audit --events 1000000
+    make bench-audit                 # or: python -m tests.bench.audit --events 1000000
 
 Writes events of four writers with a checkpoint after each thousand, and runs `piivault audit
 verify` on the database and on an export of it, each in a process of its own. PostgreSQL shares

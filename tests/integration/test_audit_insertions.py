@@ -21,7 +21,7 @@ from tests.trails import KEYS
 from tests.written import COMPARTMENT, MINUTE, START, Written
 from vault.audit.chain import Link, first, seal_event
 from vault.audit.event import ALLOWED, Event
-from vault.cli.audit_verify import tell
+from vault.cli.audit_verdict import tell
 from vault.rpc.audits import AuditServicer
 from vault.sealed.v1 import sealed_pb2
 from vault.service.auditor import look_at_trail

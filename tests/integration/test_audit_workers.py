@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import grpc
@@ -187,6 +188,31 @@ def test_a_tail_that_was_cut_off_is_named(split_house: SplitHouse, shipped: Path
     assert "event 21: this event, and all up to" in said
     assert "To be trusted" in said
     _verify(split_house, shipped)
+
+
+def test_a_machine_reads_what_was_found(split_house: SplitHouse, shipped: Path) -> None:
+    """An object a line: what holds, and the first bad event with what can still be trusted."""
+    whole = _found(split_house, shipped, code=0)
+    assert whole["holds"]
+    assert (whole["trail"], whole["found"], whole["first"]) == ("accounts", [], None)
+    assert whole["trusted"] == whole["newest"]
+    where = "sequence = 2 AND writer = (SELECT writer FROM audit WHERE sequence = 21 LIMIT 1)"
+    ((writer, kept),) = split_house.sql(
+        "accounts", f"SELECT encode(writer, 'hex'), encode(token, 'hex') FROM audit WHERE {where}"
+    )
+    change = "UPDATE audit SET token = '\\x{}' WHERE " + where
+    with _changed(split_house, change.format("00" * 16), change.format(kept)):
+        found = _found(split_house, shipped, code=1)
+    assert not found["holds"]
+    what = "doesn't follow from the event before it"
+    assert found["faults"] == 1
+    assert found["first"] == {"writer": writer, "sequence": 3, "what": what}
+
+
+def _found(house: SplitHouse, shipped: Path, code: int) -> dict[str, Any]:
+    argv = ["verify", "--compartment", "accounts", "--checkpoints", shipped, "--json"]
+    (said,) = map(json.loads, _run(house, *argv, code=code).splitlines())
+    return dict(said)
 
 
 def test_what_no_worker_writes_is_named(split_house: SplitHouse, shipped: Path) -> None:

@@ -47,6 +47,16 @@ def test_reveals_and_denials_are_drawn_and_nothing_else() -> None:
     assert not [title for title in titles if "99" in title]
 
 
+def test_callers_whom_no_edition_knows_are_drawn_as_one() -> None:
+    stranger = {"purpose": "", "outcome": "denied"}
+    texts, _ = _drawn({
+        **{_at(0, service=f"spiffe://oshto.kg/{'x' * i}", **stranger): 1 for i in range(1, 50)},
+        _at(1, service="unknown caller", operation="", **stranger): 100,
+    })  # fmt: skip
+    assert "unknown caller0 reveals, 149 denials" in texts
+    assert not [text for text in texts if "spiffe" in text]
+
+
 def test_a_summary_of_nothing_says_so() -> None:
     texts, _ = _drawn({})
     assert texts.count("none") == 2

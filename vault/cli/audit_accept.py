@@ -10,7 +10,7 @@ import click
 from vault import app, config
 from vault.audit.checkpoint import Checkpoint, Noted
 from vault.audit.verification import Verdict
-from vault.cli.audit_verify import tell
+from vault.cli.audit_verdict import tell
 from vault.cli.auditing import checkpoints_option, keys_for, section_of, shipped_for, uuids_of
 from vault.cli.options import config_option, settings
 from vault.cli.progress import bars

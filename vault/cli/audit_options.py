@@ -87,7 +87,7 @@ def as_line(event: AuditEvent) -> str:
         f"{event.at:%Y-%m-%d %H:%M:%S}Z",
         f"{event.service:<16}",
         f"{event.purpose or '-':<14}",
-        f"{event.operation:<16}",
+        f"{event.operation or '-':<16}",
         f"{event.outcome}{times} {event.reason}".strip(),
         fields,
         event.compartment,

@@ -2,17 +2,15 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
 import click
 
 from vault import config
-from vault.audit.claims import Mark
-from vault.audit.faults import Fault, Faults
-from vault.audit.verification import Verdict
+from vault.audit.signed import CONTROL
+from vault.cli.audit_verdict import JSON, WORDS, Say
 from vault.cli.auditing import (
     checkpoints_option,
     configuration,
@@ -27,7 +25,6 @@ from vault.cli.auditing import (
 from vault.cli.options import config_option, connect_as, owner_options
 from vault.cli.progress import bars
 from vault.service.verify_chains import (
-    ControlVerdict,
     Keys,
     NoTrailError,
     ShippedFile,
@@ -36,9 +33,6 @@ from vault.service.verify_chains import (
     verify_export,
 )
 from vault.store.control import ControlChain
-
-CONTROL = "control"
-_SHOWN = 20  # faults in words
 
 
 @click.command()
@@ -53,6 +47,7 @@ _SHOWN = 20  # faults in words
 @checkpoints_option
 @public_key_option
 @owner_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each trail.")
 def verify(
     file: Path,
     compartment: str | None,
@@ -61,6 +56,7 @@ def verify(
     public_keys: Sequence[str],
     owner: str | None,
     owner_password_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Check chains, gaps, writers and checkpoints; name the first bad event and what holds.
 
@@ -71,7 +67,7 @@ def verify(
     if export and (compartment or owner):
         raise click.UsageError("--export is verified alone: without --compartment and --owner.")
     read = configuration(file, needed=export is None)
-    known = keys_for(public_keys, read)
+    known, say = keys_for(public_keys, read), JSON if as_json else WORDS
     sent = shipped_for(shipped, read)
     if sent is None:
         click.echo(
@@ -83,15 +79,15 @@ def verify(
     if export is not None:
         with export.open("rb") as lines, bars() as progress:
             header, verdict = verify_export(lines, sent, known, progress)
-        holds = tell(header.name, verdict)
-        if not verdict.shipped:
+        holds = say.verdict(header.name, verdict)
+        if not verdict.shipped and not as_json:
             click.echo(
                 f"  It says that it is of {UUID(bytes=header.compartment)}. Nothing signed shows "
                 "that: compare it with the compartment's `uuid` in the policy."
             )
     else:
         assert read is not None  # noqa: S101 -- needed where there is no export
-        check = _Check(read, sent, known, owner, owner_password_file)
+        check = _Check(read, sent, known, say, owner, owner_password_file)
         holds = asyncio.run(check.all(compartment))
     if not holds:
         sys.exit(1)
@@ -105,10 +101,11 @@ class _Check:
         read: config.Settings,
         shipped: ShippedFile | None,
         keys: Keys,
+        say: Say,
         owner: str | None,
         password_file: Path | None,
     ) -> None:
-        self._read, self._shipped, self._keys = read, shipped, keys
+        self._read, self._shipped, self._keys, self._say = read, shipped, keys, say
         self._login = (owner, password_file)
         self._uuids: Mapping[str, bytes] = {}
 
@@ -137,12 +134,12 @@ class _Check:
             with bars() as progress:
                 verdict = await verify_database(database, self._shipped, self._keys, progress, uuid)
         except NoTrailError as e:
-            click.echo(f"{name}: {e}")
             # The auditor's configuration names what is served.
-            return not (e.lost or self._read.auditor or self._was_shipped(name, uuid))
+            lost = e.lost or self._read.auditor or self._was_shipped(name, uuid)
+            return self._say.none(name, e, not lost)
         finally:
             await database.close()
-        return tell(name, verdict)
+        return self._say.verdict(name, verdict)
 
     def _was_shipped(self, name: str, uuid: bytes | None) -> bool:
         return bool(self._shipped and self._shipped.is_about(name, uuid, self._keys))
@@ -153,56 +150,4 @@ class _Check:
             found = await verify_control(ControlChain(database), self._shipped, self._keys)
         finally:
             await database.close()
-        return _tell_control(found)
-
-
-def tell(name: str, verdict: Verdict) -> bool:
-    """Say what was found; return whether all holds."""
-    click.echo(
-        f"{name}: {verdict.events:,} events of {verdict.writers:,} writers, "
-        f"{verdict.checkpoints:,} checkpoints stored, {verdict.shipped:,} shipped: "
-        + ("all hold" if verdict.holds else f"{verdict.faults.count:,} faults")
-    )
-    if known := verdict.faults.known:
-        click.echo(f"  {len(known):,} faults were accepted earlier. The first: {known[0]}")
-    if verdict.newest is None:
-        click.echo("  There is no checkpoint yet: nothing shows that these are all events.")
-    elif verdict.uncovered:
-        click.echo(
-            f"  {verdict.uncovered:,} of them came after {_mark(verdict.newest)}: nothing shows "
-            "yet that they are all."
-        )
-    if verdict.faults.first is not None:
-        for line in _faults(verdict.faults, verdict.faults.first):
-            click.echo(f"  {line}")
-        sound = verdict.trusted
-        click.echo(
-            f"  To be trusted: the {sound.events:,} events up to {_mark(sound)}."
-            if sound
-            else "  To be trusted: nothing. No checkpoint holds for all events that it covers."
-        )
-    return verdict.holds
-
-
-def _tell_control(found: ControlVerdict) -> bool:
-    wrong = found.faults.count
-    click.echo(
-        f"control: {found.entries:,} entries, {found.checkpoints:,} checkpoints shipped: "
-        + (f"{wrong:,} faults" if wrong else "all hold")
-    )
-    for fault in found.faults:
-        click.echo(f"  {fault}")
-    return not wrong
-
-
-def _faults(faults: Faults, first: Fault) -> Iterator[str]:
-    yield f"The first bad event: {first}" if first.writer else f"First: {first}"
-    others = [fault for fault in faults if fault != first][: _SHOWN - 1]
-    yield from map(str, others)
-    if left := faults.count - len(others) - 1:
-        yield f"and {left:,} more"
-
-
-def _mark(mark: Mark) -> str:
-    at = datetime.fromtimestamp(mark.at / 1_000_000, UTC)
-    return f"checkpoint {mark.number} of {at:%Y-%m-%d %H:%M:%S} UTC"
+        return self._say.control(found)
