@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from click.testing import CliRunner
 from piivault.v1 import record_service_pb2 as pb
 
 from tests import wire
+from tests.command import piivault
 from tests.split import SplitHouse
 from tests.trails import fits, new_chain, write
 from vault.audit.export import ExportError, Header, end_line, event_line
@@ -301,13 +300,7 @@ def test_a_file_that_can_not_be_written_or_read_is_said_in_words(
     split_house: SplitHouse, tmp_path: Path
 ) -> None:
     config = str(split_house.running.servers["auditor"].config)
-    argv = ["audit", "export", "accounts", "--config", config, "-o", str(tmp_path / "no" / "x")]
-    done = subprocess.run(
-        [sys.executable, "-c", "from vault.cli import main; main()", *argv],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = piivault("audit", "export", "accounts", "--config", config, "-o", tmp_path / "no" / "x")
     assert done.returncode == 1
     assert done.stderr.strip().endswith(f"piivault: {tmp_path}/no/x: No such file or directory")
 

@@ -15,8 +15,10 @@ from piivault.v1 import subject_service_pb2 as pb
 from tests.rpc.conftest import DEFAULT_DEADLINE, OFFICER, Serve
 from tests.wire import PATIENCE, Refusal, refusal_of, refused, send, send_bytes
 from vault.errors import Reason, VaultError
+from vault.rpc.guard import Guard
 from vault.rpc.status import REQUEST_ID
 from vault.service.call import Call
+from vault.service.refusals import Asked
 
 LIST = "/piivault.v1.SubjectService/ListNotices"
 PLANTED = "planted-Токтогулова-+996555123456"
@@ -95,6 +97,19 @@ def test_an_unforeseen_exception_is_internal_and_its_text_goes_nowhere(
     assert f"request {refusal.request_id}" in logged
     assert "unforeseen" in logged
     assert "guard.py" in logged
+
+
+def test_what_goes_wrong_in_noting_a_refusal_changes_no_answer(
+    serve: Serve, guard: Guard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(asked: Asked, error: VaultError) -> None:
+        raise RuntimeError(PLANTED)
+
+    guard._refused = fail
+    with serve({LIST: (pb.ListNoticesRequest, _answer)}) as guarded, guarded.channel() as channel:
+        refusal = _outcome(channel, b"\xff")
+    assert refusal.reason == Reason.MALFORMED_REQUEST
+    assert PLANTED not in refusal.seen + caplog.text
 
 
 MALFORMED = {

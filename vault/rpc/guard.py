@@ -121,7 +121,7 @@ class Guard:
                         return answer.SerializeToString()
             except VaultError as e:
                 error = e
-            await self._refused(peer.asked, error)
+            await self._note(peer, error)
             if not context.cancelled():  # else nobody is there to hear it
                 await _abort(context, error, peer.request_id)
             return b""
@@ -150,7 +150,7 @@ class Guard:
                 return
             except VaultError as e:
                 error = e
-            await self._refused(peer.asked, error)
+            await self._note(peer, error)
             if not context.cancelled():
                 await _abort(context, error, peer.request_id)
 
@@ -172,6 +172,13 @@ class Guard:
         policy, service = self._identify(peer, context)
         officer = "" if service else self._officers[spiffe_id(context.auth_context())]
         return Visit(policy, service, officer, peer.request_id, peer.asked.trace)
+
+    async def _note(self, peer: "Peer", error: VaultError) -> None:
+        """Have a refusal noted; whatever goes wrong with that, the caller hears the refusal."""
+        try:
+            await self._refused(peer.asked, error)
+        except Exception as e:
+            log.error("unforeseen %s in noting request %s", type(e).__name__, peer.request_id)
 
     @contextmanager
     def _measured(self, peer: "Peer", *, is_stream: bool = False) -> Iterator[None]:
