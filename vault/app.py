@@ -33,6 +33,7 @@ from vault.service.house import House
 from vault.service.issuing import Issuing
 from vault.service.ledger import EDITION
 from vault.service.metrics import Metrics
+from vault.service.places import Places
 from vault.service.refusals import Refusals
 from vault.service.trail import AuditedTrail
 from vault.upkeep import (
@@ -168,7 +169,8 @@ async def _assemble(
         _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
     deadline, development = settings.server.default_deadline, settings.server.development
     refusals = Refusals(compartments, issuing.trail if issuing else None)
-    guard = Guard(state, officers, deadline, metrics.answered, refusals.note)
+    places = Places(settings.server.most_calls)
+    guard = Guard(state, officers, deadline, metrics.answered, refusals.note, places)
     server = Server(house, guard, worker=bool(compartments), development=development)
     return server, lambda: check_ready(state, writers, healths, metrics)
 

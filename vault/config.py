@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from vault.crypto.assertion import Algorithm, read_public_key
 from vault.names import BROKER, NAME
+from vault.service.places import MOST_CALLS, MOST_RECORDS
 
 ENVIRONMENT_PREFIX = "PIIVAULT__"
 _SQLITE = "sqlite+aiosqlite:///"
@@ -114,6 +115,10 @@ class Server(_Section):
     find_per_second: Annotated[float, Field(gt=0)] = 10.0  # for each service and compartment
     # What is denied more often is counted in the trail, not stored one by one; likewise for each.
     denials_per_second: Annotated[float, Field(ge=1)] = 50.0
+    # Beyond these, OVERLOADED, before any work: calls of services at once, and in each compartment
+    # records at once, those of batches and streams too.
+    most_calls: Annotated[int, Field(ge=1)] = MOST_CALLS
+    most_records: Annotated[int, Field(ge=1)] = MOST_RECORDS
 
 
 class KeyServer(_Section):

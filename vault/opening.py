@@ -131,6 +131,7 @@ async def open_compartment(
         metrics,
         section.key_stale_after,
         settings.key_server.snapshot_retention_days if settings.key_server else None,
+        settings.server.most_records,
     )
     stack.push_async_callback(served.close)
     known = await served.establish()

@@ -89,16 +89,58 @@ async def test_changes_of_one_batch_see_one_another(database: Database, committe
 # Callers come and go.
 
 
-async def test_a_caller_that_leaves_takes_nothing_from_the_batch(
+async def test_a_caller_that_leaves_before_its_turn_leaves_nothing(
     database: Database, committer: Commit
 ) -> None:
-    gone = asyncio.create_task(committer.record(asked("gone")))
+    """If it may be taken back: neither event nor change; and nothing from whoever stays."""
+    taken: list[str] = []
+    gone = [
+        asyncio.create_task(committer.record(asked("gone"), lambda: taken.append("event"))),
+        asyncio.create_task(
+            committer.change(
+                adding(b"gone"), told("gone, too"), taken_back=lambda: taken.append("change")
+            )
+        ),
+        asyncio.create_task(committer.record(asked("a refusal"))),
+    ]
     stays = asyncio.create_task(committer.record(asked("stays")))
     await asyncio.sleep(0)
-    gone.cancel()
+    for task in gone:
+        task.cancel()
+    await stays
+    assert all(task.cancelled() for task in gone)
+    assert await ids(database) == ["a refusal", "stays"]
+    assert await tokens(database) == []
+    assert taken == ["event", "change"]
+
+
+async def test_if_all_leave_nothing_is_committed(database: Database, committer: Commit) -> None:
+    with seen(database.writes, "INSERT INTO audit") as inserts:
+        gone = asyncio.create_task(committer.record(asked("gone"), lambda: None))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait((gone,))
+        await committer.close()
+    assert inserts == []
+
+
+async def test_a_caller_that_leaves_amid_its_batch_takes_nothing_from_it(
+    database: Database, committer: Commit
+) -> None:
+    async def leave(transaction: Transaction) -> bytes:
+        gone.cancel()
+        await asyncio.sleep(0)
+        return await adding(b"row")(transaction)
+
+    taken: list[str] = []
+    leaving = committer.change(leave, told("gone"), taken_back=lambda: taken.append("change"))
+    gone = asyncio.create_task(leaving)
+    stays = asyncio.create_task(committer.record(asked("stays")))
     await stays
     assert gone.cancelled()
     assert await ids(database) == ["gone", "stays"]
+    assert await tokens(database) == [b"row"]
+    assert taken == []
 
 
 async def test_many_at_once_are_all_written_each_in_its_own_order(

@@ -173,3 +173,34 @@ async def test_all_may_stop_waiting(database: Database, loader: Loader) -> None:
         held.may_pass.set()
     await put_record(database, 1)
     assert await loader.load(pseudonym(1)) == stored(1)
+
+
+async def test_nothing_is_read_for_who_left_before_their_turn(
+    database: Database, loader: Loader
+) -> None:
+    """Two wait for one record and one of them leaves, two for another and both do."""
+    await put_record(database, 1)
+    with seen(database.reads, "SELECT") as selects, first_answer_held(database) as held:
+        first = asyncio.create_task(loader.load(pseudonym(9)))
+        await held.carried_out()
+        one = [asyncio.create_task(loader.load(pseudonym(1))) for _ in range(2)]
+        two = [asyncio.create_task(loader.load(pseudonym(2))) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in (one[0], *two):
+            task.cancel()
+        await asyncio.wait((one[0], *two))
+        assert list(loader._waiting) == [pseudonym(1)]
+        held.may_pass.set()
+        assert await one[1] == stored(1)
+        await first
+    assert len(selects) == 2
+
+
+async def test_if_all_left_nothing_is_read(database: Database, loader: Loader) -> None:
+    with seen(database.reads, "SELECT") as selects:
+        gone = asyncio.create_task(loader.load(pseudonym(1)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait((gone,))
+        await loader.close()
+    assert selects == []

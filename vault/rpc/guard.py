@@ -4,6 +4,9 @@ Parsing and serialising happen inside: gRPC would show an exception in its own (
 to the client word for word. Whatever a handler raises that isn't a VaultError becomes INTERNAL;
 its text goes nowhere, since it may hold a value, and the log names its class and where it arose.
 
+Where more is asked than can be done, it is refused here, before it is parsed: what waits is
+bounded. A call whose deadline passed while it waited is begun no more.
+
 A stream outlives what was true when it began: its caller is admitted again and again while it
 lasts, and it ends as a call would that is refused.
 """
@@ -30,6 +33,7 @@ from vault.rpc import status
 from vault.rpc.authorization import may_call
 from vault.rpc.identity import Caller, identify, spiffe_id
 from vault.service.call import Call, PolicyState, Visit
+from vault.service.places import MOST_CALLS, Places
 from vault.service.refusals import Asked
 
 log = logging.getLogger("piivault.rpc")
@@ -92,12 +96,14 @@ class Guard:
         default_deadline: float,
         answered: Answered = _nobody,
         refused: Refused = _no_trail,
+        places: Places | None = None,
     ) -> None:
         self._policy = policy
         self._officers = officers
         self._default_deadline = default_deadline
         self._answered = answered
         self._refused = refused
+        self._places = places or Places(MOST_CALLS)
         self._leaving = False
 
     def unary(
@@ -115,7 +121,8 @@ class Guard:
                 with self._measured(peer):
                     async with asyncio.timeout(self._deadline(context)):
                         caller = admit(peer, context)
-                        answer = await handler(caller, _read(peer, caller, request_type, body))
+                        with self._places.take(caller.service):
+                            answer = await handler(caller, _read(peer, caller, request_type, body))
                         # Trailing, as with a refusal: sent ahead, it would take a turn of its own.
                         context.set_trailing_metadata(((status.REQUEST_ID, peer.request_id),))
                         return answer.SerializeToString()
@@ -140,13 +147,9 @@ class Guard:
                 with self._measured(peer, is_stream=True):
                     async with asyncio.timeout(self._stream_deadline(context)):
                         caller = admit(peer, context)
-                        messages = handler(caller, _read(peer, caller, request_type, body))
-                        metadata = ((status.REQUEST_ID, peer.request_id),)
-                        await context.send_initial_metadata(metadata)
-                        stay = partial(self._stay, admit, peer, context)
-                        async with aclosing(_between(messages, stay)) as lasting:
-                            async for message in lasting:
-                                await context.write(message.SerializeToString())
+                        with self._places.take(caller.service):
+                            messages = handler(caller, _read(peer, caller, request_type, body))
+                            await self._send(messages, admit, peer, context)
                 return
             except VaultError as e:
                 error = e
@@ -155,6 +158,20 @@ class Guard:
                 await _abort(context, error, peer.request_id)
 
         return grpc.unary_stream_rpc_method_handler(serve)
+
+    async def _send(
+        self,
+        messages: AsyncGenerator[Message, None],
+        admit: "Admit[Any]",
+        peer: Peer,
+        context: Context,
+    ) -> None:
+        """Send answers as they come, for as long as the caller is admitted."""
+        await context.send_initial_metadata(((status.REQUEST_ID, peer.request_id),))
+        stay = partial(self._stay, admit, peer, context)
+        async with aclosing(_between(messages, stay)) as lasting:
+            async for message in lasting:
+                await context.write(message.SerializeToString())
 
     def leave(self) -> None:
         """End all streams: the process is about to stop."""
@@ -245,12 +262,10 @@ class Guard:
         return policy, service
 
     def _deadline(self, context: Context) -> float:
-        remaining = context.time_remaining()
-        return min(remaining if remaining is not None else self._default_deadline, LONGEST_DEADLINE)
+        return min(_remaining(context, self._default_deadline), LONGEST_DEADLINE)
 
     def _stream_deadline(self, context: Context) -> float:
-        remaining = context.time_remaining()
-        return min(remaining if remaining is not None else LONGEST_STREAM, LONGEST_STREAM)
+        return min(_remaining(context, LONGEST_STREAM), LONGEST_STREAM)
 
     def _stay(self, admit: "Admit[Any]", peer: "Peer", context: Context) -> None:
         """Raise VaultError unless a stream's caller may still call, and we stay to answer."""
@@ -302,6 +317,16 @@ def _read(peer: Peer, caller: Call | Visit, request_type: type[Request], body: b
     return request
 
 
+def _remaining(context: Context, default: float) -> float:
+    """Return the seconds that the caller waits yet; raise TimeoutError if it gave up before us."""
+    remaining = context.time_remaining()
+    if remaining is None:
+        return default
+    if remaining <= 0:
+        raise TimeoutError
+    return remaining
+
+
 def _parse(request_type: type[Request], body: bytes) -> Request:
     try:
         return request_type.FromString(body)
@@ -320,8 +345,9 @@ def _not_for(kind: Caller) -> VaultError:
 
 
 async def _abort(context: Context, error: VaultError, request_id: str) -> None:
-    metadata = (
+    metadata: tuple[tuple[str, str | bytes], ...] = (
         (status.DETAILS, status.details(error, request_id)),
         (status.REQUEST_ID, request_id),
+        *status.pushback(error, context.time_remaining()),
     )
     await context.abort(status.CODE_OF[error.reason], error.message, metadata)

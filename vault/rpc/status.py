@@ -12,6 +12,7 @@ from vault.errors import Reason, VaultError
 DOMAIN = "piivault"
 REQUEST_ID = "piivault-request-id"  # metadata, both ways
 DETAILS = "grpc-status-details-bin"
+PUSHBACK = "grpc-retry-pushback-ms"  # gRPC's own word to its retries; -1 is "don't"
 
 _CODES: Mapping[grpc.StatusCode, tuple[Reason, ...]] = {
     grpc.StatusCode.INVALID_ARGUMENT: (
@@ -92,6 +93,19 @@ def details(error: VaultError, request_id: str) -> bytes:
     status.details.extend(parts)
     serialised: bytes = status.SerializeToString()
     return serialised
+
+
+def pushback(error: VaultError, remaining: float | None) -> tuple[tuple[str, str], ...]:
+    """Return what tells gRPC's retries when to come back, in a client of any language.
+
+    Not at all where the caller's deadline comes first, or where it is the caller's own limit that
+    is spent: then they hear at once why. `remaining` is in seconds, None without a deadline.
+    """
+    wait = error.retry_after
+    if wait is None:
+        return ()
+    worth_it = error.reason is Reason.OVERLOADED and (remaining is None or wait < remaining)
+    return ((PUSHBACK, str(int(wait * 1000) + 1 if worth_it else -1)),)
 
 
 def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:

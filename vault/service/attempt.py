@@ -94,9 +94,9 @@ class Attempt:
         """
         if recipient:
             self._event = replace(self._event, recipient=recipient)
-        self._settle(True)  # whoever stops waiting meanwhile, the event is on its way
+        self._settle(True)
         try:
-            await self._served.committer.record(self._event)
+            await self._served.committer.record(self._event, self._taken_back)
         except VaultError:
             self._settle(False)
             raise
@@ -150,7 +150,9 @@ class Attempt:
     async def _commit(self, change: Change[T], describe: Callable[[T | VaultError], Event]) -> T:
         self._settle(True)  # the committer records refusals too
         try:
-            return await self._served.committer.change(change, describe, self._standing.epoch)
+            return await self._served.committer.change(
+                change, describe, self._standing.epoch, self._taken_back
+            )
         except KeysChangedError:
             self._settle(False)  # but this one
             raise
@@ -164,11 +166,24 @@ class Attempt:
             self._settle(True)
             await self._served.flood.refuse(self._refused(error))
 
+    def find_place(self) -> None:
+        """Raise VaultError(OVERLOADED) if there is none; it is counted, since it is to do no work."""
+        try:
+            self._served.places.check(self._call.service)
+        except VaultError as e:
+            self._settle(True)
+            self._served.flood.count(self._refused(e))
+            raise
+
     def leave(self) -> None:
         """Note that nobody waits for the answer any more, unless an event is on its way."""
         if not self._settled:
             self._settle(True)
             self._served.flood.note(unanswered(self._event))
+
+    def _taken_back(self) -> None:
+        """Note that the caller left before the event's turn had come: it says what won't be."""
+        self._settle(False)
 
     def _settle(self, settled: bool) -> None:
         self._settled = self._call.trace.has_event = settled
@@ -200,7 +215,8 @@ async def attempt(
     A frame that neither allows, changes nor raises leaves no event: nothing was asked for yet.
 
     If the trail can't be written, the answer is VaultError(AUDIT_UNAVAILABLE) instead. Whoever
-    leaves before there is an answer leaves an event all the same.
+    leaves before there is an answer leaves an event all the same. Where no place is free the answer
+    is VaultError(OVERLOADED), before anything is asked for.
     """
     # A purpose that isn't in the edition may be anything: only known words enter the trail.
     known = purpose if purpose in call.edition.purposes else ""
@@ -214,8 +230,10 @@ async def attempt(
         outcome=audit.ALLOWED,
     )
     framed = Attempt(served, call, event)
+    framed.find_place()
     try:
-        yield framed
+        with served.places.take(call.service):
+            yield framed
     except asyncio.CancelledError:
         framed.leave()
         raise

@@ -23,6 +23,7 @@ from vault.service.flood import DENIALS_PER_SECOND, Flood
 from vault.service.history import History
 from vault.service.limits import Limits
 from vault.service.metrics import Metrics
+from vault.service.places import MOST_RECORDS, Places
 from vault.store.commit import Committer
 from vault.store.engine import Database
 from vault.store.load import Loader, WrappedDataKey
@@ -75,12 +76,14 @@ class ServedCompartment:
         metrics: Metrics | None = None,
         key_stale_after: float = KEY_STALE_AFTER,
         snapshot_retention_days: int | None = None,
+        most_records: int = MOST_RECORDS,
     ) -> None:
         self.name = name
         self.uuid = uuid
         self._capability_keys = capability_keys
         self.history = history
         self.limits = limits
+        self.places = Places(most_records)
         self.database = database
         self.keyring = keyring
         self.loader = Loader(database)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from vault.audit import event as audit
 from vault.audit.event import Event
-from vault.errors import VaultError
+from vault.errors import Reason, VaultError
 from vault.service.attempt import refused
 from vault.service.call import Trace
 from vault.service.flood import Flood
@@ -69,6 +69,10 @@ class Refusals:
         if asked.trace.has_event:
             return
         event = refused(_event(asked), error)
+        if error.reason is Reason.OVERLOADED:  # to store each would be the work that it spares
+            for trail in self._trails(asked):
+                trail.flood.count(event)
+            return
         noted = [trail.flood.note(event) for trail in self._trails(asked)]
         if storing := [task for task in noted if task is not None]:
             await asyncio.wait(storing, timeout=PATIENCE)

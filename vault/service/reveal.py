@@ -93,6 +93,7 @@ async def batch_reveal(
             f"A batch names 1 to {MOST_A_BATCH} pseudonyms. Split it.",
             violations={"pseudonyms": f"must be 1 to {MOST_A_BATCH}"},
         )
+    served.places.check(call.service, len(pseudonyms))  # room for all of them, or for none
     async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
         attempted.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
 

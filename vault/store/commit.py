@@ -6,7 +6,8 @@ the events to the trail's chain in the same order, and only then answers. So the
 gaps, a change never stands without its event, and an fsync is shared by many.
 
 A change that is refused (a stale row, a value taken) is undone alone, by its savepoint, and
-leaves an event that says so; the rest of the batch stands.
+leaves an event that says so; the rest of the batch stands. What can be taken back is, where whoever
+waits for it leaves before its turn: nobody would have what the event says.
 
 A change that was planned under another epoch of the compartment's keys isn't carried out and leaves
 no event: whoever planned it plans it again. The row that has the epoch is locked until commit, by
@@ -17,6 +18,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import insert, select
@@ -72,7 +74,7 @@ class Trail(Protocol[E_contra]):
         """Nobody knows whether the rows are durable: begin the chain of a new writer."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Job(Generic[E]):
     """What waits: a change, or None for a read; and the event that tells what became of it.
 
@@ -82,6 +84,7 @@ class _Job(Generic[E]):
     change: Change[Any] | None
     describe: Callable[[Any], E]
     epoch: int | None = None
+    taken_back: Callable[[], None] | None = None  # told if the caller left; None can't be
     done: asyncio.Future[Any] = field(default_factory=asyncio.Future)
     outcome: Any = None  # what the change returned, or the VaultError that it raised
 
@@ -111,31 +114,37 @@ class Committer(Generic[E]):
         self._epoch = epoch
         self._tell = tell
         self.failing = False
-        self._waiting: list[_Job[E]] = []
+        self._waiting: dict[_Job[E], None] = {}  # in the order of their coming
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._committing = False  # whether the commit of this batch was asked for
 
-    async def record(self, event: E) -> None:
-        """Return once the event is durable. Raises VaultError(AUDIT_UNAVAILABLE)."""
-        await self._submit(_Job(None, lambda _: event))
+    async def record(self, event: E, taken_back: Callable[[], None] | None = None) -> None:
+        """Return once the event is durable. Raises VaultError(AUDIT_UNAVAILABLE).
+
+        With `taken_back`, a caller that leaves before the event's turn takes it along, and that is
+        called.
+        """
+        await self._submit(_Job(None, lambda _: event, None, taken_back))
 
     async def change(
         self,
         change: Change[T],
         describe: Callable[[T | VaultError], E],
         epoch: int | None = None,
+        taken_back: Callable[[], None] | None = None,
     ) -> T:
         """Carry out a change with its event; return what it returns, once both are durable.
 
         `change` raises VaultError to refuse: it is undone, and its event stands. `describe`
         makes the event from what was returned or raised. `epoch` is the one that the change was
-        planned in, which is the present one by default. Raises that VaultError, KeysChangedError
-        where the epoch is over, or VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
+        planned in, which is the present one by default; `taken_back` is as for `record`. Raises
+        that VaultError, KeysChangedError where the epoch is over, or VaultError(
+        STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
         """
         planned = self._epoch() if epoch is None else epoch
-        result: T = await self._submit(_Job(change, describe, planned))
+        result: T = await self._submit(_Job(change, describe, planned, taken_back))
         return result
 
     async def alter(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
@@ -171,16 +180,23 @@ class Committer(Generic[E]):
             raise _failure(job, stopping)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        self._waiting.append(job)
+        self._waiting[job] = None
         self._wake.set()
-        # A caller that leaves cancels its own wait, never the batch that others are in.
-        return await job.done
+        try:
+            # A caller that leaves cancels its own wait, never the batch that others are in.
+            return await job.done
+        finally:
+            if job.done.cancelled() and job.taken_back and job in self._waiting:
+                del self._waiting[job]
+                job.taken_back()
 
     async def _run(self) -> None:
         while self._waiting or not self._closing:
             await self._wake.wait()
             await self._company.gather(self._waiting, MOST_A_BATCH)
-            batch, self._waiting = self._waiting[:MOST_A_BATCH], self._waiting[MOST_A_BATCH:]
+            batch = list(islice(self._waiting, MOST_A_BATCH))
+            for job in batch:
+                del self._waiting[job]
             if not self._waiting and not self._closing:
                 self._wake.clear()
             if batch:

@@ -66,16 +66,20 @@ class Loader:
         self._engine = database.reads
         self._hot = HotConnection(database.reads) if database.is_postgresql else None
         self._company = Company()
-        self._waiting: dict[bytes, list[_Waiter]] = {}
+        self._waiting: dict[bytes, set[_Waiter]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def load(self, pseudonym: bytes) -> StoredRecord | None:
         """Return the record, or None. Raises VaultError(STORAGE_UNAVAILABLE)."""
         waiter: _Waiter = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(pseudonym, []).append(waiter)
+        self._waiting.setdefault(pseudonym, set()).add(waiter)
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
-        return await waiter
+        try:
+            return await waiter
+        finally:
+            if waiter.cancelled():
+                self._leave(pseudonym, waiter)
 
     async def close(self) -> None:
         """Finish what is under way, then give back what is kept open."""
@@ -84,16 +88,23 @@ class Loader:
         if self._hot is not None:
             await self._hot.close()
 
+    def _leave(self, pseudonym: bytes, waiter: _Waiter) -> None:
+        """Take a caller who has gone out of the queue: nothing is read for nobody."""
+        waiters = self._waiting.get(pseudonym, set())
+        waiters.discard(waiter)
+        if not waiters:
+            self._waiting.pop(pseudonym, None)
+
     async def _read(self) -> None:
         try:
             while self._waiting:
                 await self._company.gather(self._waiting, MOST_A_SELECT)
-                keys = list(self._waiting)[:MOST_A_SELECT]
-                await self._select({key: self._waiting.pop(key) for key in keys})
+                if keys := list(self._waiting)[:MOST_A_SELECT]:
+                    await self._select({key: self._waiting.pop(key) for key in keys})
         finally:
             self._reading = None
 
-    async def _select(self, batch: Mapping[bytes, list[_Waiter]]) -> None:
+    async def _select(self, batch: Mapping[bytes, set[_Waiter]]) -> None:
         try:
             with storage_errors():
                 found = _gather(await self._rows(list(batch)))

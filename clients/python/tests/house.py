@@ -107,9 +107,10 @@ def refusal(
     *,
     violations: Mapping[str, str] | None = None,
     retry_after: int | None = None,
+    pushback: int | None = None,
     domain: str = "piivault",
 ) -> Answer:
-    """Refuse as the real server does."""
+    """Refuse as the real server does. `pushback` is in milliseconds; -1 asks not to come back."""
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=domain)]
     if violations:
         kind = error_details_pb2.BadRequest.FieldViolation
@@ -124,8 +125,9 @@ def refusal(
         status.details.append(packed)
 
     def refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
-        metadata = (("grpc-status-details-bin", status.SerializeToString()),)
-        context.set_trailing_metadata(metadata)
+        details = ("grpc-status-details-bin", status.SerializeToString())
+        said = () if pushback is None else (("grpc-retry-pushback-ms", str(pushback)),)
+        context.set_trailing_metadata((details, *said))
         context.abort(code, "A sentence for people.")
 
     return refuse

@@ -1,5 +1,6 @@
 """Request ids, retries, deadlines and capabilities, on both clients and a real connection."""
 
+import time
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -59,11 +60,41 @@ def test_retries_end_after_four_attempts(sdk: Sdk, house: House, accounts: Any) 
     assert len(house.seen) == 4
 
 
-def test_a_refusal_is_not_retried(sdk: Sdk, house: House, accounts: Any) -> None:
-    house.answer("Reveal", refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED"))
-    with pytest.raises(errors.RateLimited):
+BUSY = grpc.StatusCode.RESOURCE_EXHAUSTED
+FINAL = {
+    "denied": (grpc.StatusCode.PERMISSION_DENIED, "NOT_GRANTED", None, errors.NotGranted),
+    "asked not to come back": (BUSY, "RATE_LIMITED", -1, errors.RateLimited),
+}
+
+
+@pytest.mark.parametrize(("code", "reason", "pushback", "error"), FINAL.values(), ids=FINAL)
+def test_a_refusal_is_not_retried(
+    sdk: Sdk, house: House, accounts: Any, code: Any, reason: str, pushback: Any, error: Any
+) -> None:
+    house.answer("Reveal", refusal(code, reason, pushback=pushback))
+    with pytest.raises(error):
         sdk.do(accounts.reveal(PSEUDONYM, ["phone"]))
     assert len(house.seen) == 1
+
+
+def test_an_overloaded_server_is_asked_again_when_it_said(
+    sdk: Sdk, house: House, accounts: Any
+) -> None:
+    """Not after the pause that the SDK would have made by itself, which is shorter."""
+    times: list[float] = []
+
+    def refuse(request: Any, context: grpc.ServicerContext) -> Message:
+        times.append(time.monotonic())
+        return refusal(BUSY, "OVERLOADED", pushback=300)(request, context)
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Message:
+        times.append(time.monotonic())
+        return record(phone="+996555123456")
+
+    house.answer("Reveal", refuse, answer)
+    assert sdk.do(accounts.reveal(PSEUDONYM, ["phone"]))
+    first, second = times
+    assert second - first >= 0.25
 
 
 def test_the_deadline_is_the_client_s_or_the_method_s(sdk: Sdk, house: House, portal: TLS) -> None:

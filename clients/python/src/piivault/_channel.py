@@ -20,7 +20,8 @@ from piivault.errors import ConfigurationError
 Options = Sequence[tuple[str, str | int]]
 
 # Retried within the call's deadline, with jitter of gRPC's own. Safe for writes too, because
-# every attempt carries the same request id. CANCELLED is what a draining server may answer.
+# every attempt carries the same request id. CANCELLED is what a draining server may answer. On
+# RESOURCE_EXHAUSTED the server says when to come back, or not to (grpc-retry-pushback-ms).
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -31,7 +32,7 @@ _SERVICE_CONFIG = {
                 "initialBackoff": "0.05s",
                 "backoffMultiplier": 3,
                 "maxBackoff": "1s",
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED", "RESOURCE_EXHAUSTED"],
             },
         }
     ]

@@ -1,0 +1,271 @@
+"""More than can be done: what is refused, what is served all the same, and what nobody waits for.
+
+The storage stands still, as it does under a lock, so that what waits is known exactly.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import piivault
+import pytest
+from google.protobuf.message import Message
+from piivault.v1 import key_service_pb2 as keys
+from piivault.v1 import record_service_pb2 as pb
+from piivault.v1 import subject_service_pb2 as subjects
+from sqlalchemy import text
+
+from tests.house import House
+from tests.officers import OFFICER
+from tests.people import Registered
+from tests.wire import PATIENCE, new_request_id, open_channel, refused, send, send_bytes, wait_for
+from vault.errors import Reason
+from vault.rpc.status import PUSHBACK
+from vault.service.places import RETRY_AFTER
+from vault.store.engine import connect
+
+CALLS, RECORDS = 4, 8
+REVEAL = "/piivault.v1.RecordService/Reveal"
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A server with few places, beside the house."""
+
+    house: House
+    address: str
+
+    def channel(self, identity: str) -> grpc.Channel:
+        return open_channel(self.address, self.house.tls(identity))
+
+
+@pytest.fixture(scope="module")
+def small(postgres_house: House) -> Iterator[Small]:
+    few = {"SERVER__MOST_CALLS": str(CALLS), "SERVER__MOST_RECORDS": str(RECORDS)}
+    with postgres_house.another_server(**few) as address:
+        yield Small(postgres_house, address)
+
+
+@pytest.fixture(scope="module")
+def person(postgres_house: House) -> Registered:
+    return postgres_house.register()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+@contextmanager
+def standing_still(house: House, table: str) -> Iterator[Callable[[], None]]:
+    """Lock a table of accounts; yields what lets go of it."""
+    loop = asyncio.new_event_loop()
+    database = connect(house.running.owner_urls["accounts"])
+    transaction = database.writes.connect()
+    connection = loop.run_until_complete(transaction.__aenter__())
+    lock = text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+    loop.run_until_complete(connection.execute(lock))
+
+    def let_go() -> None:
+        loop.run_until_complete(connection.rollback())
+
+    try:
+        yield let_go
+    finally:
+        let_go()
+        loop.run_until_complete(transaction.__aexit__(None, None, None))
+        loop.run_until_complete(database.close())
+        loop.close()
+
+
+def _reveal(person: Registered) -> pb.RevealRequest:
+    return pb.RevealRequest(
+        compartment="accounts", purpose="services", pseudonym=person.pseudonym, fields=["phone"]
+    )
+
+
+def _batch(person: Registered, count: int) -> pb.BatchRevealRequest:
+    return pb.BatchRevealRequest(
+        compartment="accounts",
+        purpose="services",
+        pseudonyms=[person.pseudonym] * count,
+        fields=["phone"],
+    )
+
+
+def _fill(
+    pool: ThreadPoolExecutor, channel: grpc.Channel, request: Message, count: int = CALLS
+) -> list[Future[Any]]:
+    """Send calls that take places, and wait until one more finds none."""
+
+    def until_taken() -> Any:
+        while True:
+            try:
+                return send(channel, request)
+            except grpc.RpcError as error:
+                if not _is_overload(error):
+                    raise
+                time.sleep(0.02)
+
+    def is_full() -> bool:
+        try:
+            send(channel, request, timeout=0.2)
+        except grpc.RpcError as error:
+            return _is_overload(error)
+        return False
+
+    sent = [pool.submit(until_taken) for _ in range(count)]
+    wait_for(is_full, what="all places are taken")
+    return sent
+
+
+def _is_overload(error: grpc.RpcError) -> bool:
+    return bool(error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+
+def test_beyond_its_places_a_process_refuses_at_once_and_says_when_to_come_back(
+    small: Small, person: Registered, threads: ThreadPoolExecutor
+) -> None:
+    """Those that have a place are answered; the trail has how many were refused, in one event."""
+    with small.channel("orders") as channel:
+        request_id = new_request_id()
+        with standing_still(small.house, "audit") as let_go:
+            waiting = _fill(threads, channel, _reveal(person))
+            refusal = refused(channel, _reveal(person), request_id)
+            with pytest.raises(grpc.RpcError) as caught:
+                # Before it is parsed.
+                send_bytes(channel, REVEAL, b"\xff\xff")
+            let_go()
+            answers = [call.result(PATIENCE) for call in waiting]
+        assert refusal.reason == Reason.OVERLOADED
+        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal.retry_after is not None
+        assert RETRY_AFTER <= refusal.retry_after <= 2 * RETRY_AFTER + 0.01
+        error: Any = caught.value
+        pushback = int(dict(error.trailing_metadata())[PUSHBACK])
+        assert 1000 * RETRY_AFTER <= pushback <= 2000 * RETRY_AFTER + 1
+        assert {a.fields[0].value for a in answers} == {person.values["phone"]}
+        assert send(channel, _reveal(person)).fields
+    wait_for(lambda: _overloads(small.house) >= 2, what="the count of refusals")
+
+
+def _overloads(house: House) -> int:
+    """Return how many refusals for want of a place the trail has; each event stands for several."""
+    found = [e for e in house.trail("accounts").events if e.reason == Reason.OVERLOADED]
+    return sum(max(1, event.count) for event in found)
+
+
+def test_however_many_read_a_subject_withdraws_and_an_officer_stops_it_all(
+    small: Small, threads: ThreadPoolExecutor
+) -> None:
+    person = small.house.register()
+    withdrawal = subjects.WithdrawConsentRequest(
+        compartment="accounts", capability=person.capability, purposes=["services"]
+    )
+    status = keys.GetKeyStatusRequest(compartment="accounts")
+    with small.channel("orders") as orders, small.channel("portal") as portal:
+        with standing_still(small.house, "audit") as let_go, small.channel(OFFICER) as aida:
+            waiting = _fill(threads, orders, _reveal(person))
+            withdrawn = threads.submit(send, portal, withdrawal)
+            assert send(aida, status).epoch
+            refused(orders, _reveal(person))
+            assert not withdrawn.done(), withdrawn.exception()
+            let_go()
+            assert withdrawn.result(PATIENCE).etag
+            for call in waiting:
+                call.exception(PATIENCE)
+        assert refused(orders, _reveal(person)).reason == Reason.CONSENT_REQUIRED
+
+
+def test_a_batch_finds_room_for_all_of_it_or_is_refused_whole(
+    small: Small, person: Registered, threads: ThreadPoolExecutor
+) -> None:
+    with small.channel("orders") as channel:
+        refusal = refused(channel, _batch(person, RECORDS + 1))
+        assert refusal.reason == Reason.OVERLOADED
+        with standing_still(small.house, "audit") as let_go:
+            (waiting,) = _fill(threads, channel, _batch(person, RECORDS), 1)
+            assert refused(channel, _reveal(person)).reason == Reason.OVERLOADED
+            let_go()
+            results = waiting.result(PATIENCE).results
+    assert [result.WhichOneof("outcome") for result in results] == ["record"] * RECORDS
+
+
+@pytest.mark.parametrize("table", ["records", "audit"])
+def test_nothing_is_done_for_who_left_while_they_waited(
+    small: Small, person: Registered, threads: ThreadPoolExecutor, table: str
+) -> None:
+    """Neither for whom the deadline passed nor for who hung up; and their places are free again."""
+    gone = [new_request_id() for _ in range(CALLS - 1)]
+    with small.channel("orders") as channel:
+        call: Any = channel.unary_unary(REVEAL)
+        with standing_still(small.house, table) as let_go:
+            first = threads.submit(send, channel, _reveal(person))
+            time.sleep(0.2)  # its statement is sent: the others wait for the next one
+            body = _reveal(person).SerializeToString()
+            late, *hung_up = [
+                call.future(body, timeout=timeout, metadata=(("piivault-request-id", request_id),))
+                for request_id, timeout in zip(gone, (0.3, PATIENCE, PATIENCE), strict=True)
+            ]
+            assert late.exception(PATIENCE).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            for one in hung_up:
+                one.cancel()
+            wait_for(lambda: _has_room(channel, person, CALLS - 1, threads))
+            let_go()
+            assert first.result(PATIENCE).fields
+        assert send(channel, _reveal(person)).fields
+
+    def told() -> list[list[str]]:
+        events = [small.house.events("accounts", request_id) for request_id in gone]
+        return [[event.reason for event in its] for its in events]
+
+    # Never that it was given. Who hung up can't be told from whose deadline passed.
+    wait_for(lambda: told() == [["DEADLINE_EXCEEDED"]] * len(gone), what="their events")
+
+
+def _has_room(
+    channel: grpc.Channel, person: Registered, calls: int, pool: ThreadPoolExecutor
+) -> bool:
+    """Tell whether so many calls find a place at one time."""
+
+    def code() -> Any:
+        try:
+            send(channel, _reveal(person), timeout=0.3)
+        except grpc.RpcError as error:
+            return error.code()
+
+    found = [pool.submit(code) for _ in range(calls)]
+    codes = [one.result(PATIENCE) for one in found]
+    return codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * calls
+
+
+def test_the_sdk_comes_back_when_it_was_told_to(
+    small: Small, person: Registered, threads: ThreadPoolExecutor
+) -> None:
+    """The caller notices nothing, within its deadline; and hears why, if there is no time left."""
+    environment = {**small.house.environment("orders"), "PIIVAULT_ADDRESS": small.address}
+    with (
+        piivault.Client.from_env(environment) as vault,
+        small.channel("orders") as channel,
+    ):
+        accounts = vault.compartment("accounts", purpose="services")
+        assert accounts.reveal(person.pseudonym, ["phone"]).present("phone")
+        with standing_still(small.house, "audit") as let_go:
+            waiting = _fill(threads, channel, _reveal(person))
+            with pytest.raises(piivault.errors.Overloaded) as caught:
+                accounts.reveal(person.pseudonym, ["phone"], timeout=RETRY_AFTER)
+            assert caught.value.retry_after
+            comes_back = threads.submit(
+                accounts.reveal, person.pseudonym, ["phone"], timeout=PATIENCE
+            )
+            time.sleep(0.05)
+            let_go()
+            assert comes_back.result(PATIENCE)["phone"].expose() == person.values["phone"]
+            for call in waiting:
+                call.result(PATIENCE)
