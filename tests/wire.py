@@ -4,6 +4,7 @@ Whatever the server refuses, in any test, is held against the promise of errors.
 of our domain, the code of its reason, and the request id in both places.
 """
 
+import queue
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -110,6 +111,57 @@ def send_bytes(
     call: Any = channel.unary_unary(method)  # the stubs don't know calls without serialisers
     answer: bytes = call(body, timeout=timeout, metadata=metadata)
     return answer
+
+
+class Stream:
+    """A stream of requests, as its caller has it: ask, read, close or hang up."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        method: str,
+        request_id: str = "",
+        timeout: float | None = PATIENCE,
+    ) -> None:
+        self._asked: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._type = message_factory.GetMessageClass(METHODS[method].output_type)
+        call: Any = channel.stream_stream(method)
+        metadata = ((REQUEST_ID, request_id or new_request_id()),)
+        self.call = call(iter(self._asked.get, None), timeout=timeout, metadata=metadata)
+
+    def ask(self, *requests: Message | bytes) -> None:
+        """Send messages, or whatever bytes."""
+        for request in requests:
+            body = request if isinstance(request, bytes) else request.SerializeToString()
+            self._asked.put(body)
+
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._asked.put(None)
+
+    def answer(self) -> Any:
+        """Read the next answer."""
+        return self._type.FromString(next(self.call))
+
+    def rest(self) -> list[Any]:
+        """Ask for nothing more, and read to the end; raises grpc.RpcError."""
+        self.close()
+        return [self._type.FromString(body) for body in self.call]
+
+    def refusal(self) -> Refusal:
+        """Read to the end, which must be a refusal."""
+        with pytest.raises(grpc.RpcError) as caught:
+            for _ in self.call:
+                pass
+        self.close()
+        return refusal_of(caught.value)
+
+
+def stream(channel: grpc.Channel, *requests: Message, request_id: str = "") -> list[Any]:
+    """Send all of a stream of requests and return the answers, or raise grpc.RpcError."""
+    opened = Stream(channel, _METHOD_OF[requests[0].DESCRIPTOR.full_name], request_id)
+    opened.ask(*requests)
+    return opened.rest()
 
 
 def is_ready(channel: grpc.Channel, service: str = "") -> bool:

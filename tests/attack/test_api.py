@@ -17,6 +17,7 @@ from tests.attack.actors import FIELD, PURPOSE, reveal
 from tests.attack.attempts import CONTROL, REFUSED, Attempts, Wall
 from tests.attack.city import City, new_value
 from tests.people import COMPARTMENTS
+from tests.wire import Stream, stream
 from vault.errors import Reason
 from vault.names import Pseudonym
 
@@ -74,6 +75,31 @@ def test_a_batch_of_pseudonyms_from_everywhere_finds_those_from_here(
         for there in (name for name in COMPARTMENTS if name != here):
             attempts.record(Wall.API, "batch pseudonyms of all compartments", there, REFUSED)
         attempts.record(Wall.API, "batch pseudonyms of all compartments", here, CONTROL)
+
+
+def _start(compartment: str) -> records.StreamRevealRequest:
+    purpose, fields = PURPOSE[compartment], [FIELD[compartment]]
+    start = records.StreamRevealStart(compartment=compartment, purpose=purpose, fields=fields)
+    return records.StreamRevealRequest(start=start)
+
+
+def test_a_stream_stays_where_it_started(city: City, attempts: Attempts) -> None:
+    """Pseudonyms from everywhere find those from here; a second start ends it, even the same."""
+    asked = [records.StreamRevealRequest(pseudonym=city.people[n].pseudonym) for n in COMPARTMENTS]
+    for here in COMPARTMENTS:
+        channel = city.actors.channel(f"worker-{here}", f"clerk-{here}")
+        answers = stream(channel, _start(here), *asked)
+        found = [answer.WhichOneof("outcome") == "record" for answer in answers]
+        assert found == [name == here for name in COMPARTMENTS]
+        for there in (name for name in COMPARTMENTS if name != here):
+            attempts.record(Wall.API, "stream pseudonyms of all compartments", there, REFUSED)
+        attempts.record(Wall.API, "stream pseudonyms of all compartments", here, CONTROL)
+        for there in COMPARTMENTS:
+            opened = Stream(channel, "/piivault.v1.RecordService/StreamReveal")
+            opened.ask(_start(here), _start(there), *asked)
+            assert opened.refusal().reason == Reason.MALFORMED_REQUEST
+            attack = "move a stream to another compartment"
+            attempts.record(Wall.API, attack, f"{here}>{there}", REFUSED)
 
 
 def test_a_worker_serves_its_compartment_by_whatever_name_it_is_asked(

@@ -5,7 +5,7 @@ compartment's pseudonym can't hold one. The lint goes through every message of p
 the last field. Each of its rules is held against a message made to break it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 import pytest
@@ -141,16 +141,18 @@ def test_no_message_has_room_for_a_join(attempts: Attempts, name: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda name: name.rpartition(".")[2])
 def test_no_call_has_room_for_a_join(attempts: Attempts, method: str) -> None:
-    """One compartment a request where data is met; no stream of requests, which could change."""
+    """One compartment a request where data is met; a stream of requests keeps to its start's."""
     assert not list(_called(METHODS[method]))
     attempts.record(Wall.API, "say a join in a call", method.rpartition(".")[2], REFUSED)
 
 
 def _called(method: MethodDescriptor) -> Iterator[str]:
-    if method.client_streaming:
-        yield "it is a stream"
     service = method.containing_service.name
     asked = {field.name: field for field in method.input_type.fields}
+    if method.client_streaming:
+        start = asked.pop("start", None)
+        yield from _streamed(start, asked.values())
+        asked = {field.name: field for field in _within(start)}
     if service != "PolicyService":
         if "compartment" not in asked or _repeats(asked["compartment"]):
             yield "it doesn't name one compartment"
@@ -166,6 +168,20 @@ def _called(method: MethodDescriptor) -> Iterator[str]:
     into = {f.name for f in _fields(method.input_type)} & {*PSEUDONYM, "capability"}
     if into and [f for f in _fields(method.output_type) if f.name in PSEUDONYM]:
         yield "it turns a pseudonym into a pseudonym"
+
+
+def _streamed(start: FieldDescriptor | None, items: Iterable[FieldDescriptor]) -> Iterator[str]:
+    """A start says where and why, once for the whole stream; what comes after can't."""
+    if start is None:
+        yield "it is a stream without a start"
+    for item in items:
+        if {item.name, *(field.name for field in _within(item))} & {*COMPARTMENT, "purpose"}:
+            yield "it is a stream whose items can go elsewhere"
+
+
+def _within(field: FieldDescriptor | None) -> Iterator[FieldDescriptor]:
+    if field is not None and field.message_type is not None:
+        yield from _fields(field.message_type)
 
 
 # Messages made to break the rules.
@@ -272,7 +288,9 @@ JOINS: dict[str, tuple[str, Sequence[str], Sequence[str], str]] = {
     "where somebody is": (
         "SubjectService", ("compartment", "capability"), ("compartments[]",), "names compartments"),
     "a policy of somebody": ("PolicyService", ("pseudonym",), (), "speaks of a subject"),
-    "a stream": ("RecordService", ("compartment", "purpose"), (), "is a stream"),
+    "a stream": ("RecordService", ("compartment", "purpose"), (), "is a stream without a start"),
+    "a stream that moves": (
+        "RecordService", (f"start: {_PACKAGE}.Inner", "inner"), (), "is a stream whose items"),
 }  # fmt: skip
 
 
@@ -284,7 +302,7 @@ def test_the_lint_finds_calls_that_join(
     _fill(file.message_type.add(name="Answer"), answered)
     method = file.service.add(name=service).method.add(name="Join")
     method.input_type, method.output_type = f".{_PACKAGE}.Bad", f".{_PACKAGE}.Answer"
-    method.client_streaming = says == "is a stream"
+    method.client_streaming = says.startswith("is a stream")
     made = _pool(file).FindServiceByName(f"{_PACKAGE}.{service}").methods_by_name["Join"]
     assert any(says in found for found in _called(made))
     attempts.record(Wall.API, "say a join in a call", says, CONTROL)

@@ -26,7 +26,7 @@ from sqlalchemy import Engine, event
 from tests.database import Fetch, hot_statements
 from tests.house import POLICY, House
 from tests.people import NOBODY, Registered
-from tests.wire import METHODS, Refusal, open_channel, refusal_of, send
+from tests.wire import METHODS, Refusal, open_channel, refusal_of, send, stream
 from vault.dev import certificates
 from vault.dev.layout import Layout
 from vault.errors import Reason
@@ -103,7 +103,9 @@ def _declared(compartment: str) -> dict[str, Any]:
     return dict(TREE["compartments"].get(compartment, {}).get("fields", {}))
 
 
-Under = Callable[[str, str, str], Message]  # purpose, compartment, pseudonym
+Asked = Message | tuple[Message, ...]  # or a stream of them
+Told = Message | list[Message] | Refusal
+Under = Callable[[str, str, str], Asked]  # purpose, compartment, pseudonym
 RECORDS: dict[str, tuple[str, Under]] = {
     "Reveal": ("reveal", lambda purpose, compartment, pseudonym: records.RevealRequest(
         purpose=purpose, compartment=compartment, pseudonym=pseudonym,
@@ -111,6 +113,10 @@ RECORDS: dict[str, tuple[str, Under]] = {
     "BatchReveal": ("reveal", lambda purpose, compartment, pseudonym: records.BatchRevealRequest(
         purpose=purpose, compartment=compartment, pseudonyms=[pseudonym],
         fields=_fields(purpose, compartment))),
+    "StreamReveal": ("reveal", lambda purpose, compartment, pseudonym: (
+        records.StreamRevealRequest(start=records.StreamRevealStart(
+            purpose=purpose, compartment=compartment, fields=_fields(purpose, compartment))),
+        records.StreamRevealRequest(pseudonym=pseudonym))),
     "Put": ("put", lambda purpose, compartment, pseudonym: records.RecordServicePutRequest(
         purpose=purpose, compartment=compartment, pseudonym=pseudonym,
         fields=_values(_fields(purpose, compartment, "plain")))),
@@ -193,16 +199,18 @@ def test_the_matrix_knows_every_rpc() -> None:
     }
 
 
-def _asked(city: City, identity: str, request: Message) -> tuple[str, Message | Refusal]:
+def _asked(city: City, identity: str, request: Asked) -> tuple[str, Told]:
     """Return the reason of the refusal, or "" and the answer."""
     try:
+        if isinstance(request, tuple):
+            return ALLOWED, stream(city.channels[identity], *request)
         return ALLOWED, send(city.channels[identity], request)
     except grpc.RpcError as error:
         refusal = refusal_of(error)
         return refusal.reason, refusal
 
 
-def _silent(city: City, told: Message | Refusal) -> bool:
+def _silent(city: City, told: Told) -> bool:
     return not [secret for secret in city.secrets() if secret in str(told)]
 
 

@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 
 from tests.certificates import Authority
 from tests.house import POLICY
-from tests.wire import open_channel
+from tests.wire import METHODS, open_channel
 from vault.policy import Edition, compile_edition
-from vault.rpc.guard import Guard, Handler, StreamHandler
+from vault.rpc.guard import DuplexHandler, Guard, Handler, StreamHandler
 from vault.rpc.server import Tls
 from vault.service.call import PolicyState
 from vault.service.ledger import Ledger
@@ -25,7 +25,7 @@ from vault.service.ledger import Ledger
 DEFAULT_DEADLINE = 0.2  # seconds
 OFFICER = "spiffe://oshto.kg/officer/aida"
 
-Method = tuple[type[Message], Handler | StreamHandler]
+Method = tuple[type[Message], Handler | StreamHandler | DuplexHandler]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,8 @@ async def _start(
     for name, (request_type, handler) in methods.items():
         service, _, method = name.strip("/").partition("/")
         wrap: Any = guard.stream if inspect.isasyncgenfunction(handler) else guard.unary
+        if name in METHODS and METHODS[name].client_streaming:
+            wrap = guard.duplex
         handlers = {method: wrap(name, request_type, handler, guard.call)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_secure_port("127.0.0.1:0", tls.credentials())

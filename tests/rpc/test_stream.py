@@ -160,7 +160,7 @@ def test_a_stream_ends_within_seconds_if(
     happens: Callable[[Policy, Guard], None],
     reason: Reason,
 ) -> None:
-    monkeypatch.setattr("vault.rpc.guard.ADMIT_AGAIN", 0.05)
+    monkeypatch.setattr("vault.rpc.streams.ADMIT_AGAIN", 0.05)
     with serve({LIST: (pb.ListNoticesRequest, handler)}) as guarded, guarded.channel() as channel:
         answers = _open(channel)
         assert next(answers) == b""

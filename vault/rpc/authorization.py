@@ -25,6 +25,7 @@ ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.SubjectService/Erase": _SUBJECT_FACING,
     "/piivault.v1.RecordService/Reveal": _INTERNAL,
     "/piivault.v1.RecordService/BatchReveal": _INTERNAL,
+    "/piivault.v1.RecordService/StreamReveal": _INTERNAL,
     "/piivault.v1.RecordService/Put": _INTERNAL,
     "/piivault.v1.RecordService/Find": _INTERNAL,
     "/piivault.v1.RecordService/Describe": _INTERNAL,

@@ -20,10 +20,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from vault.audit import event as audit
 from vault.errors import Reason, VaultError
@@ -32,6 +32,7 @@ from vault.policy import Service
 from vault.rpc import status
 from vault.rpc.authorization import may_call
 from vault.rpc.identity import Caller, identify, spiffe_id
+from vault.rpc.streams import Context, Request, between, parse, requests
 from vault.service.call import Call, PolicyState, Visit
 from vault.service.places import MOST_CALLS, Places
 from vault.service.refusals import Asked
@@ -40,13 +41,13 @@ log = logging.getLogger("piivault.rpc")
 
 LONGEST_DEADLINE = 60.0  # seconds, whatever the caller asks for
 LONGEST_STREAM = 24 * 3600.0  # seconds, likewise; a stream without a deadline lasts as long
-ADMIT_AGAIN = 1.0  # seconds between looks at whether a stream's caller may still call
 
 Admitted = TypeVar("Admitted", Call, Visit)
-Request = TypeVar("Request", bound=Message)
-Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler = Callable[[Any, Any], Awaitable[Message]]
 StreamHandler = Callable[[Any, Any], AsyncGenerator[Message, None]]
+Again = Callable[[], Any]
+Read = Callable[[type[Any], bytes], Any]
+DuplexHandler = Callable[[Again, AsyncGenerator[Any, None]], AsyncGenerator[Message, None]]
 
 
 @dataclass(slots=True)
@@ -141,37 +142,58 @@ class Guard:
         """Wrap a handler of one request and a stream of answers."""
 
         async def serve(body: bytes, context: Context) -> None:
-            peer = _peer(method, context)
-            error: VaultError
-            try:
-                with self._measured(peer, is_stream=True):
-                    async with asyncio.timeout(self._stream_deadline(context)):
-                        caller = admit(peer, context)
-                        with self._places.take(caller.service):
-                            messages = handler(caller, _read(peer, caller, request_type, body))
-                            await self._send(messages, admit, peer, context)
-                return
-            except VaultError as e:
-                error = e
-            await self._note(peer, error)
-            if not context.cancelled():
-                await _abort(context, error, peer.request_id)
+            def answers(again: Again, read: Read) -> AsyncGenerator[Message, None]:
+                return handler(again(), read(request_type, body))
+
+            await self._stream(method, context, admit, answers)
 
         return grpc.unary_stream_rpc_method_handler(serve)
 
-    async def _send(
+    def duplex(
+        self, method: str, request_type: type[Request], handler: DuplexHandler, admit: "Admit[Any]"
+    ) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """Wrap a handler of a stream of requests and a stream of answers.
+
+        What it is given first admits the caller anew, for each request by itself.
+        """
+
+        async def serve(_: object, context: Context) -> None:
+            def answers(again: Again, read: Read) -> AsyncGenerator[Message, None]:
+                return handler(again, requests(partial(read, request_type), context))
+
+            await self._stream(method, context, admit, answers)
+
+        return grpc.stream_stream_rpc_method_handler(serve)
+
+    async def _stream(
         self,
-        messages: AsyncGenerator[Message, None],
-        admit: "Admit[Any]",
-        peer: Peer,
+        method: str,
         context: Context,
+        admit: "Admit[Any]",
+        answers: "Callable[[Again, Read], AsyncGenerator[Message, None]]",
     ) -> None:
         """Send answers as they come, for as long as the caller is admitted."""
-        await context.send_initial_metadata(((status.REQUEST_ID, peer.request_id),))
-        stay = partial(self._stay, admit, peer, context)
-        async with aclosing(_between(messages, stay)) as lasting:
-            async for message in lasting:
-                await context.write(message.SerializeToString())
+        peer = _peer(method, context)
+        error: VaultError
+        try:
+            with self._measured(peer, is_stream=True):
+                async with asyncio.timeout(self._stream_deadline(context)):
+                    again = partial(self._stay, admit, peer, context)
+                    caller = again()
+                    with self._places.take(caller.service):
+                        metadata = ((status.REQUEST_ID, peer.request_id),)
+                        await context.send_initial_metadata(metadata)
+                        async with aclosing(
+                            between(answers(again, partial(_read, peer, caller)), again)
+                        ) as lasting:
+                            async for message in lasting:
+                                await context.write(message.SerializeToString())
+            return
+        except VaultError as e:
+            error = e
+        await self._note(peer, error)
+        if not context.cancelled():
+            await _abort(context, error, peer.request_id)
 
     def leave(self) -> None:
         """End all streams: the process is about to stop."""
@@ -267,37 +289,11 @@ class Guard:
     def _stream_deadline(self, context: Context) -> float:
         return min(_remaining(context, LONGEST_STREAM), LONGEST_STREAM)
 
-    def _stay(self, admit: "Admit[Any]", peer: "Peer", context: Context) -> None:
-        """Raise VaultError unless a stream's caller may still call, and we stay to answer."""
+    def _stay(self, admit: "Admit[Any]", peer: "Peer", context: Context) -> Any:
+        """Admit a stream's caller again; raise VaultError if it may no longer call, or we leave."""
         if self._leaving:
             raise VaultError(Reason.STORAGE_UNAVAILABLE, "This process is stopping. Begin anew.")
-        admit(peer, context)
-
-
-async def _between(
-    messages: AsyncGenerator[Message, None], stay: Callable[[], None]
-) -> AsyncGenerator[Message, None]:
-    """Yield messages as they come, and call `stay` all the while; it raises to end the stream."""
-    loop = asyncio.get_running_loop()
-    stayed = loop.time()
-    upcoming: asyncio.Future[Message] = asyncio.ensure_future(anext(messages))
-    try:
-        while True:
-            await asyncio.wait((upcoming,), timeout=ADMIT_AGAIN)
-            if loop.time() - stayed >= ADMIT_AGAIN or not upcoming.done():
-                stay()
-                stayed = loop.time()
-            if upcoming.done():
-                try:
-                    message = upcoming.result()
-                except StopAsyncIteration:
-                    return
-                yield message
-                upcoming = asyncio.ensure_future(anext(messages))
-    finally:
-        upcoming.cancel()
-        await asyncio.gather(upcoming, return_exceptions=True)
-        await messages.aclose()
+        return admit(peer, context)
 
 
 def _peer(method: str, context: Context) -> Peer:
@@ -310,10 +306,13 @@ def _peer(method: str, context: Context) -> Peer:
 
 def _read(peer: Peer, caller: Call | Visit, request_type: type[Request], body: bytes) -> Request:
     """Parse what an admitted caller sent, and note what of it the trail may hold: known words."""
-    request, edition = _parse(request_type, body), caller.edition
-    compartment, purpose = (getattr(request, part, "") for part in ("compartment", "purpose"))
-    peer.asked.compartment = compartment if compartment in edition.compartments else ""
-    peer.asked.purpose = purpose if purpose in edition.purposes else ""
+    request, edition = parse(request_type, body), caller.edition
+    said = getattr(request, "start", request)  # of a stream its start alone says where and why
+    compartment, purpose = (getattr(said, part, "") for part in ("compartment", "purpose"))
+    if compartment in edition.compartments:
+        peer.asked.compartment = compartment
+    if purpose in edition.purposes:
+        peer.asked.purpose = purpose
     return request
 
 
@@ -325,16 +324,6 @@ def _remaining(context: Context, default: float) -> float:
     if remaining <= 0:
         raise TimeoutError
     return remaining
-
-
-def _parse(request_type: type[Request], body: bytes) -> Request:
-    try:
-        return request_type.FromString(body)
-    except DecodeError:
-        raise VaultError(
-            Reason.MALFORMED_REQUEST,
-            f"The bytes are no {request_type.DESCRIPTOR.full_name}; its strings must be UTF-8.",
-        ) from None
 
 
 def _not_for(kind: Caller) -> VaultError:

@@ -1,16 +1,22 @@
 """RecordService on the wire."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
 from piivault.v1 import record_service_pb2 as pb
 from piivault.v1 import types_pb2
 
 from vault.errors import Reason, VaultError
 from vault.rpc import wire
 from vault.service.call import Call
+from vault.service.compartment import ServedCompartment
 from vault.service.describe import describe_grant
 from vault.service.find import find
 from vault.service.house import House
 from vault.service.put import put
-from vault.service.reveal import Revealed, batch_reveal, reveal
+from vault.service.reveal import Revealed, batch_reveal, reveal, stream_reveal
+from vault.service.streaming import Calls
 
 
 class RecordServicer:
@@ -46,13 +52,39 @@ class RecordServicer:
             request.recipient,
         )
         return pb.BatchRevealResponse(
-            results=[
-                pb.BatchRevealResult(error=wire.error_out(outcome))
-                if isinstance(outcome, VaultError)
-                else pb.BatchRevealResult(record=_revealed(outcome))
-                for outcome in outcomes
-            ]
+            results=[pb.BatchRevealResult(**_outcome(outcome)) for outcome in outcomes]
         )
+
+    async def StreamReveal(
+        self, calls: Calls, requests: AsyncGenerator[pb.StreamRevealRequest, None]
+    ) -> AsyncGenerator[pb.StreamRevealResponse, None]:
+        """Return the same fields of records as they are asked for."""
+        start: pb.StreamRevealStart = await wire.started(requests)
+        served, again = self._kept(calls, start.compartment)
+        outcomes = stream_reveal(
+            served,
+            again,
+            start.purpose,
+            wire.items(requests, "pseudonym"),
+            list(start.fields),
+            start.recipient,
+        )
+        index = 0
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                yield pb.StreamRevealResponse(index=index, **_outcome(outcome))
+                index += 1
+
+    def _kept(self, calls: Calls, name: str) -> tuple[ServedCompartment, Calls]:
+        """Return a stream's compartment, and what admits its caller while it is the same one."""
+        served = self._house.served(calls(), name)
+
+        def again() -> Call:
+            call = calls()
+            self._house.served(call, name)
+            return call
+
+        return served, again
 
     async def Put(
         self, call: Call, request: pb.RecordServicePutRequest
@@ -102,6 +134,13 @@ class RecordServicer:
                 for d in described.fields
             ],
         )
+
+
+def _outcome(outcome: Revealed | VaultError) -> dict[str, Any]:
+    """Write one item's outcome, by the name of its field."""
+    if isinstance(outcome, VaultError):
+        return {"error": wire.error_out(outcome)}
+    return {"record": _revealed(outcome)}
 
 
 def _revealed(revealed: Revealed) -> pb.RevealResponse:

@@ -1,7 +1,7 @@
 """The gRPC server of one process: its services behind the guard, TLS with client certificates."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -127,8 +127,15 @@ class Server:
 
     def _add(self, admit: Admit[Any], module: Any, name: str, servicer: object) -> None:
         service: ServiceDescriptor = module.DESCRIPTOR.services_by_name[name]
+        wraps: Mapping[
+            tuple[bool, bool], Callable[..., Any]
+        ] = {  # by what streams: asked, answered
+            (False, False): self._guard.unary,
+            (False, True): self._guard.stream,
+            (True, True): self._guard.duplex,
+        }
         handlers = {
-            method.name: (self._guard.stream if method.server_streaming else self._guard.unary)(
+            method.name: wraps[method.client_streaming, method.server_streaming](
                 f"/{service.full_name}/{method.name}",
                 message_factory.GetMessageClass(method.input_type),
                 getattr(servicer, method.name),

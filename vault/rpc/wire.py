@@ -1,7 +1,8 @@
 """Between messages and what use cases speak of."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from piivault.v1 import errors_pb2, types_pb2
@@ -11,6 +12,27 @@ from vault.policy import ConsentGiven
 from vault.rpc.status import is_retryable
 from vault.service.register import ConsentAsked
 from vault.service.reveal import RevealedValue
+
+
+async def started(requests: AsyncGenerator[Any, None]) -> Any:
+    """Return the start of a stream, its first message. Raises VaultError(MALFORMED_REQUEST)."""
+    first = await anext(requests, None)
+    if first is None or first.WhichOneof("message") != "start":
+        raise VaultError(
+            Reason.MALFORMED_REQUEST, "A stream begins with its start: compartment and purpose."
+        )
+    return first.start
+
+
+async def items(requests: AsyncGenerator[Any, None], kind: str) -> AsyncGenerator[Any, None]:
+    """Yield what comes after the start. Raises VaultError(MALFORMED_REQUEST)."""
+    async for request in requests:
+        if request.WhichOneof("message") != kind:
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                f"After its start a stream brings `{kind}` alone, in one compartment and purpose.",
+            )
+        yield getattr(request, kind)
 
 
 def fields_in(values: Iterable[types_pb2.FieldValue]) -> dict[str, str]:

@@ -167,7 +167,7 @@ class Attempt:
             await self._served.flood.refuse(self._refused(error))
 
     def find_place(self) -> None:
-        """Raise VaultError(OVERLOADED) if there is none; it is counted, since it is to do no work."""
+        """Raise VaultError(OVERLOADED) if there is none: counted, since it is to do no work."""
         try:
             self._served.places.check(self._call.service)
         except VaultError as e:

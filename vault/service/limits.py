@@ -41,23 +41,27 @@ class Limits:
 
         `doing` says what is counted as the operation, if it is something else.
         """
-        limit = service.limits.get(operation)
-        if limit is None and operation is Operation.FIND:
-            limit = self._find
-        if limit is None:
-            return
-        now = self._clock()
-        spent = self._spent.setdefault((service.name, operation), _fresh(limit, now))
-        wait = max(_until_token(spent, limit, now), _until_tomorrow(spent, limit, now))
-        if wait > 0:
+        if (wait := self.wait(service, operation)) > 0:
             raise VaultError(
                 Reason.RATE_LIMITED,
                 f"The service {service.name} may {doing or operation} no more often for now: "
                 f"come back in {wait:.1f} s.",
                 retry_after=wait,
             )
-        spent.tokens -= 1
-        spent.today += 1
+        if spent := self._spent.get((service.name, operation)):
+            spent.tokens -= 1
+            spent.today += 1
+
+    def wait(self, service: Service, operation: Operation) -> float:
+        """Return the seconds until there is one again; 0 if there is."""
+        limit = service.limits.get(operation)
+        if limit is None and operation is Operation.FIND:
+            limit = self._find
+        if limit is None:
+            return 0.0
+        now = self._clock()
+        spent = self._spent.setdefault((service.name, operation), _fresh(limit, now))
+        return max(_until_token(spent, limit, now), _until_tomorrow(spent, limit, now))
 
 
 def _fresh(limit: Limit, now: float) -> _Spent:

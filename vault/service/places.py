@@ -39,12 +39,18 @@ class Places:
 
     def check(self, service: Service | None, wanted: int = 1) -> None:
         """Raise VaultError(OVERLOADED) unless so many places are free now."""
-        if service is None:
-            return
-        most = self._most + (self._most + 7) // 8 * service.subject_facing
-        if self._taken + wanted > most:
+        if wait := self.wait(service, wanted):
             raise VaultError(
                 Reason.OVERLOADED,
                 "All places are taken: nothing was begun. Come back in a moment.",
-                retry_after=RETRY_AFTER * (1 + SystemRandom().random()),
+                retry_after=wait,
             )
+
+    def wait(self, service: Service | None, wanted: int = 1) -> float:
+        """Return the seconds after which to look again; 0 if so many places are free now."""
+        if service is None:
+            return 0.0
+        most = self._most + (self._most + 7) // 8 * service.subject_facing
+        if self._taken + wanted <= most:
+            return 0.0
+        return RETRY_AFTER * (1 + SystemRandom().random())

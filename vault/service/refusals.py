@@ -20,6 +20,8 @@ from vault.service.attempt import refused
 from vault.service.call import Trace
 from vault.service.flood import Flood
 
+# Methods for many are one operation with the method for one, as in editions.
+_AS_ONE = {"batch_reveal": "reveal", "stream_reveal": "reveal"}
 PATIENCE = 1.0  # seconds that a refusal waits for its event
 
 _BROKERS = "piivault.v1.PseudonymService"
@@ -109,4 +111,4 @@ def _operation(method: str) -> str:
     """Return a method's name as events have operations: `grant_consent`, `keys.suspend`."""
     service, _, name = method.strip("/").partition("/")
     words = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-    return f"keys.{words}" if service == _KEYS else words.removeprefix("batch_")
+    return f"keys.{words}" if service == _KEYS else _AS_ONE.get(words, words)

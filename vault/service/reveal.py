@@ -3,23 +3,31 @@
 The way of the data, down the floors once and up once: the edition decides; the record and its
 data key are loaded; the first layer opens; consent, retention and restriction decide; the audit
 event becomes durable; only then is a value plaintext; it is masked where the form says so.
+
+In a stream many are decided ahead, and each is opened when it is its turn to be sent: what waits
+is no plaintext, and a stop is felt by it.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Value
 from vault.errors import Reason, VaultError
-from vault.policy import FieldUse, Form, Operation, mask
+from vault.policy import Covered, FieldUse, Form, Operation, mask
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import covered
 from vault.service.rewrite import etag_of
+from vault.service.streaming import Calls, Turns, in_order
 
 MOST_A_BATCH = 200
+GOOD_FOR = 5.0  # seconds that what was decided may wait to be sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,10 @@ class Revealed:
     withheld: tuple[str, ...]  # what the purpose sees now, and the subject wasn't told of
 
 
+Opening = Callable[[], Revealed]
+"""A reveal that the trail has, before any value of it is plaintext. Raises VaultError."""
+
+
 async def reveal(
     served: ServedCompartment,
     call: Call,
@@ -54,6 +66,17 @@ async def reveal(
 
     `recipient` is the third party that the caller says it discloses to.
     """
+    return (await _allowed(served, call, purpose, pseudonym, names, recipient))()
+
+
+async def _allowed(
+    served: ServedCompartment,
+    call: Call,
+    purpose: str,
+    pseudonym: str,
+    names: Sequence[str],
+    recipient: str,
+) -> Opening:
     async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
         uses = await attempted.admit(Operation.REVEAL, purpose, names)
         record = await served.open(served.address(pseudonym))
@@ -61,21 +84,26 @@ async def reveal(
         allowed = covered(call, served, purpose, uses, record, recipient)
         attempted.asks_for(allowed.uses)
         await attempted.allow(recipient)
-        # From here on the trail says that these values were given: a fault below leaves an
-        # event without an answer, never an answer without an event.
-        try:
-            values = record.values(u.field.uid for u in allowed.uses if u.form is not Form.PRESENT)
-        except DamagedError:
-            raise VaultError(
-                Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
-            ) from None
-        held = {item.uid for item in record.about.fields}
-        return Revealed(
-            tuple(_shown(use, values, held) for use in allowed.uses),
-            _etag(served, call, purpose, record),
-            call.edition.number,
-            tuple(field.name for field in allowed.withheld),
-        )
+    # From here on the trail says that these values were given: a fault in opening leaves an
+    # event without an answer, never an answer without an event.
+    etag = _etag(served, call, purpose, record)
+    return partial(_open, record, allowed, etag, call.edition.number)
+
+
+def _open(record: OpenedRecord, allowed: Covered, etag: str, edition: int) -> Revealed:
+    try:
+        values = record.values(u.field.uid for u in allowed.uses if u.form is not Form.PRESENT)
+    except DamagedError:
+        raise VaultError(
+            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
+        ) from None
+    held = {item.uid for item in record.about.fields}
+    return Revealed(
+        tuple(_shown(use, values, held) for use in allowed.uses),
+        etag,
+        edition,
+        tuple(field.name for field in allowed.withheld),
+    )
 
 
 async def batch_reveal(
@@ -104,6 +132,51 @@ async def batch_reveal(
             return e
 
     return await asyncio.gather(*map(outcome, pseudonyms))
+
+
+async def stream_reveal(
+    served: ServedCompartment,
+    calls: Calls,
+    purpose: str,
+    pseudonyms: AsyncIterator[str],
+    names: Sequence[str],
+    recipient: str = "",
+) -> AsyncGenerator[Revealed | VaultError, None]:
+    """Reveal the same fields of records as they are asked for; each succeeds or fails by itself.
+
+    Each is decided under the policy of its moment. Raises VaultError where nothing of the stream is
+    granted, the caller may no longer call, or reads so slowly that what was decided grew old.
+    """
+    call = calls()
+    async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
+        attempted.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
+
+    turns = Turns(served, calls)
+
+    async def decided(pseudonym: str) -> tuple[float, Opening | VaultError]:
+        call = await turns.next(Operation.REVEAL)
+        try:
+            opening = await _allowed(served, call, purpose, pseudonym, names, recipient)
+        except VaultError as e:
+            return time.monotonic(), e
+        return time.monotonic(), opening
+
+    async with aclosing(in_order(pseudonyms, decided)) as outcomes:
+        async for at, outcome in outcomes:
+            if time.monotonic() - at > GOOD_FOR:
+                raise VaultError(
+                    Reason.OVERLOADED,
+                    f"Results wait for more than {GOOD_FOR:g} seconds to be read. Read faster, "
+                    "or ask for less at once; begin anew with what wasn't answered.",
+                )
+            yield _opened(outcome)
+
+
+def _opened(outcome: Opening | VaultError) -> Revealed | VaultError:
+    try:
+        return outcome if isinstance(outcome, VaultError) else outcome()
+    except VaultError as e:
+        return e
 
 
 def _etag(served: ServedCompartment, call: Call, purpose: str, record: OpenedRecord) -> str:

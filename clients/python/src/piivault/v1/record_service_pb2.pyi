@@ -200,6 +200,108 @@ class BatchRevealResult(_message.Message):
 Global___BatchRevealResult: _TypeAlias = BatchRevealResult  # noqa: Y015
 
 @_typing.final
+class StreamRevealRequest(_message.Message):
+    """Begins a stream, or asks for one record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    PSEUDONYM_FIELD_NUMBER: _builtins.int
+    pseudonym: _builtins.str
+    """Whose."""
+    @_builtins.property
+    def start(self) -> Global___StreamRevealStart:
+        """First, and never again: a stream stays in its compartment and purpose."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___StreamRevealStart | None = ...,
+        pseudonym: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "pseudonym", b"pseudonym", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "pseudonym", b"pseudonym", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "pseudonym"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___StreamRevealRequest: _TypeAlias = StreamRevealRequest  # noqa: Y015
+
+@_typing.final
+class StreamRevealStart(_message.Message):
+    """What is asked for of all records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    purpose: _builtins.str
+    """Why: a purpose that the edition grants to the caller."""
+    recipient: _builtins.str
+    """As in RevealRequest."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What, at least one, the same for all."""
+
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        recipient: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "fields", b"fields", "purpose", b"purpose", "recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRevealStart: _TypeAlias = StreamRevealStart  # noqa: Y015
+
+@_typing.final
+class StreamRevealResponse(_message.Message):
+    """One record, or why not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which pseudonym's; the first one's is 0."""
+    @_builtins.property
+    def record(self) -> Global___RevealResponse:
+        """The fields."""
+
+    @_builtins.property
+    def error(self) -> _types_pb2.ItemError:
+        """Why not."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        record: Global___RevealResponse | None = ...,
+        error: _types_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index", "outcome", b"outcome", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["record", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___StreamRevealResponse: _TypeAlias = StreamRevealResponse  # noqa: Y015
+
+@_typing.final
 class RecordServicePutRequest(_message.Message):
     """Writes fields."""
 

@@ -49,6 +49,11 @@ class RecordServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_record__service__pb2.BatchRevealRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_record__service__pb2.BatchRevealResponse.FromString,
                 _registered_method=True)
+        self.StreamReveal = channel.stream_stream(
+                '/piivault.v1.RecordService/StreamReveal',
+                request_serializer=piivault_dot_v1_dot_record__service__pb2.StreamRevealRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_record__service__pb2.StreamRevealResponse.FromString,
+                _registered_method=True)
         self.Put = channel.unary_unary(
                 '/piivault.v1.RecordService/Put',
                 request_serializer=piivault_dot_v1_dot_record__service__pb2.RecordServicePutRequest.SerializeToString,
@@ -86,6 +91,19 @@ class RecordServiceServicer(object):
 
     def BatchReveal(self, request, context):
         """The same for up to 200 records; each item succeeds or fails by itself.
+
+        Who may call: services with a grant for `reveal`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamReveal(self, request_iterator, context):
+        """The same for as many records as are asked for one by one, while the stream lasts. The first
+        message is the start, each after it a pseudonym; the results come in the order asked, each by
+        itself. Each is decided when it is served, so that a withdrawal, a new edition or a stop is felt
+        at the next one. At most 64 are under way; where a single call would be told to come back, the
+        stream waits. It ends if nothing is asked for 60 seconds, and for whoever reads too slowly.
 
         Who may call: services with a grant for `reveal`.
         """
@@ -134,6 +152,11 @@ def add_RecordServiceServicer_to_server(servicer, server):
                     servicer.BatchReveal,
                     request_deserializer=piivault_dot_v1_dot_record__service__pb2.BatchRevealRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_record__service__pb2.BatchRevealResponse.SerializeToString,
+            ),
+            'StreamReveal': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamReveal,
+                    request_deserializer=piivault_dot_v1_dot_record__service__pb2.StreamRevealRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_record__service__pb2.StreamRevealResponse.SerializeToString,
             ),
             'Put': grpc.unary_unary_rpc_method_handler(
                     servicer.Put,
@@ -210,6 +233,33 @@ class RecordService(object):
             '/piivault.v1.RecordService/BatchReveal',
             piivault_dot_v1_dot_record__service__pb2.BatchRevealRequest.SerializeToString,
             piivault_dot_v1_dot_record__service__pb2.BatchRevealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamReveal(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/piivault.v1.RecordService/StreamReveal',
+            piivault_dot_v1_dot_record__service__pb2.StreamRevealRequest.SerializeToString,
+            piivault_dot_v1_dot_record__service__pb2.StreamRevealResponse.FromString,
             options,
             channel_credentials,
             insecure,

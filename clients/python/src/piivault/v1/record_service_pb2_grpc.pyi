@@ -49,6 +49,15 @@ class RecordServiceStub:
 
     Who may call: services with a grant for `reveal`.
     """
+    StreamReveal: _grpc.StreamStreamMultiCallable[_record_service_pb2.StreamRevealRequest, _record_service_pb2.StreamRevealResponse]
+    """The same for as many records as are asked for one by one, while the stream lasts. The first
+    message is the start, each after it a pseudonym; the results come in the order asked, each by
+    itself. Each is decided when it is served, so that a withdrawal, a new edition or a stop is felt
+    at the next one. At most 64 are under way; where a single call would be told to come back, the
+    stream waits. It ends if nothing is asked for 60 seconds, and for whoever reads too slowly.
+
+    Who may call: services with a grant for `reveal`.
+    """
     Put: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.RecordServicePutRequest, _record_service_pb2.RecordServicePutResponse]
     """Writes fields of a record that its subject registered.
 
@@ -85,6 +94,15 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """
     BatchReveal: _aio.UnaryUnaryMultiCallable[_record_service_pb2.BatchRevealRequest, _record_service_pb2.BatchRevealResponse]  # type: ignore[assignment]
     """The same for up to 200 records; each item succeeds or fails by itself.
+
+    Who may call: services with a grant for `reveal`.
+    """
+    StreamReveal: _aio.StreamStreamMultiCallable[_record_service_pb2.StreamRevealRequest, _record_service_pb2.StreamRevealResponse]  # type: ignore[assignment]
+    """The same for as many records as are asked for one by one, while the stream lasts. The first
+    message is the start, each after it a pseudonym; the results come in the order asked, each by
+    itself. Each is decided when it is served, so that a withdrawal, a new edition or a stop is felt
+    at the next one. At most 64 are under way; where a single call would be told to come back, the
+    stream waits. It ends if nothing is asked for 60 seconds, and for whoever reads too slowly.
 
     Who may call: services with a grant for `reveal`.
     """
@@ -133,6 +151,21 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_record_service_pb2.BatchRevealResponse, _abc.Awaitable[_record_service_pb2.BatchRevealResponse]]:
         """The same for up to 200 records; each item succeeds or fails by itself.
+
+        Who may call: services with a grant for `reveal`.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamReveal(
+        self,
+        request_iterator: _MaybeAsyncIterator[_record_service_pb2.StreamRevealRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_record_service_pb2.StreamRevealResponse], _abc.AsyncIterator[_record_service_pb2.StreamRevealResponse]]:
+        """The same for as many records as are asked for one by one, while the stream lasts. The first
+        message is the start, each after it a pseudonym; the results come in the order asked, each by
+        itself. Each is decided when it is served, so that a withdrawal, a new edition or a stop is felt
+        at the next one. At most 64 are under way; where a single call would be told to come back, the
+        stream waits. It ends if nothing is asked for 60 seconds, and for whoever reads too slowly.
 
         Who may call: services with a grant for `reveal`.
         """
