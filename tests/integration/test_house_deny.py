@@ -26,7 +26,15 @@ from sqlalchemy import Engine, event
 from tests.database import Fetch, hot_statements
 from tests.house import POLICY, House
 from tests.people import NOBODY, Registered
-from tests.wire import METHODS, Refusal, open_channel, refusal_of, send, stream
+from tests.wire import (
+    METHODS,
+    Refusal,
+    new_request_id,
+    open_channel,
+    refusal_of,
+    send,
+    stream,
+)
 from vault.dev import certificates
 from vault.dev.layout import Layout
 from vault.errors import Reason
@@ -120,6 +128,12 @@ RECORDS: dict[str, tuple[str, Under]] = {
     "Put": ("put", lambda purpose, compartment, pseudonym: records.RecordServicePutRequest(
         purpose=purpose, compartment=compartment, pseudonym=pseudonym,
         fields=_values(_fields(purpose, compartment, "plain")))),
+    "BulkPut": ("put", lambda purpose, compartment, pseudonym: (
+        records.BulkPutRequest(start=records.BulkPutStart(
+            purpose=purpose, compartment=compartment)),
+        records.BulkPutRequest(item=records.BulkPutItem(
+            request_id=new_request_id(), pseudonym=pseudonym,
+            fields=_values(_fields(purpose, compartment, "plain")))))),
     "Find": ("find", _find),
     "Describe": ("", lambda purpose, compartment, pseudonym: records.DescribeRequest(
         purpose=purpose, compartment=compartment)),

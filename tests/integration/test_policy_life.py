@@ -207,9 +207,41 @@ def test_a_put_of_a_unique_field_counts_as_a_find(own: House, officers: Officers
     newsletter.put(person.pseudonym, {"email": "nobody@example.kg"})
     with pytest.raises(errors.ValueTaken):
         newsletter.put(person.pseudonym, {"email": other.values["email"]})
-    with pytest.raises(errors.RateLimited, match="set a unique field no more often"):
+    with pytest.raises(errors.RateLimited, match="change a unique field no more often"):
         newsletter.put(person.pseudonym, {"email": other.values["email"]})
     newsletter.put(person.pseudonym, {"first_name": "Айгүл"})
+
+
+EMPTY = """      city: {uid: 7,"""
+CARD = """      card:
+        {uid: 9, type: identifier, index: unique, voluntary: true,
+         title: {ky: Карта, ru: Карта, en: Card}}
+"""
+
+
+def test_filling_an_empty_unique_field_is_no_guess_but_displacing_and_meeting_are(
+    own: House, officers: Officers
+) -> None:
+    """So an import goes at its own speed, and a guess costs a record that is still empty."""
+    service = "  newsletter: {owner: press_office, spiffe: spiffe://oshto.kg/newsletter}\n"
+    may = "purpose: newsletter, compartment: accounts, operations: [reveal"
+    officers.change(
+        (service, service.replace("}\n", ", limits: {find: {per_day: 2}}}\n")),
+        (EMPTY, CARD + EMPTY),
+        (NEWSLETTER, NEWSLETTER.replace("}", ", card: plain}")),
+        (may, f"{may}, put"),
+    )
+    newsletter = own.client("newsletter").compartment("accounts", purpose="newsletter")
+    people = [own.register("accounts") for _ in range(5)]
+    for number, person in enumerate(people):
+        newsletter.put(person.pseudonym, {"card": f"card-{number}"})
+        newsletter.put(person.pseudonym, {"card": f"card-{number}"})  # as it was
+    first, second = (person.pseudonym for person in people[:2])
+    with pytest.raises(errors.ValueTaken):
+        newsletter.put(second, {"card": "card-0"})
+    newsletter.put(first, {"card": None})
+    with pytest.raises(errors.RateLimited, match="change a unique field"):
+        newsletter.put(first, {"card": "card-1"})
 
 
 def test_a_disclosure_names_its_recipient_and_leaves_a_receipt(

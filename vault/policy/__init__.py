@@ -13,7 +13,15 @@ against the editions before it in `succession`, and compiled into `edition`. `de
 from vault.policy.clique import Conflict, Holder, conflicts, reach
 from vault.policy.compile import compile_edition, compile_successor
 from vault.policy.consent import Covered, ask_again, check_consent, check_recipient, terms
-from vault.policy.decide import Allowed, Denied, Description, FieldDescription, decide, describe
+from vault.policy.decide import (
+    Allowed,
+    Denied,
+    Description,
+    FieldDescription,
+    decide,
+    denied,
+    describe,
+)
 from vault.policy.diff import Change, Concerns, diff
 from vault.policy.due import due
 from vault.policy.edition import (
@@ -60,7 +68,7 @@ __all__ = [
     # Its words
     "Basis", "FieldType", "Form", "Index", "Operation", "Retention", "SubjectKind", "Text",
     # Who may
-    "decide", "describe", "Allowed", "Denied", "Description", "FieldDescription",
+    "decide", "denied", "describe", "Allowed", "Denied", "Description", "FieldDescription",
     "explain", "Step", "graph",
     # What the subject was told, and agreed to
     "check_consent", "check_recipient", "ask_again", "Covered", "ConsentGiven", "terms",

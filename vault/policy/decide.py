@@ -71,6 +71,16 @@ def decide(
     return _denial(edition, service, purpose, compartment, operation, fields)
 
 
+def denied(
+    edition: Edition, service: Service, purpose: str, compartment: str, operation: Operation
+) -> Denied | None:
+    """Say why a service may do something to no field at all, or None: to some it may."""
+    if (service.name, purpose, compartment, operation) in edition.granted:
+        return None
+    unknown = _unknown(edition, purpose, compartment)
+    return unknown or _not_granted(service, purpose, compartment, operation)
+
+
 def describe(
     edition: Edition, service: Service, purpose: str, compartment: str
 ) -> Description | Denied:

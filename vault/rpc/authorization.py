@@ -27,6 +27,7 @@ ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.RecordService/BatchReveal": _INTERNAL,
     "/piivault.v1.RecordService/StreamReveal": _INTERNAL,
     "/piivault.v1.RecordService/Put": _INTERNAL,
+    "/piivault.v1.RecordService/BulkPut": _INTERNAL,
     "/piivault.v1.RecordService/Find": _INTERNAL,
     "/piivault.v1.RecordService/Describe": _INTERNAL,
     "/piivault.v1.PolicyService/GetEdition": _SERVICES_TOO,

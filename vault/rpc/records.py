@@ -9,6 +9,7 @@ from piivault.v1 import types_pb2
 
 from vault.errors import Reason, VaultError
 from vault.rpc import wire
+from vault.service.bulk import PutItem, bulk_put
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.describe import describe_grant
@@ -103,6 +104,22 @@ class RecordServicer:
         )
         return pb.RecordServicePutResponse(etag=etag)
 
+    async def BulkPut(
+        self, calls: Calls, requests: AsyncGenerator[pb.BulkPutRequest, None]
+    ) -> AsyncGenerator[pb.BulkPutResponse, None]:
+        """Write fields of records as they come."""
+        start: pb.BulkPutStart = await wire.started(requests)
+        served, again = self._kept(calls, start.compartment)
+        items = _put_items(wire.items(requests, "item"))
+        index = 0
+        async with aclosing(bulk_put(served, again, start.purpose, items)) as outcomes:
+            async for outcome in outcomes:
+                if isinstance(outcome, VaultError):
+                    yield pb.BulkPutResponse(index=index, error=wire.error_out(outcome))
+                else:
+                    yield pb.BulkPutResponse(index=index, etag=outcome)
+                index += 1
+
     async def Find(self, call: Call, request: pb.FindRequest) -> pb.FindResponse:
         """Return who holds a value."""
         served = self._house.served(call, request.compartment)
@@ -134,6 +151,18 @@ class RecordServicer:
                 for d in described.fields
             ],
         )
+
+
+async def _put_items(
+    items: AsyncGenerator[pb.BulkPutItem, None],
+) -> AsyncGenerator[PutItem | VaultError, None]:
+    async for item in items:
+        try:
+            fields = wire.fields_in(item.fields)
+        except VaultError as e:
+            yield e
+        else:
+            yield PutItem(item.request_id, item.pseudonym, fields, list(item.clear))
 
 
 def _outcome(outcome: Revealed | VaultError) -> dict[str, Any]:

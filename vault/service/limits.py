@@ -52,6 +52,12 @@ class Limits:
             spent.tokens -= 1
             spent.today += 1
 
+    def give_back(self, service: Service, operation: Operation) -> None:
+        """Count one less: it told nothing."""
+        if spent := self._spent.get((service.name, operation)):
+            spent.tokens += 1
+            spent.today -= 1
+
     def wait(self, service: Service, operation: Operation) -> float:
         """Return the seconds until there is one again; 0 if there is."""
         limit = service.limits.get(operation)

@@ -1,6 +1,6 @@
 """Put: change, supplement or remove values, by a service for a purpose or by the subject."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
@@ -27,17 +27,44 @@ async def put(
     """Write values for a purpose; return the new etag. Raises VaultError."""
     async with attempt(served, call, Operation.PUT, purpose) as attempted:
         uses = await attempted.admit(Operation.PUT, purpose, [*fields, *clear])
-        if any(use.field.index is Index.UNIQUE and use.field.name in fields for use in uses):
+        unique = [use.field.uid for use in uses if use.field.index is Index.UNIQUE]
+        if unique:
             # That a value is taken confirms a guess, as Find does: so it counts as one.
-            served.limits.take(call.service, Operation.FIND, "set a unique field")
+            served.limits.take(call.service, Operation.FIND, "change a unique field")
         address = served.address(pseudonym)
         write = _writing(served, call, fields, clear)
+        displaced = False
 
         async def edit(record: OpenedRecord) -> Edited:
+            nonlocal displaced
             wholly_covered(call, served, purpose, uses, record)
-            return await write(record)
+            edited = await write(record)
+            displaced = _displaced(record, edited, unique)
+            return edited
 
-        return await _carry_out(served, call, attempted, address, edit, fields, clear, etag)
+        done = await _carry_out(served, call, attempted, address, edit, fields, clear, etag)
+        if unique and not displaced:
+            # It fills what was empty, which a record does once: as guesses they soon run out.
+            served.limits.give_back(call.service, Operation.FIND)
+        return done
+
+
+def touches_unique(served: ServedCompartment, call: Call, names: Iterable[str]) -> bool:
+    """Tell whether a put of these fields counts as a find, if it isn't refused before."""
+    fields = call.edition.compartment(served.name).fields
+    return any(n in fields and fields[n].index is Index.UNIQUE for n in names)
+
+
+def _displaced(record: OpenedRecord, edited: Edited, unique: Collection[int]) -> bool:
+    """Tell whether a record loses a value that it holds of some unique field.
+
+    If so the put costs no record that is still empty: it could be repeated for ever, as a guess.
+    """
+    held = record.values(unique) if unique else {}
+    return any(
+        uid not in edited.values or edited.values[uid].value != value.value
+        for uid, value in held.items()
+    )
 
 
 async def put_own(

@@ -11,6 +11,7 @@ from vault.service.compartment import ServedCompartment
 
 WINDOW = 64  # items of one stream that are under way at once
 LONGEST_WAIT = 5.0  # seconds that a stream waits in silence for its turn
+_LOOK_AGAIN = 0.01  # seconds: what others took may come back sooner than its time
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -85,4 +86,4 @@ class Turns:
                 wait = max(served.places.wait(call.service), *waits)
                 if not 0 < wait <= LONGEST_WAIT:
                     return call
-                await asyncio.sleep(wait)
+                await asyncio.sleep(min(wait, _LOOK_AGAIN))

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from piivault.v1 import types_pb2 as piivault_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n piivault/v1/record_service.proto\x12\x0bpiivault.v1\x1a\x17piivault/v1/types.proto\"p\n\rRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\"m\n\x0eRevealResponse\x12*\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x1a.piivault.v1.RevealedField\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x03 \x01(\r\x12\x10\n\x08withheld\x18\x04 \x03(\t\"v\n\x12\x42\x61tchRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\npseudonyms\x18\x03 \x03(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\"F\n\x13\x42\x61tchRevealResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.piivault.v1.BatchRevealResult\"v\n\x11\x42\x61tchRevealResult\x12-\n\x06record\x18\x01 \x01(\x0b\x32\x1b.piivault.v1.RevealResponseH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.piivault.v1.ItemErrorH\x00\x42\t\n\x07outcome\"k\n\x13StreamRevealRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.piivault.v1.StreamRevealStartH\x00\x12\x18\n\tpseudonym\x18\x02 \x01(\tB\x03\x80\x01\x01H\x00\x42\t\n\x07message\"\\\n\x11StreamRevealStart\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\"\x88\x01\n\x14StreamRevealResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12-\n\x06record\x18\x02 \x01(\x0b\x32\x1b.piivault.v1.RevealResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.piivault.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\x9d\x01\n\x17RecordServicePutRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\'\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x17.piivault.v1.FieldValue\x12\r\n\x05\x63lear\x18\x05 \x03(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\"(\n\x18RecordServicePutResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"[\n\x0b\x46indRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12&\n\x05\x66ield\x18\x03 \x01(\x0b\x32\x17.piivault.v1.FieldValue\"\'\n\x0c\x46indResponse\x12\x17\n\npseudonyms\x18\x01 \x03(\tB\x03\x80\x01\x01\"7\n\x0f\x44\x65scribeRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"f\n\x10\x44\x65scribeResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\r\x12\x12\n\noperations\x18\x02 \x03(\t\x12-\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x1d.piivault.v1.FieldDescription\"t\n\x10\x46ieldDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1f\n\x04\x66orm\x18\x03 \x01(\x0e\x32\x11.piivault.v1.Form\x12\x11\n\tvoluntary\x18\x04 \x01(\x08\x12\x10\n\x08\x66indable\x18\x05 \x01(\x08\x32\xd7\x03\n\rRecordService\x12\x41\n\x06Reveal\x12\x1a.piivault.v1.RevealRequest\x1a\x1b.piivault.v1.RevealResponse\x12P\n\x0b\x42\x61tchReveal\x12\x1f.piivault.v1.BatchRevealRequest\x1a .piivault.v1.BatchRevealResponse\x12W\n\x0cStreamReveal\x12 .piivault.v1.StreamRevealRequest\x1a!.piivault.v1.StreamRevealResponse(\x01\x30\x01\x12R\n\x03Put\x12$.piivault.v1.RecordServicePutRequest\x1a%.piivault.v1.RecordServicePutResponse\x12;\n\x04\x46ind\x12\x18.piivault.v1.FindRequest\x1a\x19.piivault.v1.FindResponse\x12G\n\x08\x44\x65scribe\x12\x1c.piivault.v1.DescribeRequest\x1a\x1d.piivault.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n piivault/v1/record_service.proto\x12\x0bpiivault.v1\x1a\x17piivault/v1/types.proto\"p\n\rRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\"m\n\x0eRevealResponse\x12*\n\x06\x66ields\x18\x01 \x03(\x0b\x32\x1a.piivault.v1.RevealedField\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x03 \x01(\r\x12\x10\n\x08withheld\x18\x04 \x03(\t\"v\n\x12\x42\x61tchRevealRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x17\n\npseudonyms\x18\x03 \x03(\tB\x03\x80\x01\x01\x12\x0e\n\x06\x66ields\x18\x04 \x03(\t\x12\x11\n\trecipient\x18\x05 \x01(\t\"F\n\x13\x42\x61tchRevealResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.piivault.v1.BatchRevealResult\"v\n\x11\x42\x61tchRevealResult\x12-\n\x06record\x18\x01 \x01(\x0b\x32\x1b.piivault.v1.RevealResponseH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.piivault.v1.ItemErrorH\x00\x42\t\n\x07outcome\"k\n\x13StreamRevealRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.piivault.v1.StreamRevealStartH\x00\x12\x18\n\tpseudonym\x18\x02 \x01(\tB\x03\x80\x01\x01H\x00\x42\t\n\x07message\"\\\n\x11StreamRevealStart\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x0e\n\x06\x66ields\x18\x03 \x03(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\"\x88\x01\n\x14StreamRevealResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12-\n\x06record\x18\x02 \x01(\x0b\x32\x1b.piivault.v1.RevealResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.piivault.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\x9d\x01\n\x17RecordServicePutRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x16\n\tpseudonym\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\'\n\x06\x66ields\x18\x04 \x03(\x0b\x32\x17.piivault.v1.FieldValue\x12\r\n\x05\x63lear\x18\x05 \x03(\t\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\"(\n\x18RecordServicePutResponse\x12\x0c\n\x04\x65tag\x18\x01 \x01(\t\"q\n\x0e\x42ulkPutRequest\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.piivault.v1.BulkPutStartH\x00\x12(\n\x04item\x18\x02 \x01(\x0b\x32\x18.piivault.v1.BulkPutItemH\x00\x42\t\n\x07message\"4\n\x0c\x42ulkPutStart\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"q\n\x0b\x42ulkPutItem\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\tpseudonym\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\'\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x17.piivault.v1.FieldValue\x12\r\n\x05\x63lear\x18\x04 \x03(\t\"d\n\x0f\x42ulkPutResponse\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0e\n\x04\x65tag\x18\x02 \x01(\tH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.piivault.v1.ItemErrorH\x00\x42\t\n\x07outcome\"[\n\x0b\x46indRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12&\n\x05\x66ield\x18\x03 \x01(\x0b\x32\x17.piivault.v1.FieldValue\"\'\n\x0c\x46indResponse\x12\x17\n\npseudonyms\x18\x01 \x03(\tB\x03\x80\x01\x01\"7\n\x0f\x44\x65scribeRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\"f\n\x10\x44\x65scribeResponse\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\r\x12\x12\n\noperations\x18\x02 \x03(\t\x12-\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x1d.piivault.v1.FieldDescription\"t\n\x10\x46ieldDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x1f\n\x04\x66orm\x18\x03 \x01(\x0e\x32\x11.piivault.v1.Form\x12\x11\n\tvoluntary\x18\x04 \x01(\x08\x12\x10\n\x08\x66indable\x18\x05 \x01(\x08\x32\xa1\x04\n\rRecordService\x12\x41\n\x06Reveal\x12\x1a.piivault.v1.RevealRequest\x1a\x1b.piivault.v1.RevealResponse\x12P\n\x0b\x42\x61tchReveal\x12\x1f.piivault.v1.BatchRevealRequest\x1a .piivault.v1.BatchRevealResponse\x12W\n\x0cStreamReveal\x12 .piivault.v1.StreamRevealRequest\x1a!.piivault.v1.StreamRevealResponse(\x01\x30\x01\x12R\n\x03Put\x12$.piivault.v1.RecordServicePutRequest\x1a%.piivault.v1.RecordServicePutResponse\x12H\n\x07\x42ulkPut\x12\x1b.piivault.v1.BulkPutRequest\x1a\x1c.piivault.v1.BulkPutResponse(\x01\x30\x01\x12;\n\x04\x46ind\x12\x18.piivault.v1.FindRequest\x1a\x19.piivault.v1.FindResponse\x12G\n\x08\x44\x65scribe\x12\x1c.piivault.v1.DescribeRequest\x1a\x1d.piivault.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMREVEALREQUEST'].fields_by_name['pseudonym']._serialized_options = b'\200\001\001'
   _globals['_RECORDSERVICEPUTREQUEST'].fields_by_name['pseudonym']._loaded_options = None
   _globals['_RECORDSERVICEPUTREQUEST'].fields_by_name['pseudonym']._serialized_options = b'\200\001\001'
+  _globals['_BULKPUTITEM'].fields_by_name['pseudonym']._loaded_options = None
+  _globals['_BULKPUTITEM'].fields_by_name['pseudonym']._serialized_options = b'\200\001\001'
   _globals['_FINDRESPONSE'].fields_by_name['pseudonyms']._loaded_options = None
   _globals['_FINDRESPONSE'].fields_by_name['pseudonyms']._serialized_options = b'\200\001\001'
   _globals['_REVEALREQUEST']._serialized_start=74
@@ -62,16 +64,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDSERVICEPUTREQUEST']._serialized_end=1111
   _globals['_RECORDSERVICEPUTRESPONSE']._serialized_start=1113
   _globals['_RECORDSERVICEPUTRESPONSE']._serialized_end=1153
-  _globals['_FINDREQUEST']._serialized_start=1155
-  _globals['_FINDREQUEST']._serialized_end=1246
-  _globals['_FINDRESPONSE']._serialized_start=1248
-  _globals['_FINDRESPONSE']._serialized_end=1287
-  _globals['_DESCRIBEREQUEST']._serialized_start=1289
-  _globals['_DESCRIBEREQUEST']._serialized_end=1344
-  _globals['_DESCRIBERESPONSE']._serialized_start=1346
-  _globals['_DESCRIBERESPONSE']._serialized_end=1448
-  _globals['_FIELDDESCRIPTION']._serialized_start=1450
-  _globals['_FIELDDESCRIPTION']._serialized_end=1566
-  _globals['_RECORDSERVICE']._serialized_start=1569
-  _globals['_RECORDSERVICE']._serialized_end=2040
+  _globals['_BULKPUTREQUEST']._serialized_start=1155
+  _globals['_BULKPUTREQUEST']._serialized_end=1268
+  _globals['_BULKPUTSTART']._serialized_start=1270
+  _globals['_BULKPUTSTART']._serialized_end=1322
+  _globals['_BULKPUTITEM']._serialized_start=1324
+  _globals['_BULKPUTITEM']._serialized_end=1437
+  _globals['_BULKPUTRESPONSE']._serialized_start=1439
+  _globals['_BULKPUTRESPONSE']._serialized_end=1539
+  _globals['_FINDREQUEST']._serialized_start=1541
+  _globals['_FINDREQUEST']._serialized_end=1632
+  _globals['_FINDRESPONSE']._serialized_start=1634
+  _globals['_FINDRESPONSE']._serialized_end=1673
+  _globals['_DESCRIBEREQUEST']._serialized_start=1675
+  _globals['_DESCRIBEREQUEST']._serialized_end=1730
+  _globals['_DESCRIBERESPONSE']._serialized_start=1732
+  _globals['_DESCRIBERESPONSE']._serialized_end=1834
+  _globals['_FIELDDESCRIPTION']._serialized_start=1836
+  _globals['_FIELDDESCRIPTION']._serialized_end=1952
+  _globals['_RECORDSERVICE']._serialized_start=1955
+  _globals['_RECORDSERVICE']._serialized_end=2500
 # @@protoc_insertion_point(module_scope)

@@ -370,6 +370,136 @@ class RecordServicePutResponse(_message.Message):
 Global___RecordServicePutResponse: _TypeAlias = RecordServicePutResponse  # noqa: Y015
 
 @_typing.final
+class BulkPutRequest(_message.Message):
+    """Begins a stream, or writes fields of one record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start(self) -> Global___BulkPutStart:
+        """First, and never again: a stream stays in its compartment and purpose."""
+
+    @_builtins.property
+    def item(self) -> Global___BulkPutItem:
+        """What is written."""
+
+    def __init__(
+        self,
+        *,
+        start: Global___BulkPutStart | None = ...,
+        item: Global___BulkPutItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "message", b"message", "start", b"start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "message", b"message", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "item"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___BulkPutRequest: _TypeAlias = BulkPutRequest  # noqa: Y015
+
+@_typing.final
+class BulkPutStart(_message.Message):
+    """What holds for all items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    purpose: _builtins.str
+    """Why: a purpose that the edition grants to the caller."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BulkPutStart: _TypeAlias = BulkPutStart  # noqa: Y015
+
+@_typing.final
+class BulkPutItem(_message.Message):
+    """Writes fields of one record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PSEUDONYM_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    CLEAR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID in lower case, the same whenever this very item is sent."""
+    pseudonym: _builtins.str
+    """Whose."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.FieldValue]:
+        """Values to set; each field must be within the purpose in plain form."""
+
+    @_builtins.property
+    def clear(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of voluntary fields to remove."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        pseudonym: _builtins.str = ...,
+        fields: _abc.Iterable[_types_pb2.FieldValue] | None = ...,
+        clear: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clear", b"clear", "fields", b"fields", "pseudonym", b"pseudonym", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BulkPutItem: _TypeAlias = BulkPutItem  # noqa: Y015
+
+@_typing.final
+class BulkPutResponse(_message.Message):
+    """The record as changed, or why not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which item's; the first one's is 0."""
+    etag: _builtins.str
+    """The record's new version."""
+    @_builtins.property
+    def error(self) -> _types_pb2.ItemError:
+        """Why not."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        error: _types_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "etag", b"etag", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "etag", b"etag", "index", b"index", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["etag", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___BulkPutResponse: _TypeAlias = BulkPutResponse  # noqa: Y015
+
+@_typing.final
 class FindRequest(_message.Message):
     """Looks a value up."""
 

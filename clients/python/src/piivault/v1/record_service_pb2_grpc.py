@@ -59,6 +59,11 @@ class RecordServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_record__service__pb2.RecordServicePutRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_record__service__pb2.RecordServicePutResponse.FromString,
                 _registered_method=True)
+        self.BulkPut = channel.stream_stream(
+                '/piivault.v1.RecordService/BulkPut',
+                request_serializer=piivault_dot_v1_dot_record__service__pb2.BulkPutRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_record__service__pb2.BulkPutResponse.FromString,
+                _registered_method=True)
         self.Find = channel.unary_unary(
                 '/piivault.v1.RecordService/Find',
                 request_serializer=piivault_dot_v1_dot_record__service__pb2.FindRequest.SerializeToString,
@@ -120,6 +125,19 @@ class RecordServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BulkPut(self, request_iterator, context):
+        """The same for as many records as come while the stream lasts, such as an import's. The first
+        message is the start, each after it an item; the results come in the items' order, each by
+        itself. What was done under an item's request id isn't done again: after a break, send anew
+        what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
+        into one item. Otherwise as StreamReveal.
+
+        Who may call: services with a grant for `put`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Find(self, request, context):
         """Returns the pseudonyms of records that hold this value of an indexed field, and whose
         subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented, and
@@ -162,6 +180,11 @@ def add_RecordServiceServicer_to_server(servicer, server):
                     servicer.Put,
                     request_deserializer=piivault_dot_v1_dot_record__service__pb2.RecordServicePutRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_record__service__pb2.RecordServicePutResponse.SerializeToString,
+            ),
+            'BulkPut': grpc.stream_stream_rpc_method_handler(
+                    servicer.BulkPut,
+                    request_deserializer=piivault_dot_v1_dot_record__service__pb2.BulkPutRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_record__service__pb2.BulkPutResponse.SerializeToString,
             ),
             'Find': grpc.unary_unary_rpc_method_handler(
                     servicer.Find,
@@ -287,6 +310,33 @@ class RecordService(object):
             '/piivault.v1.RecordService/Put',
             piivault_dot_v1_dot_record__service__pb2.RecordServicePutRequest.SerializeToString,
             piivault_dot_v1_dot_record__service__pb2.RecordServicePutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BulkPut(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/piivault.v1.RecordService/BulkPut',
+            piivault_dot_v1_dot_record__service__pb2.BulkPutRequest.SerializeToString,
+            piivault_dot_v1_dot_record__service__pb2.BulkPutResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,15 @@ class RecordServiceStub:
 
     Who may call: services with a grant for `put`.
     """
+    BulkPut: _grpc.StreamStreamMultiCallable[_record_service_pb2.BulkPutRequest, _record_service_pb2.BulkPutResponse]
+    """The same for as many records as come while the stream lasts, such as an import's. The first
+    message is the start, each after it an item; the results come in the items' order, each by
+    itself. What was done under an item's request id isn't done again: after a break, send anew
+    what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
+    into one item. Otherwise as StreamReveal.
+
+    Who may call: services with a grant for `put`.
+    """
     Find: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.FindRequest, _record_service_pb2.FindResponse]
     """Returns the pseudonyms of records that hold this value of an indexed field, and whose
     subjects' consent covers the purpose. Says NOT_FOUND alike for absent and unconsented, and
@@ -108,6 +117,15 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """
     Put: _aio.UnaryUnaryMultiCallable[_record_service_pb2.RecordServicePutRequest, _record_service_pb2.RecordServicePutResponse]  # type: ignore[assignment]
     """Writes fields of a record that its subject registered.
+
+    Who may call: services with a grant for `put`.
+    """
+    BulkPut: _aio.StreamStreamMultiCallable[_record_service_pb2.BulkPutRequest, _record_service_pb2.BulkPutResponse]  # type: ignore[assignment]
+    """The same for as many records as come while the stream lasts, such as an import's. The first
+    message is the start, each after it an item; the results come in the items' order, each by
+    itself. What was done under an item's request id isn't done again: after a break, send anew
+    what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
+    into one item. Otherwise as StreamReveal.
 
     Who may call: services with a grant for `put`.
     """
@@ -177,6 +195,21 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_record_service_pb2.RecordServicePutResponse, _abc.Awaitable[_record_service_pb2.RecordServicePutResponse]]:
         """Writes fields of a record that its subject registered.
+
+        Who may call: services with a grant for `put`.
+        """
+
+    @_abc_1.abstractmethod
+    def BulkPut(
+        self,
+        request_iterator: _MaybeAsyncIterator[_record_service_pb2.BulkPutRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_record_service_pb2.BulkPutResponse], _abc.AsyncIterator[_record_service_pb2.BulkPutResponse]]:
+        """The same for as many records as come while the stream lasts, such as an import's. The first
+        message is the start, each after it an item; the results come in the items' order, each by
+        itself. What was done under an item's request id isn't done again: after a break, send anew
+        what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
+        into one item. Otherwise as StreamReveal.
 
         Who may call: services with a grant for `put`.
         """

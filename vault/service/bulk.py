@@ -1,0 +1,64 @@
+"""Bulk put: many records in one stream, each as Put does it, under a request id of its own."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from vault.errors import Reason, VaultError
+from vault.names import is_request_id
+from vault.policy import Operation, denied
+from vault.service.attempt import attempt
+from vault.service.compartment import ServedCompartment
+from vault.service.put import put, touches_unique
+from vault.service.streaming import Calls, Turns, in_order
+
+
+@dataclass(frozen=True, slots=True)
+class PutItem:
+    """What is written into one record; the same item has the same request id for ever."""
+
+    request_id: str
+    pseudonym: str = field(repr=False)
+    fields: Mapping[str, str] = field(repr=False)
+    clear: Sequence[str]
+
+
+async def bulk_put(
+    served: ServedCompartment,
+    calls: Calls,
+    purpose: str,
+    items: AsyncIterator[PutItem | VaultError],
+) -> AsyncGenerator[str | VaultError, None]:
+    """Yield each item's new etag, or why not, in the items' order.
+
+    An item that was carried out before, under its request id, is answered as done. Raises
+    VaultError where the caller has no grant to put here, or may no longer call.
+    """
+    call = calls()
+    async with attempt(served, call, Operation.PUT, purpose):
+        denial = denied(call.edition, call.service, purpose, served.name, Operation.PUT)
+        if denial is not None:
+            raise denial.error()
+    turns = Turns(served, calls)
+
+    async def done(item: PutItem | VaultError) -> str | VaultError:
+        if isinstance(item, VaultError):
+            return item
+        names = [*item.fields, *item.clear]
+        guesses = (Operation.FIND,) if touches_unique(served, calls(), names) else ()
+        call = await turns.next(Operation.PUT, *guesses)
+        try:
+            if not is_request_id(item.request_id):
+                raise VaultError(
+                    Reason.MALFORMED_REQUEST,
+                    "An item's request id is a UUID in lower case, its own.",
+                    violations={"request_id": "must be a UUID"},
+                )
+            own = replace(call, request_id=item.request_id, repeatable=True)
+            return await put(served, own, purpose, item.pseudonym, item.fields, item.clear, "")
+        except VaultError as e:
+            return e
+
+    async with aclosing(in_order(items, done)) as outcomes:
+        async for outcome in outcomes:
+            yield outcome
