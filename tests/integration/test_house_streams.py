@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import piivault
 import pytest
 from piivault.officers import OfficersClient
 from piivault.v1 import record_service_pb2 as pb
@@ -188,3 +189,31 @@ def test_a_new_edition_and_a_block_are_felt_in_mid_stream(officers: Officers) ->
     assert phones.told(person).startswith("***")
     officers.approve(BLOCK, block_body("orders", "stolen", "0" * 32), "aida")
     assert phones.refusal().reason == Reason.SERVICE_BLOCKED
+
+
+def test_the_sdk_streams_reveals_and_puts(house: House) -> None:
+    people = [house.register() for _ in range(3)] * 50
+    accounts = house.client("orders").compartment("accounts", purpose="services")
+    items = list(accounts.stream_reveal((p.pseudonym for p in people), ["phone"]))
+    assert [item["phone"].expose() for item in items] == [p.values["phone"] for p in people]
+
+    customers = [house.register("orders") for _ in range(70)]
+    orders = house.client("orders").compartment("orders", purpose="services")
+    puts = [piivault.PutItem(c.pseudonym, {"item_note": str(n)}) for n, c in enumerate(customers)]
+    done = [one.unwrap() for one in orders.bulk_put(puts)]
+    assert done == [one.unwrap() for one in orders.bulk_put(puts)]  # and not done again
+    notes = orders.stream_reveal([c.pseudonym for c in customers], ["item_note"])
+    assert [note["item_note"].expose() for note in notes] == [str(n) for n in range(70)]
+
+
+async def test_the_asyncio_sdk_streams_too(sqlite_house: House) -> None:
+    people = [sqlite_house.register() for _ in range(3)] * 50
+    async with piivault.AsyncClient.from_env(sqlite_house.environment("orders")) as vault:
+        accounts = vault.compartment("accounts", purpose="services")
+        phones = [
+            item["phone"].expose()
+            async for item in accounts.stream_reveal([p.pseudonym for p in people], ["phone"])
+        ]
+        with pytest.raises(piivault.errors.FieldBeyondPurpose):
+            await anext(accounts.stream_reveal([people[0].pseudonym], ["email"]))
+    assert phones == [p.values["phone"] for p in people]

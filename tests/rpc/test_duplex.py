@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.rpc.conftest import Guarded, Policy, Serve
 from tests.wire import PATIENCE, Stream, wait_for
 from vault.errors import Reason, VaultError
 from vault.rpc.guard import Again, Guard
+from vault.rpc.status import REQUEST_ID
 from vault.service.ledger import Block
 
 STREAM = "/piivault.v1.RecordService/StreamReveal"
@@ -32,7 +33,22 @@ def _pseudonym(text: str = "psn_a") -> bytes:
     return pb.StreamRevealRequest(pseudonym=text).SerializeToString()
 
 
-async def _counting(again: Again, requests: Requests) -> AsyncGenerator[Message, None]:
+Answers = AsyncGenerator[Message, None]
+
+
+def _accepting(
+    handler: Callable[[Again, Requests], Answers],
+) -> Callable[[Again, Requests], Awaitable[Answers]]:
+    """Take whatever comes first."""
+
+    async def accept(again: Again, requests: Requests) -> Answers:
+        return handler(again, requests)
+
+    return accept
+
+
+@_accepting
+async def _counting(again: Again, requests: Requests) -> Answers:
     index = 0
     async for _ in requests:
         again()
@@ -84,8 +100,9 @@ def test_who_may_not_call_is_refused_before_anything_is_read(
         assert asking.refusal().reason == reason
 
 
-def _failing(error: Exception) -> Callable[..., AsyncGenerator[Message, None]]:
-    async def handler(again: Again, requests: Requests) -> AsyncGenerator[Message, None]:
+def _failing(error: Exception) -> Any:
+    @_accepting
+    async def handler(again: Again, requests: Requests) -> Answers:
         await anext(requests)
         yield pb.StreamRevealResponse()
         raise error
@@ -184,7 +201,8 @@ def test_no_request_is_read_before_it_is_wanted(serve: Serve) -> None:
             parsed.append(body)
             return pb.StreamRevealRequest.FromString(body)
 
-    async def one(again: Again, requests: Requests) -> AsyncGenerator[Message, None]:
+    @_accepting
+    async def one(again: Again, requests: Requests) -> Answers:
         await anext(requests)
         loop.append(asyncio.get_running_loop())
         yield pb.StreamRevealResponse()
@@ -207,7 +225,8 @@ def test_the_callers_leaving_ends_the_handler(serve: Serve) -> None:
     """Whether it waits for the next request or for something else."""
     left = threading.Event()
 
-    async def wait(again: Again, requests: Requests) -> AsyncGenerator[Message, None]:
+    @_accepting
+    async def wait(again: Again, requests: Requests) -> Answers:
         try:
             async for _ in requests:
                 yield pb.StreamRevealResponse()
@@ -226,6 +245,37 @@ def test_the_callers_leaving_ends_the_handler(serve: Serve) -> None:
                 wait_for(left.is_set, what=f"the handler's end after {end}")
                 asking.close()
                 left.clear()
+
+
+def test_a_stream_that_is_refused_at_its_start_has_no_metadata_before(serve: Serve) -> None:
+    """A caller that waits for them has sent nothing that nobody would read."""
+    accepted = threading.Event()
+
+    async def accept(again: Again, requests: Requests) -> Answers:
+        first = await anext(requests)
+        if not first.pseudonym:
+            raise VaultError(Reason.NOT_GRANTED, "No.")
+        accepted.set()
+        return _nothing()
+
+    async def _nothing() -> Answers:
+        await asyncio.sleep(PATIENCE)
+        yield pb.StreamRevealResponse()
+
+    with (
+        serve({STREAM: (pb.StreamRevealRequest, accept)}) as guarded,
+        guarded.channel(ORDERS) as channel,
+    ):
+        asking = _open(channel)
+        asking.ask(b"")
+        assert asking.refusal().reason == Reason.NOT_GRANTED
+        assert REQUEST_ID not in dict(asking.call.initial_metadata())
+        asking = _open(channel)
+        asking.ask(_pseudonym())
+        assert REQUEST_ID in dict(asking.call.initial_metadata())
+        assert accepted.is_set()
+        asking.call.cancel()
+        asking.close()
 
 
 def test_a_refusal_says_what_the_handler_said(serve: Serve) -> None:

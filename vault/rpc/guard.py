@@ -47,7 +47,9 @@ Handler = Callable[[Any, Any], Awaitable[Message]]
 StreamHandler = Callable[[Any, Any], AsyncGenerator[Message, None]]
 Again = Callable[[], Any]
 Read = Callable[[type[Any], bytes], Any]
-DuplexHandler = Callable[[Again, AsyncGenerator[Any, None]], AsyncGenerator[Message, None]]
+DuplexHandler = Callable[
+    [Again, AsyncGenerator[Any, None]], Awaitable[AsyncGenerator[Message, None]]
+]
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ class Guard:
         """Wrap a handler of one request and a stream of answers."""
 
         async def serve(body: bytes, context: Context) -> None:
-            def answers(again: Again, read: Read) -> AsyncGenerator[Message, None]:
+            async def answers(again: Again, read: Read) -> AsyncGenerator[Message, None]:
                 return handler(again(), read(request_type, body))
 
             await self._stream(method, context, admit, answers)
@@ -154,12 +156,14 @@ class Guard:
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Wrap a handler of a stream of requests and a stream of answers.
 
-        What it is given first admits the caller anew, for each request by itself.
+        What it is given first admits the caller anew, for each request by itself. It returns once
+        it knows from the first request that it will answer: only then metadata is sent, for which
+        a caller does well to wait before it sends more.
         """
 
         async def serve(_: object, context: Context) -> None:
-            def answers(again: Again, read: Read) -> AsyncGenerator[Message, None]:
-                return handler(again, requests(partial(read, request_type), context))
+            async def answers(again: Again, read: Read) -> AsyncGenerator[Message, None]:
+                return await handler(again, requests(partial(read, request_type), context))
 
             await self._stream(method, context, admit, answers)
 
@@ -170,7 +174,7 @@ class Guard:
         method: str,
         context: Context,
         admit: "Admit[Any]",
-        answers: "Callable[[Again, Read], AsyncGenerator[Message, None]]",
+        answers: "Callable[[Again, Read], Awaitable[AsyncGenerator[Message, None]]]",
     ) -> None:
         """Send answers as they come, for as long as the caller is admitted."""
         peer = _peer(method, context)
@@ -181,11 +185,10 @@ class Guard:
                     again = partial(self._stay, admit, peer, context)
                     caller = again()
                     with self._places.take(caller.service):
+                        messages = await answers(again, partial(_read, peer, caller))
                         metadata = ((status.REQUEST_ID, peer.request_id),)
                         await context.send_initial_metadata(metadata)
-                        async with aclosing(
-                            between(answers(again, partial(_read, peer, caller)), again)
-                        ) as lasting:
+                        async with aclosing(between(messages, again)) as lasting:
                             async for message in lasting:
                                 await context.write(message.SerializeToString())
             return

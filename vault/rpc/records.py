@@ -1,9 +1,10 @@
 """RecordService on the wire."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
+from google.protobuf.message import Message
 from piivault.v1 import record_service_pb2 as pb
 from piivault.v1 import types_pb2
 
@@ -18,6 +19,8 @@ from vault.service.house import House
 from vault.service.put import put
 from vault.service.reveal import Revealed, batch_reveal, reveal, stream_reveal
 from vault.service.streaming import Calls
+
+T = TypeVar("T")
 
 
 class RecordServicer:
@@ -58,11 +61,11 @@ class RecordServicer:
 
     async def StreamReveal(
         self, calls: Calls, requests: AsyncGenerator[pb.StreamRevealRequest, None]
-    ) -> AsyncGenerator[pb.StreamRevealResponse, None]:
+    ) -> AsyncGenerator[Message, None]:
         """Return the same fields of records as they are asked for."""
         start: pb.StreamRevealStart = await wire.started(requests)
         served, again = self._kept(calls, start.compartment)
-        outcomes = stream_reveal(
+        outcomes = await stream_reveal(
             served,
             again,
             start.purpose,
@@ -70,11 +73,7 @@ class RecordServicer:
             list(start.fields),
             start.recipient,
         )
-        index = 0
-        async with aclosing(outcomes):
-            async for outcome in outcomes:
-                yield pb.StreamRevealResponse(index=index, **_outcome(outcome))
-                index += 1
+        return _numbered(outcomes, pb.StreamRevealResponse, _outcome)
 
     def _kept(self, calls: Calls, name: str) -> tuple[ServedCompartment, Calls]:
         """Return a stream's compartment, and what admits its caller while it is the same one."""
@@ -106,19 +105,13 @@ class RecordServicer:
 
     async def BulkPut(
         self, calls: Calls, requests: AsyncGenerator[pb.BulkPutRequest, None]
-    ) -> AsyncGenerator[pb.BulkPutResponse, None]:
+    ) -> AsyncGenerator[Message, None]:
         """Write fields of records as they come."""
         start: pb.BulkPutStart = await wire.started(requests)
         served, again = self._kept(calls, start.compartment)
         items = _put_items(wire.items(requests, "item"))
-        index = 0
-        async with aclosing(bulk_put(served, again, start.purpose, items)) as outcomes:
-            async for outcome in outcomes:
-                if isinstance(outcome, VaultError):
-                    yield pb.BulkPutResponse(index=index, error=wire.error_out(outcome))
-                else:
-                    yield pb.BulkPutResponse(index=index, etag=outcome)
-                index += 1
+        outcomes = await bulk_put(served, again, start.purpose, items)
+        return _numbered(outcomes, pb.BulkPutResponse, _written)
 
     async def Find(self, call: Call, request: pb.FindRequest) -> pb.FindResponse:
         """Return who holds a value."""
@@ -163,6 +156,25 @@ async def _put_items(
             yield e
         else:
             yield PutItem(item.request_id, item.pseudonym, fields, list(item.clear))
+
+
+async def _numbered(
+    outcomes: AsyncGenerator[T, None],
+    response: Callable[..., Message],
+    written: Callable[[T], dict[str, Any]],
+) -> AsyncGenerator[Message, None]:
+    """Write the outcomes of a stream's items, each with its number."""
+    index = 0
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            yield response(index=index, **written(outcome))
+            index += 1
+
+
+def _written(outcome: str | VaultError) -> dict[str, Any]:
+    return (
+        {"error": wire.error_out(outcome)} if isinstance(outcome, VaultError) else {"etag": outcome}
+    )
 
 
 def _outcome(outcome: Revealed | VaultError) -> dict[str, Any]:

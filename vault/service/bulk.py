@@ -1,7 +1,6 @@
 """Bulk put: many records in one stream, each as Put does it, under a request id of its own."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from vault.errors import Reason, VaultError
@@ -29,10 +28,11 @@ async def bulk_put(
     purpose: str,
     items: AsyncIterator[PutItem | VaultError],
 ) -> AsyncGenerator[str | VaultError, None]:
-    """Yield each item's new etag, or why not, in the items' order.
+    """Return each item's new etag, or why not, in the items' order.
 
     An item that was carried out before, under its request id, is answered as done. Raises
-    VaultError where the caller has no grant to put here, or may no longer call.
+    VaultError where the caller has no grant to put here; the generator, where it may no longer
+    call.
     """
     call = calls()
     async with attempt(served, call, Operation.PUT, purpose):
@@ -59,6 +59,4 @@ async def bulk_put(
         except VaultError as e:
             return e
 
-    async with aclosing(in_order(items, done)) as outcomes:
-        async for outcome in outcomes:
-            yield outcome
+    return in_order(items, done)

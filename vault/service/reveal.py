@@ -145,12 +145,12 @@ async def stream_reveal(
     """Reveal the same fields of records as they are asked for; each succeeds or fails by itself.
 
     Each is decided under the policy of its moment. Raises VaultError where nothing of the stream is
-    granted, the caller may no longer call, or reads so slowly that what was decided grew old.
+    granted; so does the generator where the caller may no longer call, or reads so slowly that what
+    was decided grew old.
     """
     call = calls()
     async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
         attempted.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
-
     turns = Turns(served, calls)
 
     async def decided(pseudonym: str) -> tuple[float, Opening | VaultError]:
@@ -161,8 +161,14 @@ async def stream_reveal(
             return time.monotonic(), e
         return time.monotonic(), opening
 
-    async with aclosing(in_order(pseudonyms, decided)) as outcomes:
-        async for at, outcome in outcomes:
+    return _opened_in_turn(in_order(pseudonyms, decided))
+
+
+async def _opened_in_turn(
+    decided: AsyncGenerator[tuple[float, Opening | VaultError], None],
+) -> AsyncGenerator[Revealed | VaultError, None]:
+    async with aclosing(decided):
+        async for at, outcome in decided:
             if time.monotonic() - at > GOOD_FOR:
                 raise VaultError(
                     Reason.OVERLOADED,

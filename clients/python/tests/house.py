@@ -27,7 +27,7 @@ from piivault.v1.pseudonym_service_pb2_grpc import add_PseudonymServiceServicer_
 from piivault.v1.record_service_pb2_grpc import add_RecordServiceServicer_to_server
 from piivault.v1.subject_service_pb2_grpc import add_SubjectServiceServicer_to_server
 
-Answer = Callable[[Any, grpc.ServicerContext], Message]
+Answer = Callable[[Any, grpc.ServicerContext], Any]  # a message, or an iterator of them
 
 PSEUDONYM = "psn_" + "A" * 43
 PATIENT = 20.0  # seconds; so that a busy machine fails no test
@@ -82,7 +82,7 @@ class House:
 
         return Servicer()
 
-    def _serve(self, method: str, request: Any, context: grpc.ServicerContext) -> Message:
+    def _serve(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
         metadata = dict(context.invocation_metadata())
         self.seen.append(
             Seen(

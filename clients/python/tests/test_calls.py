@@ -83,7 +83,7 @@ def test_an_overloaded_server_is_asked_again_when_it_said(
     """Not after the pause that the SDK would have made by itself, which is shorter."""
     times: list[float] = []
 
-    def refuse(request: Any, context: grpc.ServicerContext) -> Message:
+    def refuse(request: Any, context: grpc.ServicerContext) -> Any:
         times.append(time.monotonic())
         return refusal(BUSY, "OVERLOADED", pushback=300)(request, context)
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from piivault import aio, client
+from piivault import aio, aio_compartment, client, compartment
 
 PAIRS = [
     (client.Client, aio.AsyncClient),
     (client.Subject, aio.AsyncSubject),
-    (client.CompartmentClient, aio.AsyncCompartmentClient),
+    (compartment.CompartmentClient, aio_compartment.AsyncCompartmentClient),
 ]
 WAITS_FOR_NOTHING = {"from_env", "subject", "compartment", "__init__", "__repr__"}
 
@@ -27,7 +27,8 @@ def methods(of: type[Any]) -> dict[str, Any]:
 def signature(of: Any) -> str:
     """The signature as text, without what must differ."""
     text = str(inspect.signature(inspect.unwrap(getattr(of, "__func__", of))))
-    return text.replace("Async", "").replace("collections.abc.Awaitable[str]", "str")
+    text = text.replace("Async", "").replace("aio_compartment", "compartment")
+    return text.replace("collections.abc.Awaitable[str]", "str")
 
 
 @pytest.mark.parametrize(("sync", "async_"), PAIRS, ids=lambda pair: pair.__name__)
@@ -53,8 +54,10 @@ def test_what_sends_is_awaited(sync: type[Any], async_: type[Any]) -> None:
         assert not inspect.iscoroutinefunction(methods(sync)[name])
 
 
-def test_both_clients_iterate_lazily() -> None:
-    sync = inspect.signature(client.CompartmentClient.reveal_many).return_annotation
-    async_ = inspect.signature(aio.AsyncCompartmentClient.reveal_many).return_annotation
+@pytest.mark.parametrize("name", ["reveal_many", "stream_reveal", "bulk_put"])
+def test_both_clients_iterate_lazily(name: str) -> None:
+    sync = inspect.signature(methods(compartment.CompartmentClient)[name]).return_annotation
+    twin = methods(aio_compartment.AsyncCompartmentClient)[name]
+    async_ = inspect.signature(twin).return_annotation
     assert sync.__origin__ is Iterator
     assert async_.__origin__ is AsyncIterator

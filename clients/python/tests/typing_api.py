@@ -17,6 +17,8 @@ from piivault import (
     Form,
     Notice,
     PiivaultError,
+    Put,
+    PutItem,
     Revealed,
     RevealedItem,
     RootId,
@@ -65,6 +67,15 @@ def service(vault: Client, pseudonym: str) -> list[str]:
     values = [phone.expose() if phone else "", got["first_name"].expose(), form.value]
     etag: str = accounts.put(pseudonym, {"phone": None}, etag=got.etag, request_id="…")
     item: RevealedItem
+    done: Put
+    for done in accounts.bulk_put([PutItem(pseudonym, {"phone": "1", "city": None})], timeout=9):
+        changed: str = done.unwrap()
+        why: PiivaultError | None = done.error
+        if done.etag == changed and why is None:
+            break
+    for item in accounts.stream_reveal(iter([pseudonym]), ["phone"], recipient="post"):
+        if item.error:
+            break
     for item in accounts.reveal_many([pseudonym], ["phone"], batch_size=50):
         error: PiivaultError | None = item.error
         record: Revealed | None = item.record
@@ -119,6 +130,10 @@ async def awaited(pseudonym: str, fresh: Callable[[], Awaitable[str]]) -> None:
         await person.erase("accounts", request_id=own.etag)
         accounts: AsyncCompartmentClient = vault.compartment("accounts", purpose="services")
         got: Revealed = await accounts.reveal(await person.pseudonym("accounts"), ["phone"])
+        async for done in accounts.bulk_put([PutItem(pseudonym, {}, request_id="…")]):
+            done.unwrap()
+        async for item in accounts.stream_reveal([pseudonym], ["phone"]):
+            item.unwrap()
         async for item in accounts.reveal_many([pseudonym], ["phone"]):
             secret: Secret = item["phone"]
             secret.expose()

@@ -31,6 +31,8 @@ from piivault._types import (
     FieldDescription,
     Form,
     Notice,
+    Put,
+    PutItem,
     Revealed,
     RevealedItem,
     RootId,
@@ -39,8 +41,10 @@ from piivault._types import (
     SubjectView,
     new_root,
 )
-from piivault.aio import AsyncClient, AsyncCompartmentClient, AsyncSubject
-from piivault.client import Client, CompartmentClient, Subject
+from piivault.aio import AsyncClient, AsyncSubject
+from piivault.aio_compartment import AsyncCompartmentClient
+from piivault.client import Client, Subject
+from piivault.compartment import CompartmentClient
 from piivault.errors import PiivaultError
 
 __all__ = [
@@ -56,6 +60,8 @@ __all__ = [
     "Form",
     "Notice",
     "PiivaultError",
+    "Put",
+    "PutItem",
     "Revealed",
     "RevealedItem",
     "RootId",

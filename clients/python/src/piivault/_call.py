@@ -50,9 +50,9 @@ class Scope:
     purpose: str
 
 
-def check_size(call: Call[Response, Result]) -> None:
+def check_size(request: Message) -> None:
     """Raise TooLarge for a request that the server doesn't take whole."""
-    if call.request.ByteSize() > LARGEST_REQUEST:
+    if request.ByteSize() > LARGEST_REQUEST:
         raise TooLarge("The request is above 4 MiB: send less at once.")
 
 

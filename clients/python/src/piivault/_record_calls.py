@@ -15,7 +15,8 @@ from piivault._call import (
     texts,
 )
 from piivault._errors import from_item
-from piivault._types import Description, FieldDescription, Revealed, RevealedItem
+from piivault._streams import StreamCall
+from piivault._types import Description, FieldDescription, Put, PutItem, Revealed, RevealedItem
 from piivault.errors import AmbiguousError, InternalError, InvalidRequest
 from piivault.v1 import record_service_pb2 as pb
 
@@ -82,6 +83,62 @@ def batch_reveal(
         pb.BatchRevealResponse,
         read,
         request_id,
+    )
+
+
+def stream_reveal(
+    scope: Scope, fields: Iterable[str], recipient: str | None
+) -> StreamCall[str, pb.StreamRevealResponse, RevealedItem]:
+    """Ask for fields of records, one by one."""
+    request_id = request_id_or_new()
+
+    def read(pseudonym: str, got: pb.StreamRevealResponse) -> RevealedItem:
+        return _item(pseudonym, got, request_id)
+
+    start = pb.StreamRevealStart(
+        compartment=scope.compartment,
+        purpose=scope.purpose,
+        fields=texts(fields, "fields"),
+        recipient=text(recipient or "", "recipient"),
+    )
+    return StreamCall(
+        f"{_SERVICE}/StreamReveal",
+        scope.compartment,
+        pb.StreamRevealRequest(start=start),
+        lambda pseudonym: pb.StreamRevealRequest(pseudonym=text(pseudonym, "pseudonym")),
+        pb.StreamRevealResponse,
+        read,
+        request_id,
+    )
+
+
+def bulk_put(scope: Scope) -> StreamCall[PutItem, pb.BulkPutResponse, Put]:
+    """Set and remove values of records, one by one."""
+
+    def ask(item: PutItem) -> pb.BulkPutRequest:
+        return pb.BulkPutRequest(
+            item=pb.BulkPutItem(
+                request_id=request_id_or_new(item.request_id),
+                pseudonym=text(item.pseudonym, "pseudonym"),
+                fields=field_values(item.fields),
+                clear=names_to_clear(item.fields),
+            )
+        )
+
+    def read(item: PutItem, got: pb.BulkPutResponse) -> Put:
+        if got.WhichOneof("outcome") == "etag":
+            return Put(item, got.etag, None)
+        return Put(item, None, from_item(got.error, item.request_id))
+
+    start = pb.BulkPutStart(compartment=scope.compartment, purpose=scope.purpose)
+    return StreamCall(
+        f"{_SERVICE}/BulkPut",
+        scope.compartment,
+        pb.BulkPutRequest(start=start),
+        ask,
+        pb.BulkPutResponse,
+        read,
+        request_id_or_new(),
     )
 
 
@@ -156,7 +213,9 @@ def _revealed(got: pb.RevealResponse) -> Revealed:
     )
 
 
-def _item(pseudonym: str, result: pb.BatchRevealResult, request_id: str) -> RevealedItem:
+def _item(
+    pseudonym: str, result: pb.BatchRevealResult | pb.StreamRevealResponse, request_id: str
+) -> RevealedItem:
     if result.WhichOneof("outcome") == "record":
         return RevealedItem(pseudonym, _revealed(result.record), None)
     return RevealedItem(pseudonym, None, from_item(result.error, request_id))

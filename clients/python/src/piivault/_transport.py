@@ -1,14 +1,25 @@
 """Sending a call, and turning what gRPC raises into the SDK's errors: for threads, for asyncio."""
 
-from collections.abc import Iterator
+import asyncio
+import queue
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing, suppress
+from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from piivault import _errors
 from piivault._call import REQUEST_ID_KEY, Call, Response, Result, check_size
 from piivault._channel import Connections
 from piivault._settings import Deadline, Settings
-from piivault.errors import PiivaultError
+from piivault._streams import Ahead, Item, StreamCall
+from piivault.errors import ConnectionFailed, InternalError, PiivaultError
+
+_CROSSED = "Internal error from Core"
+
+AnyCall = Call[Any, Any] | StreamCall[Any, Any, Any]
 
 
 class Transport:
@@ -25,7 +36,7 @@ class Transport:
     def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""
         address = self._settings.address_of(call.compartment)
-        check_size(call)
+        check_size(call.request)
         channel = self._connections.pick(address)
         for idle in self._connections.take_idle():
             idle.close()
@@ -58,6 +69,51 @@ class Transport:
         finally:
             answers.cancel()
 
+    def duplex(
+        self, call: StreamCall[Item, Response, Result], items: Iterable[Item], lasting: float
+    ) -> Iterator[Result]:
+        """Send items and yield their results, in order; go on with the rest if the stream breaks.
+
+        A connection has `lasting` seconds; raises the PiivaultError of one that brought nothing.
+        """
+        ahead = Ahead(items)
+        while not ahead.ended:
+            try:
+                yield from self._connected(call, ahead, self.deadline(lasting))
+            except PiivaultError as error:
+                time.sleep(ahead.pause(error))
+
+    def _connected(
+        self, call: StreamCall[Item, Response, Result], ahead: Ahead[Item], deadline: Deadline
+    ) -> Iterator[Result]:
+        address = self._settings.address_of(call.compartment)
+        channel = self._connections.pick(address)
+        send = channel.stream_stream(
+            call.method, type(call.start).SerializeToString, call.response.FromString
+        )
+        requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        requests.put(call.start)
+        answers = send(iter(requests.get, None), timeout=deadline.left(), metadata=_metadata(call))
+        ahead.begin()
+        try:
+            while True:
+                for item in ahead.take(deadline):
+                    requests.put(_checked(call.ask(item)))
+                if ahead.is_over(deadline):
+                    requests.put(None)
+                if not ahead.waits:
+                    break
+                answer: Any = next(answers)
+                yield call.read(ahead.answered(answer.index), answer)
+            next(answers, None)  # the end of it
+        except StopIteration:
+            raise InternalError("The stream ended before all was answered.") from None
+        except grpc.RpcError as error:
+            raise _explain(error, call, deadline, address, self._settings) from None
+        finally:
+            requests.put(None)
+            answers.cancel()
+
     def close(self) -> None:
         """Close every connection."""
         for channel in self._connections.take_all():
@@ -78,7 +134,7 @@ class AsyncTransport:
     async def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""
         address = self._settings.address_of(call.compartment)
-        check_size(call)
+        check_size(call.request)
         channel = self._connections.pick(address)
         for idle in self._connections.take_idle():
             await idle.close()
@@ -91,19 +147,91 @@ class AsyncTransport:
             raise _explain(error, call, deadline, address, self._settings) from None
         return call.read(response)
 
+    async def duplex(
+        self, call: StreamCall[Item, Response, Result], items: Iterable[Item], lasting: float
+    ) -> AsyncGenerator[Result, None]:
+        """Send items and yield their results, in order; go on with the rest if the stream breaks.
+
+        A connection has `lasting` seconds; raises the PiivaultError of one that brought nothing.
+        """
+        ahead = Ahead(items)
+        while not ahead.ended:
+            try:
+                async with aclosing(
+                    self._connected(call, ahead, self.deadline(lasting))
+                ) as results:
+                    async for result in results:
+                        yield result
+            except PiivaultError as error:
+                await asyncio.sleep(ahead.pause(error))
+
+    async def _connected(
+        self, call: StreamCall[Item, Response, Result], ahead: Ahead[Item], deadline: Deadline
+    ) -> AsyncGenerator[Result, None]:
+        address = self._settings.address_of(call.compartment)
+        channel = self._connections.pick(address)
+        send = channel.stream_stream(
+            call.method, type(call.start).SerializeToString, call.response.FromString
+        )
+        stream = send(timeout=deadline.left(), metadata=_metadata(call))
+        ahead.begin()
+        reading: asyncio.Future[Any] | None = None
+        try:
+            await _write(stream, call.start)
+            # Comes once the start is accepted. A write that crosses the server's refusal would
+            # hide it: grpc.aio then knows no more than INTERNAL, and loses what isn't being read.
+            await stream.initial_metadata()
+            while True:
+                reading = reading or asyncio.ensure_future(stream.read())
+                for item in ahead.take(deadline):
+                    await _write(stream, _checked(call.ask(item)))
+                if ahead.is_over(deadline):
+                    await stream.done_writing()
+                if not ahead.waits:
+                    break
+                answer, reading = await reading, None
+                if answer is grpc.aio.EOF:
+                    raise InternalError("The stream ended before all was answered.")
+                yield call.read(ahead.answered(answer.index), answer)
+            await reading  # the end of it
+        except grpc.RpcError as error:
+            if _is_crossed(error):
+                raise ConnectionFailed("The stream broke.", reason="CONNECTION_LOST") from None
+            raise _explain(error, call, deadline, address, self._settings) from None
+        finally:
+            stream.cancel()
+            if reading is not None:
+                await asyncio.gather(reading, return_exceptions=True)
+
     async def close(self) -> None:
         """Close every connection."""
         for channel in self._connections.take_all():
             await channel.close()
 
 
-def _metadata(call: Call[Response, Result]) -> tuple[tuple[str, str]]:
+async def _write(stream: Any, request: Message) -> None:
+    """Send a request, unless the stream has ended: reading says why."""
+    with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+        await stream.write(request)
+
+
+def _is_crossed(error: grpc.RpcError) -> bool:
+    """Tell whether grpc.aio failed to write to a stream that had ended, and lost its status."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _CROSSED
+
+
+def _checked(request: Message) -> Message:
+    check_size(request)
+    return request
+
+
+def _metadata(call: AnyCall) -> tuple[tuple[str, str]]:
     return ((REQUEST_ID_KEY, call.request_id),)
 
 
 def _explain(
     error: grpc.RpcError,
-    call: Call[Response, Result],
+    call: AnyCall,
     deadline: Deadline,
     address: str,
     settings: Settings,

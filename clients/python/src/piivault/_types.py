@@ -4,8 +4,9 @@ import base64
 import binascii
 import hmac
 import secrets
+import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NoReturn, Self
@@ -227,6 +228,34 @@ class RevealedItem:
     def __repr__(self) -> str:
         outcome = repr(self.record) if self.error is None else self.error.reason
         return f"RevealedItem(psn_…, {outcome})"
+
+
+@dataclass(frozen=True, slots=True)
+class PutItem:
+    """What is written into one record, None for what is removed.
+
+    The same item has the same request id whenever it is sent: so it is done once. Keep your own for
+    what may be sent again after your process ended.
+    """
+
+    pseudonym: str = field(repr=False)
+    fields: Mapping[str, str | None] = field(repr=False)
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What became of an item: either the record's new `etag` or an `error` is there."""
+
+    item: PutItem
+    etag: str | None
+    error: PiivaultError | None
+
+    def unwrap(self) -> str:
+        """Return the etag, or raise the error."""
+        if self.etag is None:
+            raise self.error or PiivaultError("The item came without an outcome.")
+        return self.etag
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

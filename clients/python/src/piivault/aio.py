@@ -6,27 +6,19 @@ A test holds the two together: same classes, same methods, same signatures, same
 # ruff: noqa: ASYNC109 - a timeout a method is the API of both clients, and gRPC's own deadline
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from piivault import _record_calls, _subject_calls
+from piivault import _subject_calls
 from piivault._call import Call, Response, Result, Scope, request_id_or_new, texts
 from piivault._certificate import TLS
 from piivault._settings import DEFAULT_TIMEOUT, Deadline, Settings
 from piivault._subject_calls import Issued
 from piivault._transport import AsyncTransport
-from piivault._types import (
-    Consent,
-    Description,
-    Notice,
-    Revealed,
-    RevealedItem,
-    RootId,
-    SubjectKind,
-    SubjectView,
-)
-from piivault.errors import CapabilityExpired, NotFound
+from piivault._types import Consent, Notice, RootId, SubjectKind, SubjectView
+from piivault.aio_compartment import AsyncCompartmentClient
+from piivault.errors import CapabilityExpired
 
 
 class AsyncClient:
@@ -87,7 +79,7 @@ class AsyncClient:
         call = _subject_calls.list_notices(compartment, language)
         return await self._transport.run(call, self._transport.deadline(timeout))
 
-    def compartment(self, name: str, *, purpose: str) -> "AsyncCompartmentClient":
+    def compartment(self, name: str, *, purpose: str) -> AsyncCompartmentClient:
         """Return what reads and writes one compartment for one purpose; for internal services."""
         return AsyncCompartmentClient(self._transport, Scope(name, purpose))
 
@@ -238,87 +230,3 @@ class AsyncSubject:
             self._issued.pop(compartment, None)
         issued = await self._issue(compartment, deadline)
         return await self._transport.run(call(issued.capability), deadline)
-
-
-class AsyncCompartmentClient:
-    """Reads and writes one compartment for one purpose."""
-
-    def __init__(self, transport: AsyncTransport, scope: Scope) -> None:
-        self._transport = transport
-        self._scope = scope
-
-    async def reveal(
-        self,
-        pseudonym: str,
-        fields: Iterable[str],
-        *,
-        recipient: str | None = None,
-        timeout: float | None = None,
-    ) -> Revealed:
-        """Return fields of one record, each in the form that the purpose gives it.
-
-        `recipient` is the third party that they are disclosed to, by its name in the edition.
-        """
-        return await self._run(
-            _record_calls.reveal(self._scope, pseudonym, fields, recipient), timeout
-        )
-
-    async def reveal_many(
-        self,
-        pseudonyms: Iterable[str],
-        fields: Iterable[str],
-        *,
-        recipient: str | None = None,
-        batch_size: int = _record_calls.LARGEST_BATCH,
-        timeout: float | None = None,
-    ) -> AsyncIterator[RevealedItem]:
-        """Yield one item a pseudonym, in order; each has a record or an error of its own.
-
-        Batches are asked for as the items are taken. `timeout` is for each batch.
-        """
-        names = texts(fields, "fields")
-        for batch in _record_calls.batches(pseudonyms, batch_size):
-            call = _record_calls.batch_reveal(self._scope, batch, names, recipient)
-            for item in await self._run(call, timeout):
-                yield item
-
-    async def put(
-        self,
-        pseudonym: str,
-        fields: Mapping[str, str | None],
-        *,
-        etag: str | None = None,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> str:
-        """Set values, and remove those given as None; return the new etag.
-
-        With `etag`, raise StaleEtag unless the record is still at that version.
-        """
-        call = _record_calls.put(self._scope, pseudonym, fields, etag, request_id)
-        return await self._run(call, timeout)
-
-    async def find(self, *, timeout: float | None = None, **field: str) -> str | None:
-        """Return the pseudonym of the record with this value, `find(email=…)`, or None.
-
-        Raises AmbiguousError if several hold it, as they may where the field isn't unique.
-        """
-        return _record_calls.only_one(await self.find_all(timeout=timeout, **field))
-
-    async def find_all(self, *, timeout: float | None = None, **field: str) -> list[str]:
-        """Return the pseudonyms of all records with this value, 100 at most."""
-        call = _record_calls.find(self._scope, field)
-        try:
-            return await self._run(call, timeout)
-        except NotFound:
-            return []
-
-    async def describe(self, *, timeout: float | None = None) -> Description:
-        """Return what this service may do here: operations, and fields with their forms."""
-        return await self._run(_record_calls.describe(self._scope), timeout)
-
-    def __repr__(self) -> str:
-        return f"AsyncCompartmentClient({self._scope.compartment}, purpose={self._scope.purpose})"
-
-    async def _run(self, call: Call[Response, Result], timeout: float | None) -> Result:
-        return await self._transport.run(call, self._transport.deadline(timeout))

@@ -1,27 +1,19 @@
 """The client for code with threads. `piivault.aio` is the same for asyncio."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from piivault import _record_calls, _subject_calls
+from piivault import _subject_calls
 from piivault._call import Call, Response, Result, Scope, request_id_or_new, texts
 from piivault._certificate import TLS
 from piivault._settings import DEFAULT_TIMEOUT, Deadline, Settings
 from piivault._subject_calls import Issued
 from piivault._transport import Transport
-from piivault._types import (
-    Consent,
-    Description,
-    Notice,
-    Revealed,
-    RevealedItem,
-    RootId,
-    SubjectKind,
-    SubjectView,
-)
-from piivault.errors import CapabilityExpired, NotFound
+from piivault._types import Consent, Notice, RootId, SubjectKind, SubjectView
+from piivault.compartment import CompartmentClient
+from piivault.errors import CapabilityExpired
 
 
 class Client:
@@ -82,7 +74,7 @@ class Client:
         call = _subject_calls.list_notices(compartment, language)
         return self._transport.run(call, self._transport.deadline(timeout))
 
-    def compartment(self, name: str, *, purpose: str) -> "CompartmentClient":
+    def compartment(self, name: str, *, purpose: str) -> CompartmentClient:
         """Return what reads and writes one compartment for one purpose; for internal services."""
         return CompartmentClient(self._transport, Scope(name, purpose))
 
@@ -228,85 +220,3 @@ class Subject:
             self._issued.pop(compartment, None)
         issued = self._issue(compartment, deadline)
         return self._transport.run(call(issued.capability), deadline)
-
-
-class CompartmentClient:
-    """Reads and writes one compartment for one purpose."""
-
-    def __init__(self, transport: Transport, scope: Scope) -> None:
-        self._transport = transport
-        self._scope = scope
-
-    def reveal(
-        self,
-        pseudonym: str,
-        fields: Iterable[str],
-        *,
-        recipient: str | None = None,
-        timeout: float | None = None,
-    ) -> Revealed:
-        """Return fields of one record, each in the form that the purpose gives it.
-
-        `recipient` is the third party that they are disclosed to, by its name in the edition.
-        """
-        return self._run(_record_calls.reveal(self._scope, pseudonym, fields, recipient), timeout)
-
-    def reveal_many(
-        self,
-        pseudonyms: Iterable[str],
-        fields: Iterable[str],
-        *,
-        recipient: str | None = None,
-        batch_size: int = _record_calls.LARGEST_BATCH,
-        timeout: float | None = None,
-    ) -> Iterator[RevealedItem]:
-        """Yield one item a pseudonym, in order; each has a record or an error of its own.
-
-        Batches are asked for as the items are taken. `timeout` is for each batch.
-        """
-        names = texts(fields, "fields")
-        for batch in _record_calls.batches(pseudonyms, batch_size):
-            yield from self._run(
-                _record_calls.batch_reveal(self._scope, batch, names, recipient), timeout
-            )
-
-    def put(
-        self,
-        pseudonym: str,
-        fields: Mapping[str, str | None],
-        *,
-        etag: str | None = None,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> str:
-        """Set values, and remove those given as None; return the new etag.
-
-        With `etag`, raise StaleEtag unless the record is still at that version.
-        """
-        call = _record_calls.put(self._scope, pseudonym, fields, etag, request_id)
-        return self._run(call, timeout)
-
-    def find(self, *, timeout: float | None = None, **field: str) -> str | None:
-        """Return the pseudonym of the record with this value, `find(email=…)`, or None.
-
-        Raises AmbiguousError if several hold it, as they may where the field isn't unique.
-        """
-        return _record_calls.only_one(self.find_all(timeout=timeout, **field))
-
-    def find_all(self, *, timeout: float | None = None, **field: str) -> list[str]:
-        """Return the pseudonyms of all records with this value, 100 at most."""
-        call = _record_calls.find(self._scope, field)
-        try:
-            return self._run(call, timeout)
-        except NotFound:
-            return []
-
-    def describe(self, *, timeout: float | None = None) -> Description:
-        """Return what this service may do here: operations, and fields with their forms."""
-        return self._run(_record_calls.describe(self._scope), timeout)
-
-    def __repr__(self) -> str:
-        return f"CompartmentClient({self._scope.compartment}, purpose={self._scope.purpose})"
-
-    def _run(self, call: Call[Response, Result], timeout: float | None) -> Result:
-        return self._transport.run(call, self._transport.deadline(timeout))
