@@ -13,6 +13,7 @@
     piivault service          block a service now; let it go on
     piivault history          show what owners touched; reset it
     piivault audit            verify, export and prune audit trails
+    piivault import           put a file's rows, as a service that may put
     piivault keys             how a compartment's keys are; stop, rotate, destroy them; close epochs
 
 Each says more with --help. A module a command; what they share is in `options` and `signing`.
@@ -27,6 +28,7 @@ from vault.audit.export import ExportError
 from vault.audit.signed import CheckpointError
 from vault.cli.audit import audit
 from vault.cli.backup import backup
+from vault.cli.bulk_import import import_
 from vault.cli.config import config
 from vault.cli.db import db
 from vault.cli.dev import dev
@@ -96,6 +98,7 @@ for command in (
     service,
     history,
     audit,
+    import_,
     keys,
     restore_drill,
     verify,
