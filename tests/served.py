@@ -33,7 +33,7 @@ async def serving_process(
         ring,
         {},
         History(nobody_asks),
-        Limits(10),
+        Limits(10, 10),
         key_stale_after=stale_after,
     )
     try:

@@ -113,6 +113,7 @@ class Server(_Section):
     )
     edition_stale_after: Annotated[float, Field(ge=5)] = 30.0  # seconds without a confirmation
     find_per_second: Annotated[float, Field(gt=0)] = 10.0  # for each service and compartment
+    pages_per_second: Annotated[float, Field(gt=0)] = 1.0  # of lists, likewise
     # What is denied more often is counted in the trail, not stored one by one; likewise for each.
     denials_per_second: Annotated[float, Field(ge=1)] = 50.0
     # Beyond these, OVERLOADED, before any work: calls of services at once, and in each compartment

@@ -126,7 +126,7 @@ async def open_compartment(
         keyring,
         capability_keys,
         history,
-        Limits(settings.server.find_per_second),
+        Limits(settings.server.find_per_second, settings.server.pages_per_second),
         settings.server.denials_per_second,
         metrics,
         section.key_stale_after,

@@ -66,7 +66,7 @@ async def _opened(house: SplitHouse, name: str) -> AsyncIterator[ServedCompartme
         Keyring(transit, section.transit_key, section.audit_transit_key, uuid),
         {},
         history,
-        Limits(1.0),
+        Limits(1.0, 1.0),
         50.0,
         Metrics(),
     )

@@ -135,6 +135,8 @@ RECORDS: dict[str, tuple[str, Under]] = {
             request_id=new_request_id(), pseudonym=pseudonym,
             fields=_values(_fields(purpose, compartment, "plain")))))),
     "Find": ("find", _find),
+    "ListRecords": ("list", lambda purpose, compartment, pseudonym: records.ListRecordsRequest(
+        purpose=purpose, compartment=compartment, fields=_fields(purpose, compartment))),
     "Describe": ("", lambda purpose, compartment, pseudonym: records.DescribeRequest(
         purpose=purpose, compartment=compartment)),
 }  # fmt: skip
@@ -236,7 +238,7 @@ def _record_reason(identity: str, purpose: str, compartment: str, operation: str
         return Reason.UNKNOWN_COMPARTMENT
     if purpose == UNKNOWN:
         return Reason.UNKNOWN_PURPOSE
-    operations = [operation] if operation else ["reveal", "put", "find"]
+    operations = [operation] if operation else ["reveal", "put", "find", "list"]
     if any((identity, purpose, compartment, o) in GRANTED for o in operations):
         return ALLOWED
     return Reason.NOT_GRANTED

@@ -108,7 +108,7 @@ async def _serve(
     section = read.compartments[name]
     transit = await log_in(read, section.login, stack)
     keyring = Keyring(transit, section.transit_key, section.audit_transit_key, declared.uuid)
-    history, limits = History(editions), Limits(1.0)
+    history, limits = History(editions), Limits(1.0, 1.0)
     served = ServedCompartment(name, declared.uuid, database, keyring, {}, history, limits)
     stack.push_async_callback(served.close)
     return served, editions

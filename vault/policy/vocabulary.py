@@ -56,6 +56,7 @@ class Operation(StrEnum):
     REVEAL = "reveal"
     PUT = "put"
     FIND = "find"
+    LIST = "list"
 
 
 class Index(StrEnum):

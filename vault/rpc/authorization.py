@@ -29,6 +29,7 @@ ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.RecordService/Put": _INTERNAL,
     "/piivault.v1.RecordService/BulkPut": _INTERNAL,
     "/piivault.v1.RecordService/Find": _INTERNAL,
+    "/piivault.v1.RecordService/ListRecords": _INTERNAL,
     "/piivault.v1.RecordService/Describe": _INTERNAL,
     "/piivault.v1.PolicyService/GetEdition": _SERVICES_TOO,
     "/piivault.v1.PolicyService/Explain": _SERVICES_TOO,

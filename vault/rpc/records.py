@@ -16,6 +16,7 @@ from vault.service.compartment import ServedCompartment
 from vault.service.describe import describe_grant
 from vault.service.find import find
 from vault.service.house import House
+from vault.service.listing import list_records
 from vault.service.put import put
 from vault.service.reveal import Revealed, batch_reveal, reveal, stream_reveal
 from vault.service.streaming import Calls
@@ -125,6 +126,23 @@ class RecordServicer:
         field = request.field
         found = await find(served, call, request.purpose, field.name, field.value)
         return pb.FindResponse(pseudonyms=map(str, found))
+
+    async def ListRecords(
+        self, call: Call, request: pb.ListRecordsRequest
+    ) -> pb.ListRecordsResponse:
+        """Return a page of whose records the caller may have revealed."""
+        served = self._house.served(call, request.compartment)
+        page = await list_records(
+            served,
+            call,
+            request.purpose,
+            list(request.fields),
+            request.page_size,
+            request.page_token,
+        )
+        return pb.ListRecordsResponse(
+            pseudonyms=map(str, page.pseudonyms), next_page_token=page.next_token
+        )
 
     async def Describe(self, call: Call, request: pb.DescribeRequest) -> pb.DescribeResponse:
         """Return what the caller may do."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 
 from vault.crypto import blind_index
 from vault.crypto.primitives import DamagedError
-from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import KeyName
 from vault.names import PSEUDONYM_BYTES, Pseudonym
@@ -21,8 +20,8 @@ from vault.policy import Field, FieldUse, Operation
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
-from vault.service.consents import wholly_covered
 from vault.service.values import MOST_A_VALUE, index_value
+from vault.service.visible import visible
 from vault.store.commit import KeysChangedError
 
 log = logging.getLogger("piivault.find")
@@ -47,18 +46,18 @@ async def find(
                 violations={"field.value": "has no usable length"},
             )
         looked = await _found(served, call, uses[0], value)
-        visible = await _visible(served, call, purpose, uses, looked.pseudonyms)
-        for record in visible[1:]:
+        found = (await visible(served, call, purpose, uses, looked.pseudonyms))[:_MOST_FOUND]
+        for record in found[1:]:
             async with attempt(served, call, Operation.FIND, purpose) as other:
                 other.asks_for(uses)
                 other.met(record.about)
                 await other.allow()
-        if visible:
-            attempted.met(visible[0].about)
+        if found:
+            attempted.met(found[0].about)
             await attempted.allow()
         # The index isn't sealed: whoever writes the table can point a value at anybody. Only now,
         # the events being durable, a record is asked whether it holds the value.
-        holding = [r for r in visible if await _holds(served, call, uses[0], looked, r)]
+        holding = [r for r in found if await _holds(served, call, uses[0], looked, r)]
         if not holding:
             await asyncio.sleep(max(0.0, began + _NOT_FOUND_TAKES - time.monotonic()))
             raise VaultError(Reason.NOT_FOUND, "Nothing that you may find holds this value.")
@@ -97,29 +96,6 @@ async def _look_up(served: ServedCompartment, call: Call, its: Field, value: str
     raise KeysChangedError
 
 
-async def _visible(
-    served: ServedCompartment,
-    call: Call,
-    purpose: str,
-    uses: tuple[FieldUse, ...],
-    pseudonyms: Sequence[bytes],
-) -> list[OpenedRecord]:
-    """Open all candidates together, and keep those that consent covers, at most _MOST_FOUND."""
-    records = await asyncio.gather(*(_candidate(served, raw) for raw in pseudonyms))
-    covered = [r for r in records if r is not None and _covers(served, call, purpose, uses, r)]
-    return covered[:_MOST_FOUND]
-
-
-async def _candidate(served: ServedCompartment, pseudonym: bytes) -> OpenedRecord | None:
-    try:
-        return await served.open_if_any(Address(served.uuid, pseudonym))
-    except VaultError as e:
-        if e.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
-            raise
-        log.error("a record in %s was passed over by Find: %s", served.name, e.reason)
-        return None
-
-
 async def _holds(
     served: ServedCompartment, call: Call, use: FieldUse, looked: _Looked, record: OpenedRecord
 ) -> bool:
@@ -135,17 +111,3 @@ async def _holds(
     # Tampered with, unless the record was changed just now.
     log.warning("an index row in %s stands for no value of its record: passed over", served.name)
     return False
-
-
-def _covers(
-    served: ServedCompartment,
-    call: Call,
-    purpose: str,
-    uses: tuple[FieldUse, ...],
-    record: OpenedRecord,
-) -> bool:
-    try:
-        wholly_covered(call, served, purpose, uses, record)
-    except VaultError:
-        return False
-    return True

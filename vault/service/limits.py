@@ -28,11 +28,19 @@ class Limits:
     """Counts what each service does in one compartment.
 
     Find has a default (`find_per_second`): it would tell who is registered to whoever may try
-    often enough. Twice the rate may come at once.
+    often enough. So have lists: they tell it by the page. Twice the rate may come at once.
     """
 
-    def __init__(self, find_per_second: float, clock: Callable[[], float] = time.time) -> None:
-        self._find = Limit(per_second=find_per_second, per_day=None)
+    def __init__(
+        self,
+        find_per_second: float,
+        pages_per_second: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._defaults = {
+            Operation.FIND: Limit(per_second=find_per_second, per_day=None),
+            Operation.LIST: Limit(per_second=pages_per_second, per_day=None),
+        }
         self._clock = clock
         self._spent: dict[Hashable, _Spent] = {}
 
@@ -60,9 +68,7 @@ class Limits:
 
     def wait(self, service: Service, operation: Operation) -> float:
         """Return the seconds until there is one again; 0 if there is."""
-        limit = service.limits.get(operation)
-        if limit is None and operation is Operation.FIND:
-            limit = self._find
+        limit = service.limits.get(operation) or self._defaults.get(operation)
         if limit is None:
             return 0.0
         now = self._clock()

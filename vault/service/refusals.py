@@ -21,7 +21,12 @@ from vault.service.call import Trace
 from vault.service.flood import Flood
 
 # Methods for many are one operation with the method for one, as in editions.
-_AS_ONE = {"batch_reveal": "reveal", "stream_reveal": "reveal"}
+_AS_ONE = {
+    "batch_reveal": "reveal",
+    "stream_reveal": "reveal",
+    "bulk_put": "put",
+    "list_records": "list",
+}
 PATIENCE = 1.0  # seconds that a refusal waits for its event
 
 _BROKERS = "piivault.v1.PseudonymService"

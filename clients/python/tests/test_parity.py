@@ -54,7 +54,7 @@ def test_what_sends_is_awaited(sync: type[Any], async_: type[Any]) -> None:
         assert not inspect.iscoroutinefunction(methods(sync)[name])
 
 
-@pytest.mark.parametrize("name", ["reveal_many", "stream_reveal", "bulk_put"])
+@pytest.mark.parametrize("name", ["reveal_many", "stream_reveal", "bulk_put", "list_records"])
 def test_both_clients_iterate_lazily(name: str) -> None:
     sync = inspect.signature(methods(compartment.CompartmentClient)[name]).return_annotation
     twin = methods(aio_compartment.AsyncCompartmentClient)[name]

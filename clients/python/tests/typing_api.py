@@ -67,6 +67,8 @@ def service(vault: Client, pseudonym: str) -> list[str]:
     values = [phone.expose() if phone else "", got["first_name"].expose(), form.value]
     etag: str = accounts.put(pseudonym, {"phone": None}, etag=got.etag, request_id="…")
     item: RevealedItem
+    for name in accounts.list_records(["phone"], page_size=50):
+        pseudonym = name
     done: Put
     for done in accounts.bulk_put([PutItem(pseudonym, {"phone": "1", "city": None})], timeout=9):
         changed: str = done.unwrap()
@@ -130,6 +132,8 @@ async def awaited(pseudonym: str, fresh: Callable[[], Awaitable[str]]) -> None:
         await person.erase("accounts", request_id=own.etag)
         accounts: AsyncCompartmentClient = vault.compartment("accounts", purpose="services")
         got: Revealed = await accounts.reveal(await person.pseudonym("accounts"), ["phone"])
+        async for name in accounts.list_records(["phone"], timeout=2.0):
+            pseudonym = name
         async for done in accounts.bulk_put([PutItem(pseudonym, {}, request_id="…")]):
             done.unwrap()
         async for item in accounts.stream_reveal([pseudonym], ["phone"]):

@@ -15,12 +15,13 @@ from piivault._call import (
     texts,
 )
 from piivault._errors import from_item
+from piivault._settings import LONGEST_TIMEOUT
 from piivault._streams import StreamCall
 from piivault._types import Description, FieldDescription, Put, PutItem, Revealed, RevealedItem
-from piivault.errors import AmbiguousError, InternalError, InvalidRequest
+from piivault.errors import AmbiguousError, InternalError, InvalidRequest, RateLimited
 from piivault.v1 import record_service_pb2 as pb
 
-LARGEST_BATCH = 200  # what BatchReveal takes
+LARGEST_BATCH = 200  # what BatchReveal takes, and a page has
 
 _SERVICE = "/piivault.v1.RecordService"
 
@@ -180,6 +181,35 @@ def find(scope: Scope, field: Mapping[str, str]) -> Call[pb.FindResponse, list[s
         lambda got: list(got.pseudonyms),
         request_id_or_new(),
     )
+
+
+def list_records(
+    scope: Scope, fields: Iterable[str], page_size: int, token: str
+) -> Call[pb.ListRecordsResponse, tuple[list[str], str]]:
+    """Ask for a page of pseudonyms, and where the next one begins."""
+    if not 1 <= page_size <= LARGEST_BATCH:
+        raise InvalidRequest(f"page_size is 1 to {LARGEST_BATCH}.")
+    return Call(
+        f"{_SERVICE}/ListRecords",
+        scope.compartment,
+        pb.ListRecordsRequest(
+            compartment=scope.compartment,
+            purpose=scope.purpose,
+            fields=texts(fields, "fields"),
+            page_size=page_size,
+            page_token=token,
+        ),
+        pb.ListRecordsResponse,
+        lambda got: (list(got.pseudonyms), got.next_page_token),
+        request_id_or_new(),
+    )
+
+
+def until_next_page(error: RateLimited) -> float:
+    """Return the seconds until the next page may be asked for; raise the error if that is long."""
+    if error.retry_after is None or error.retry_after > LONGEST_TIMEOUT:
+        raise error
+    return error.retry_after
 
 
 def only_one(pseudonyms: Sequence[str]) -> str | None:

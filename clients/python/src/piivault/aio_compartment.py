@@ -2,6 +2,7 @@
 
 # ruff: noqa: ASYNC109 - a timeout a method is the API of both clients, and gRPC's own deadline
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 
@@ -10,7 +11,7 @@ from piivault._call import Call, Response, Result, Scope, texts
 from piivault._settings import LONGEST_TIMEOUT
 from piivault._transport import AsyncTransport
 from piivault._types import Description, Put, PutItem, Revealed, RevealedItem
-from piivault.errors import InvalidRequest, NotFound
+from piivault.errors import InvalidRequest, NotFound, RateLimited
 
 
 class AsyncCompartmentClient:
@@ -119,6 +120,31 @@ class AsyncCompartmentClient:
             return await self._run(call, timeout)
         except NotFound:
             return []
+
+    async def list_records(
+        self,
+        fields: Iterable[str],
+        *,
+        page_size: int = _record_calls.LARGEST_BATCH,
+        timeout: float | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield the pseudonyms of all records of which these fields may be revealed now, whole.
+
+        Pages are asked for as pseudonyms are taken, no faster than the service's limit allows.
+        `timeout` is for each page.
+        """
+        names, token = texts(fields, "fields"), ""
+        while True:
+            call = _record_calls.list_records(self._scope, names, page_size, token)
+            try:
+                page, token = await self._run(call, timeout)
+            except RateLimited as error:
+                await asyncio.sleep(_record_calls.until_next_page(error))
+                continue
+            for pseudonym in page:
+                yield pseudonym
+            if not token:
+                return
 
     async def describe(self, *, timeout: float | None = None) -> Description:
         """Return what this service may do here: operations, and fields with their forms."""

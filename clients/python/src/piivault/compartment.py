@@ -1,5 +1,6 @@
 """What an internal service does in one compartment, for code with threads."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from piivault import _record_calls
@@ -7,7 +8,7 @@ from piivault._call import Call, Response, Result, Scope, texts
 from piivault._settings import LONGEST_TIMEOUT
 from piivault._transport import Transport
 from piivault._types import Description, Put, PutItem, Revealed, RevealedItem
-from piivault.errors import InvalidRequest, NotFound
+from piivault.errors import InvalidRequest, NotFound, RateLimited
 
 
 class CompartmentClient:
@@ -109,6 +110,30 @@ class CompartmentClient:
             return self._run(call, timeout)
         except NotFound:
             return []
+
+    def list_records(
+        self,
+        fields: Iterable[str],
+        *,
+        page_size: int = _record_calls.LARGEST_BATCH,
+        timeout: float | None = None,
+    ) -> Iterator[str]:
+        """Yield the pseudonyms of all records of which these fields may be revealed now, whole.
+
+        Pages are asked for as pseudonyms are taken, no faster than the service's limit allows.
+        `timeout` is for each page.
+        """
+        names, token = texts(fields, "fields"), ""
+        while True:
+            call = _record_calls.list_records(self._scope, names, page_size, token)
+            try:
+                page, token = self._run(call, timeout)
+            except RateLimited as error:
+                time.sleep(_record_calls.until_next_page(error))
+                continue
+            yield from page
+            if not token:
+                return
 
     def describe(self, *, timeout: float | None = None) -> Description:
         """Return what this service may do here: operations, and fields with their forms."""

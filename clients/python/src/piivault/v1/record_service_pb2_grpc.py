@@ -69,6 +69,11 @@ class RecordServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_record__service__pb2.FindRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_record__service__pb2.FindResponse.FromString,
                 _registered_method=True)
+        self.ListRecords = channel.unary_unary(
+                '/piivault.v1.RecordService/ListRecords',
+                request_serializer=piivault_dot_v1_dot_record__service__pb2.ListRecordsRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_record__service__pb2.ListRecordsResponse.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/piivault.v1.RecordService/Describe',
                 request_serializer=piivault_dot_v1_dot_record__service__pb2.DescribeRequest.SerializeToString,
@@ -149,6 +154,18 @@ class RecordServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRecords(self, request, context):
+        """Returns the pseudonyms of records, page by page: of those alone of which a Reveal of these
+        fields would be answered whole now. Their order is that of pseudonyms, which tells nothing.
+        A page may have fewer than asked for, or none, and another after it: at most 1,000 records are
+        looked at for one.
+
+        Who may call: services with a grant for `list`. Rate-limited.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Describe(self, request, context):
         """Returns what the caller may do in a compartment under a purpose. Looks at no data.
 
@@ -190,6 +207,11 @@ def add_RecordServiceServicer_to_server(servicer, server):
                     servicer.Find,
                     request_deserializer=piivault_dot_v1_dot_record__service__pb2.FindRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_record__service__pb2.FindResponse.SerializeToString,
+            ),
+            'ListRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecords,
+                    request_deserializer=piivault_dot_v1_dot_record__service__pb2.ListRecordsRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_record__service__pb2.ListRecordsResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -364,6 +386,33 @@ class RecordService(object):
             '/piivault.v1.RecordService/Find',
             piivault_dot_v1_dot_record__service__pb2.FindRequest.SerializeToString,
             piivault_dot_v1_dot_record__service__pb2.FindResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.RecordService/ListRecords',
+            piivault_dot_v1_dot_record__service__pb2.ListRecordsRequest.SerializeToString,
+            piivault_dot_v1_dot_record__service__pb2.ListRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

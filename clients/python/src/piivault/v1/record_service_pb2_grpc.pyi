@@ -79,6 +79,14 @@ class RecordServiceStub:
 
     Who may call: services with a grant for `find`. Rate-limited.
     """
+    ListRecords: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.ListRecordsRequest, _record_service_pb2.ListRecordsResponse]
+    """Returns the pseudonyms of records, page by page: of those alone of which a Reveal of these
+    fields would be answered whole now. Their order is that of pseudonyms, which tells nothing.
+    A page may have fewer than asked for, or none, and another after it: at most 1,000 records are
+    looked at for one.
+
+    Who may call: services with a grant for `list`. Rate-limited.
+    """
     Describe: _grpc.UnaryUnaryMultiCallable[_record_service_pb2.DescribeRequest, _record_service_pb2.DescribeResponse]
     """Returns what the caller may do in a compartment under a purpose. Looks at no data.
 
@@ -135,6 +143,14 @@ class RecordServiceAsyncStub(RecordServiceStub):
     for a value that more than 500 records hold: it tells nobody apart.
 
     Who may call: services with a grant for `find`. Rate-limited.
+    """
+    ListRecords: _aio.UnaryUnaryMultiCallable[_record_service_pb2.ListRecordsRequest, _record_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
+    """Returns the pseudonyms of records, page by page: of those alone of which a Reveal of these
+    fields would be answered whole now. Their order is that of pseudonyms, which tells nothing.
+    A page may have fewer than asked for, or none, and another after it: at most 1,000 records are
+    looked at for one.
+
+    Who may call: services with a grant for `list`. Rate-limited.
     """
     Describe: _aio.UnaryUnaryMultiCallable[_record_service_pb2.DescribeRequest, _record_service_pb2.DescribeResponse]  # type: ignore[assignment]
     """Returns what the caller may do in a compartment under a purpose. Looks at no data.
@@ -225,6 +241,20 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         for a value that more than 500 records hold: it tells nobody apart.
 
         Who may call: services with a grant for `find`. Rate-limited.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRecords(
+        self,
+        request: _record_service_pb2.ListRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_record_service_pb2.ListRecordsResponse, _abc.Awaitable[_record_service_pb2.ListRecordsResponse]]:
+        """Returns the pseudonyms of records, page by page: of those alone of which a Reveal of these
+        fields would be answered whole now. Their order is that of pseudonyms, which tells nothing.
+        A page may have fewer than asked for, or none, and another after it: at most 1,000 records are
+        looked at for one.
+
+        Who may call: services with a grant for `list`. Rate-limited.
         """
 
     @_abc_1.abstractmethod
