@@ -29,13 +29,17 @@ class Places:
 
     @contextmanager
     def take(self, service: Service | None) -> Iterator[None]:
-        """Keep a place; raise VaultError(OVERLOADED) if there is none. None is an officer."""
+        """Keep a place; raise VaultError(OVERLOADED) if there is none.
+
+        None is an officer, who takes nobody's.
+        """
         self.check(service)
-        self._taken += 1
+        weight = 0 if service is None else 1
+        self._taken += weight
         try:
             yield
         finally:
-            self._taken -= 1
+            self._taken -= weight
 
     def check(self, service: Service | None, wanted: int = 1) -> None:
         """Raise VaultError(OVERLOADED) unless so many places are free now."""
