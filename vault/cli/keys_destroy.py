@@ -28,6 +28,9 @@ def destroy(compartment: str, text: str, reason: str | None, yes: bool) -> None:
     key = _parse(text)
     with asking(compartment, "Whether it was destroyed isn't known.") as ring:
         found = ring.destroy(key)
+        if found.destroyed:
+            click.echo(f"{key} of {compartment} is destroyed already. Nothing was changed.")
+            return
         click.echo(f"{key} of {compartment}: {found.consequence}\ndigest {found.digest.hex()}")
         if not yes:
             click.confirm(f"Destroy {key} of {compartment} for ever?", abort=True)

@@ -131,8 +131,8 @@ class ServedCompartment:
         own, rows = await self.lookups.standing()
         if own is not None:
             suspended = own.state == SUSPENDED
-            standing = Standing(own.epoch, suspended, [key_of(row) for row in rows], at)
-            self.keyring.adopt(standing)
+            ring = [key_of(row) for row in rows]
+            self.keyring.adopt(Standing(own.epoch, suspended, ring, at, own.evicted))
 
     async def look_beyond(self, known: Standing) -> None:
         """Look at the keys anew, unless somebody here did since this was all that was known."""

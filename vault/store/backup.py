@@ -14,7 +14,8 @@ older ones would make living records pass for erased, and are refused.
 
 Left out: `idempotency`, whose rows have a day in clear, and only keep a request from being
 carried out twice within days; and the cursors of the sweeper and of rotations, each the pseudonym
-of somebody who may have been erased since. So rotations are left out: they begin anew.
+of somebody who may have been erased since. So rotations are left out: they begin anew. And since
+when keys in clear are forgotten: who restores starts processes that have none.
 
 A file of an older schema revision is restored too, where all that later ones added has a meaning
 for it: see ADDED.
@@ -80,7 +81,9 @@ HEADS = Source(
     select(t.audit.c.writer, func.max(t.audit.c.sequence)).group_by(t.audit.c.writer),
     t.audit,
 )
-COMPARTMENT = Source.of(t.compartment, without=(t.compartment.c.sweep_cursor,))
+COMPARTMENT = Source.of(
+    t.compartment, without=(t.compartment.c.sweep_cursor, t.compartment.c.evicted)
+)
 KEYRING, TOMBSTONES, DATA_KEYS = map(Source.of, (t.keyring, t.tombstones, t.data_keys))
 EPOCHS = Source.of(t.epochs)
 RECORDS, INDEX = map(Source.of, (t.records, t.blind_index))
@@ -110,6 +113,7 @@ ADDED: Mapping[str, Added] = {
     "c0002": Added(
         frozenset({"epochs"}), {"compartment": {"state": "serving"}, "keyring": {"created": 0}}
     ),
+    "c0003": Added(),
 }
 
 
