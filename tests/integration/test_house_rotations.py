@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
+import click
 import piivault
 import pytest
 from click.testing import CliRunner, Result
@@ -26,17 +27,20 @@ from piivault.v1 import subject_service_pb2 as subjects
 from tests import wire
 from tests.house import House, run_house
 from tests.people import Registered
+from tests.verifying import owner_of, run
 from tests.workers import BOUND, Worker, worker_process
 from vault.cli.keys import keys as command
 from vault.cli.verify import verify
 from vault.crypto.capability import key_id
 from vault.errors import Reason
 from vault.keys.errors import KeyServerForbidden, WrappedKeyRejected
+from vault.keys.officer import TransitOfficer
 from vault.keys.transit import Token, Transit
 from vault.names import from_base64url, to_base64url
 
 _ENDS = 30.0  # seconds, at most, for a rotation
 _ROOT = Path(__file__).parents[2]
+CLOSE = ("close-epoch", "accounts", "--yes", "--no-backup")
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +169,7 @@ def test_no_call_fails_while_every_level_rotates_and_an_epoch_closes(
             assert done.exit_code == 0, done.output
             paused.signal(SIGSTOP)
             with ThreadPoolExecutor(1) as pool:
-                closing = pool.submit(piivault_keys, "close-epoch", "accounts", "--yes")
+                closing = pool.submit(piivault_keys, *CLOSE)
                 time.sleep(1.2 * BOUND)
                 paused.signal(SIGCONT)
                 assert closing.result().exit_code == 0, closing.result().output
@@ -193,30 +197,136 @@ def person(house: House) -> Registered:
 
 
 def test_an_officer_who_is_killed_at_every_call_closes_the_epoch_in_the_end(
-    house: House, ring: Keys, person: Registered
+    house: House, ring: Keys, person: Registered, tmp_path: Path
 ) -> None:
-    before = ring.status()
+    """With the backup that one of them wrote. The last one finds it closed."""
+    before, file = ring.status(), tmp_path / "accounts-keys"
     gone = house.register()
     gone.subject.erase("accounts")
     ((wrapped,),) = house.sql("accounts", "SELECT wrapped FROM keyring WHERE kind = 'lookup'")
     argv = [sys.executable, "-m", "tests.killed_officer", "keys", "close-epoch", "accounts"]
     environment = {**os.environ, **house.environment("officer-aida")}
     with subprocess.Popen(
-        [*argv, "--yes"], cwd=_ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        [*argv, "--yes", *backup_to(house, file)],
+        cwd=_ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as killed:
         while killed.poll() is None:
             assert house.phone_of(person) == person.values["phone"]
             time.sleep(0.05)
         assert killed.stdout is not None
-        assert killed.stdout.read().split("\n")[-2:] == ["ended 0", ""]
-        assert killed.returncode == 0
+        said = killed.stdout.read()
+    assert said.count("ended 9") == 6
+    assert said.count("was written by an earlier run. It is kept.") == 2  # before trim, and end
+    assert "no epoch of accounts is being closed" in said
+    assert said.endswith("ended 1\n")
     after = ring.status()
-    closed = after.erasures.epochs_closed - before.erasures.epochs_closed
-    assert closed == 2  # the one that was killed when it had ended, and the next
+    assert after.erasures.epochs_closed == before.erasures.epochs_closed + 1
+    written = file.read_bytes()
+    for (now,) in house.sql("accounts", "SELECT wrapped FROM keyring WHERE kind <> 'audit'"):
+        assert now.encode() in written
     assert after.transit.oldest_needed > before.transit.oldest_needed
     assert not [r for r in ring.rotations() if r.state == "running"]
     with pytest.raises(WrappedKeyRejected):  # its version is gone, whatever the context
         house.running.admin.decrypt(after.transit.name, wrapped, b"any")
+
+
+def backup_to(house: House, file: Path) -> list[str]:
+    """Return the options that have the backup of the keys written."""
+    options = ["--backup", file, "--config", house.running.config, *owner_of(house)]
+    return [str(option) for option in options]
+
+
+MEANWHILE = {
+    "before the Transit key is rotated": (TransitOfficer, "rotate"),
+    "before all is wrapped anew": (Keys, "rotate"),
+    "before old versions are trimmed away": (TransitOfficer, "retire"),
+}
+
+
+@pytest.mark.parametrize(("owner", "call"), MEANWHILE.values(), ids=MEANWHILE)
+def test_two_officers_at_once_close_one_epoch(
+    house: House,
+    ring: Keys,
+    person: Registered,
+    piivault_keys: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    call: str,
+) -> None:
+    """The one does all of it while the other is at some step, and both end well."""
+    before, real = ring.status(), getattr(owner, call)
+
+    def overtaken(*args: object) -> object:
+        monkeypatch.setattr(owner, call, real)
+        done = piivault_keys(*CLOSE, officer="bakyt")
+        assert done.exit_code == 0, done.output
+        return real(*args)
+
+    monkeypatch.setattr(owner, call, overtaken)
+    done = piivault_keys(*CLOSE)
+    assert done.exit_code == 0, done.output
+    number = before.erasures.epochs_closed + 1
+    assert f"Epoch {number} of accounts is closed." in done.output
+    assert ring.status().erasures.epochs_closed == number
+    assert not [r for r in ring.rotations() if r.state == "running"]
+    ring.evict()
+    assert house.phone_of(person) == person.values["phone"]
+
+
+def test_no_backup_is_taken_for_another(
+    house: House, ring: Keys, piivault_keys: Run, tmp_path: Path
+) -> None:
+    """Neither overwritten, nor trusted, unless it holds the keys as they are by now."""
+    file = tmp_path / "accounts-keys"
+    old = run(house, "backup", "accounts", "--keys", file, *owner_of(house))
+    assert old.returncode == 0, old.stderr
+    whole, before = file.read_bytes(), ring.status()
+    refused = piivault_keys("close-epoch", "accounts", "--yes", *backup_to(house, file))
+    assert "no epoch of accounts is being closed" in refused.output
+    assert ring.status().epoch == before.epoch
+
+    ring.close_epoch()  # by somebody who left it
+    refused = piivault_keys("close-epoch", "accounts", "--yes", *backup_to(house, file))
+    assert refused.exit_code == 1
+    assert "isn't a backup of the keys of accounts as they are now" in refused.output
+    key = before.transit.name
+    oldest = TransitOfficer(house.running.admin).versions(key).oldest
+    assert oldest <= before.transit.oldest_needed
+    assert file.read_bytes() == whole
+
+    done = piivault_keys("close-epoch", "accounts", "--yes", *backup_to(house, tmp_path / "new"))
+    assert done.exit_code == 0, done.output
+    assert TransitOfficer(house.running.admin).versions(key).oldest > oldest
+
+
+def test_no_command_trims_away_what_is_needed_again(
+    house: House, ring: Keys, piivault_keys: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that was put back while an officer was asked: the key server would let it go."""
+    lookup = "kind = 'lookup'"
+    ((old,),) = house.sql("accounts", f"SELECT wrapped FROM keyring WHERE {lookup}")
+    put_back = f"UPDATE keyring SET wrapped = '{old}' WHERE {lookup}"
+    commands = (("rotate", "accounts", "transit"), ("close-epoch", "accounts"))
+    key = ring.status().transit.name
+    oldest = TransitOfficer(house.running.admin).versions(key).oldest
+
+    def confirm(question: str, **_: object) -> bool:
+        if "Is it written?" in question:
+            house.sql("accounts", put_back)
+        return True
+
+    monkeypatch.setattr(click, "confirm", confirm)
+    for arguments in commands:
+        refused = piivault_keys(*arguments)
+        assert refused.exit_code == 1, refused.output
+        assert "Nothing was trimmed away" in refused.output
+        assert TransitOfficer(house.running.admin).versions(key).oldest == oldest
+    monkeypatch.undo()
+    assert piivault_keys(*CLOSE).exit_code == 0
 
 
 def test_what_was_erased_is_shredded_and_then_unrecoverable(
@@ -224,7 +334,7 @@ def test_what_was_erased_is_shredded_and_then_unrecoverable(
 ) -> None:
     """As soon as no snapshot of the key server is left from before it was closed."""
     house.register().subject.erase("accounts")
-    assert piivault_keys("close-epoch", "accounts", "--yes").exit_code == 0
+    assert piivault_keys(*CLOSE).exit_code == 0
     again = house.register()
     again.subject.erase("accounts")
     unknown = ring.status().erasures
@@ -275,6 +385,8 @@ MISTAKES = {
     "a field without one": ("rotate", "accounts", "index", "city", "--yes"),
     "a key that writes": ("destroy", "accounts", "--key", "lookup:1", "--reason", "x", "--yes"),
     "no such version": ("destroy", "accounts", "--key", "kek:99", "--reason", "x", "--yes"),
+    "nobody who writes the backup": ("close-epoch", "accounts", "--yes"),
+    "a backup and none": ("close-epoch", "accounts", "--backup", "x", "--no-backup"),
     "no key": ("destroy", "accounts", "--key", "kek", "--reason", "x", "--yes"),
 }
 
@@ -308,6 +420,12 @@ def test_destroying_takes_two_officers_and_just_what_they_signed(
         done = piivault_keys(*arguments, officer=officer)
         assert done.exit_code == 0, done.output
     assert f"Destroyed: {kek}" in done.output
+    again = piivault_keys(*arguments)
+    assert (again.exit_code, again.output) == (
+        0,
+        f"{kek} of accounts is destroyed already. Nothing was changed.\n",
+    )
+    assert ring.destroy(kek, lost.digest).destroyed
     status = {str(k.name): k.state for k in ring.status().keys}
     assert status[str(kek)] == "destroyed"
     assert house.phone_of(newcomer) == newcomer.values["phone"]

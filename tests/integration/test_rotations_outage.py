@@ -102,7 +102,7 @@ async def test_reads_go_on_where_an_index_is_switched(two: tuple[Process, Proces
     (one, its_line), (other, line) = two
     await rotating.start(one, Level.INDEX)
     await line.cut()
-    seen = []
+    seen: list[Did] = []
     async for step in rotating.steps(one):
         if not seen:
             await its_line.cut()

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+
 from vault.crypto.primitives import join
 from vault.errors import Reason, VaultError
 from vault.keys.cache import KeyCache

@@ -60,6 +60,14 @@ async def running(transaction: Transaction, level: str, uid: int) -> RotationRow
     return RotationRow(*row) if row else None
 
 
+async def done_last(transaction: Transaction, level: str) -> RotationRow | None:
+    """Return the rotation of a level that was done last, or None."""
+    its = (t.rotations.c.level == level) & (t.rotations.c.state == DONE)
+    query = select(t.rotations).where(its).order_by(t.rotations.c.ended.desc()).limit(1)
+    row = (await transaction.execute(query)).first()
+    return RotationRow(*row) if row else None
+
+
 async def add(transaction: Transaction, row: RotationRow) -> None:
     """Write a new rotation."""
     await transaction.execute(insert(t.rotations).values(**asdict(row)))

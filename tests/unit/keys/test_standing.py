@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ async def test_a_look_counts_from_when_it_began() -> None:
     assert not house.ring.is_current
 
 
-EPOCHS: dict[str, tuple[dict[str, object], dict[str, object], bool]] = {
+EPOCHS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     # what becomes of the row, of all else that the database says, and whether the key stays
     "nothing of this key": ({}, {"epoch": 2}, True),
     "it writes no more": ({"state": KeyState.DECRYPT_ONLY}, {"epoch": 2}, True),
@@ -104,7 +105,7 @@ EPOCHS: dict[str, tuple[dict[str, object], dict[str, object], bool]] = {
 
 @pytest.mark.parametrize(("row", "says", "stays"), EPOCHS.values(), ids=EPOCHS)
 async def test_another_epoch_forgets_what_may_serve_no_more(
-    row: dict[str, object], says: dict[str, object], *, stays: bool
+    row: dict[str, Any], says: dict[str, Any], *, stays: bool
 ) -> None:
     """The rest needs no key server, which may be away just then."""
     house, database = await watched()
