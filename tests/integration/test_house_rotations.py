@@ -1,10 +1,7 @@
 """Officers rotate keys, close epochs and destroy, while others read and write through workers."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,70 +11,30 @@ from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
-import click
 import piivault
 import pytest
-from click.testing import CliRunner, Result
-from piivault.keys import Erasures, Keys, KeyVersion
-from piivault.officers import OfficersClient
-from piivault.rotations import Rotation
+from click.testing import CliRunner
+from piivault.keys import Keys, KeyStatus, KeyVersion
 from piivault.v1 import pseudonym_service_pb2
 from piivault.v1 import subject_service_pb2 as subjects
 
 from tests import wire
-from tests.house import House, run_house
+from tests.house import House
 from tests.people import Registered
-from tests.verifying import owner_of, run
+from tests.rotated import CLOSE, Run, ended
+from tests.wire import PATIENCE
 from tests.workers import BOUND, Worker, worker_process
-from vault.cli.keys import keys as command
 from vault.cli.verify import verify
 from vault.crypto.capability import key_id
 from vault.errors import Reason
-from vault.keys.errors import KeyServerForbidden, WrappedKeyRejected
-from vault.keys.officer import TransitOfficer
+from vault.keys.errors import KeyServerForbidden
 from vault.keys.transit import Token, Transit
 from vault.names import from_base64url, to_base64url
 
-_ENDS = 30.0  # seconds, at most, for a rotation
-_ROOT = Path(__file__).parents[2]
-CLOSE = ("close-epoch", "accounts", "--yes", "--no-backup")
-
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One of its own: others' tests count on first versions."""
-    with run_house(tmp_path_factory.mktemp("rotated") / "state", postgres=True) as started:
-        yield started
-
-
-@pytest.fixture
-def ring(house: House) -> Iterator[Keys]:
-    with OfficersClient.from_env(house.environment("officer-aida")) as officers:
-        yield officers.keys("accounts")
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def piivault_keys(house: House) -> Run:
-    """Run `piivault keys …` as an officer; asked, they say yes."""
-
-    def run(*arguments: str, officer: str = "aida") -> Result:
-        environment = house.environment(f"officer-{officer}")
-        return CliRunner().invoke(command, arguments, env=environment, input="y\ny\ny\n")
-
-    return run
-
-
-def _ended(ring: Keys, rotation: Rotation) -> Rotation:
-    ends = time.monotonic() + _ENDS
-    while rotation.state == "running" and not rotation.awaits_officer:
-        assert time.monotonic() < ends, rotation
-        time.sleep(0.05)
-        rotation = ring.rotation(rotation.id)
-    assert rotation.state != "failed", rotation
-    return rotation
+def house(rotated_house: House) -> House:
+    return rotated_house
 
 
 class Traffic:
@@ -152,27 +109,31 @@ class Traffic:
         time.sleep(0.1)
 
 
+ROTATIONS = (
+    ("rotate", "accounts", "kek", "--yes"),
+    ("rotate", "accounts", "index", "email", "--yes"),
+    ("rotate", "accounts", "data-key", "--yes"),
+    ("rotate", "accounts", "audit", "--yes"),
+    ("rotate", "accounts", "transit", "--trim", "--yes"),
+    (*CLOSE, "--drop-superseded"),
+)
+
+
 def test_no_call_fails_while_every_level_rotates_and_an_epoch_closes(
     house: House, ring: Keys, piivault_keys: Run
 ) -> None:
-    """Three workers, one of them stopped for longer than it polls, again and again."""
+    """Three processes, one of them stopped for longer than it polls, again and again."""
+    house.register()  # so that there are index keys
+    old = _newest(ring)
     with worker_process(house) as one, worker_process(house) as paused:
         traffic = Traffic(house, [one, paused])
-        with traffic.running():
-            for level in ("kek", "index", "data-key", "audit"):
+        with traffic.running(), ThreadPoolExecutor(1) as pool:
+            for arguments in ROTATIONS:
                 paused.signal(SIGSTOP)
-                rotation = ring.rotate(level, "email" if level == "index" else "")
+                rotated = pool.submit(piivault_keys, *arguments)
                 time.sleep(1.2 * BOUND)  # it polls five times as often
                 paused.signal(SIGCONT)
-                _ended(ring, rotation)
-            done = piivault_keys("rotate", "accounts", "transit", "--trim", "--yes")
-            assert done.exit_code == 0, done.output
-            paused.signal(SIGSTOP)
-            with ThreadPoolExecutor(1) as pool:
-                closing = pool.submit(piivault_keys, *CLOSE)
-                time.sleep(1.2 * BOUND)
-                paused.signal(SIGCONT)
-                assert closing.result().exit_code == 0, closing.result().output
+                assert rotated.result().exit_code == 0, rotated.result().output
             time.sleep(0.5)
         assert not traffic.faults, traffic.faults[:3]
         assert traffic.calls > 100
@@ -186,183 +147,40 @@ def test_no_call_fails_while_every_level_rotates_and_an_epoch_closes(
     argv = ["--config", str(house.running.config), "--compartment", "accounts"]
     whole = CliRunner().invoke(verify, argv)
     assert whole.exit_code == 0, whole.output
-    states = {str(key.name): key.state for key in ring.status().keys}
-    assert states["kek:1"] == states["kek:2"] == states["index:email:1"] == "destroyed"
-    assert states["kek:3"] == states["index:email:2"] == states["audit:2"] == "active"
+    new = _newest(ring)
+    assert {name: version - old[name] for name, version in new.items()} == {
+        "kek": 2,  # by its own rotation, and by closing the epoch
+        "index:email": 1,
+        "index:phone": 0,
+        "audit": 1,
+        "lookup": 0,
+    }
+    for key in ring.status().keys:
+        name, kind = _name(key), key.name.kind
+        gone = key.name.version < new[name] and kind != "audit"
+        retired = "decrypt-only" if key.name.version < new[name] else "active"
+        assert key.state == ("destroyed" if gone else retired)
 
 
-@pytest.fixture
-def person(house: House) -> Registered:
-    return house.register()
+def _name(key: KeyStatus) -> str:
+    return ":".join(filter(None, (key.name.kind, key.name.field)))
 
 
-def test_an_officer_who_is_killed_at_every_call_closes_the_epoch_in_the_end(
-    house: House, ring: Keys, person: Registered, tmp_path: Path
-) -> None:
-    """With the backup that one of them wrote. The last one finds it closed."""
-    before, file = ring.status(), tmp_path / "accounts-keys"
-    gone = house.register()
-    gone.subject.erase("accounts")
-    ((wrapped,),) = house.sql("accounts", "SELECT wrapped FROM keyring WHERE kind = 'lookup'")
-    argv = [sys.executable, "-m", "tests.killed_officer", "keys", "close-epoch", "accounts"]
-    environment = {**os.environ, **house.environment("officer-aida")}
-    with subprocess.Popen(
-        [*argv, "--yes", *backup_to(house, file)],
-        cwd=_ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as killed:
-        while killed.poll() is None:
-            assert house.phone_of(person) == person.values["phone"]
-            time.sleep(0.05)
-        assert killed.stdout is not None
-        said = killed.stdout.read()
-    assert said.count("ended 9") == 6
-    assert said.count("was written by an earlier run. It is kept.") == 2  # before trim, and end
-    assert "no epoch of accounts is being closed" in said
-    assert said.endswith("ended 1\n")
-    after = ring.status()
-    assert after.erasures.epochs_closed == before.erasures.epochs_closed + 1
-    written = file.read_bytes()
-    for (now,) in house.sql("accounts", "SELECT wrapped FROM keyring WHERE kind <> 'audit'"):
-        assert now.encode() in written
-    assert after.transit.oldest_needed > before.transit.oldest_needed
-    assert not [r for r in ring.rotations() if r.state == "running"]
-    with pytest.raises(WrappedKeyRejected):  # its version is gone, whatever the context
-        house.running.admin.decrypt(after.transit.name, wrapped, b"any")
-
-
-def backup_to(house: House, file: Path) -> list[str]:
-    """Return the options that have the backup of the keys written."""
-    options = ["--backup", file, "--config", house.running.config, *owner_of(house)]
-    return [str(option) for option in options]
-
-
-MEANWHILE = {
-    "before the Transit key is rotated": (TransitOfficer, "rotate"),
-    "before all is wrapped anew": (Keys, "rotate"),
-    "before old versions are trimmed away": (TransitOfficer, "retire"),
-}
-
-
-@pytest.mark.parametrize(("owner", "call"), MEANWHILE.values(), ids=MEANWHILE)
-def test_two_officers_at_once_close_one_epoch(
-    house: House,
-    ring: Keys,
-    person: Registered,
-    piivault_keys: Run,
-    monkeypatch: pytest.MonkeyPatch,
-    owner: type,
-    call: str,
-) -> None:
-    """The one does all of it while the other is at some step, and both end well."""
-    before, real = ring.status(), getattr(owner, call)
-
-    def overtaken(*args: object) -> object:
-        monkeypatch.setattr(owner, call, real)
-        done = piivault_keys(*CLOSE, officer="bakyt")
-        assert done.exit_code == 0, done.output
-        return real(*args)
-
-    monkeypatch.setattr(owner, call, overtaken)
-    done = piivault_keys(*CLOSE)
-    assert done.exit_code == 0, done.output
-    number = before.erasures.epochs_closed + 1
-    assert f"Epoch {number} of accounts is closed." in done.output
-    assert ring.status().erasures.epochs_closed == number
-    assert not [r for r in ring.rotations() if r.state == "running"]
-    ring.evict()
-    assert house.phone_of(person) == person.values["phone"]
-
-
-def test_no_backup_is_taken_for_another(
-    house: House, ring: Keys, piivault_keys: Run, tmp_path: Path
-) -> None:
-    """Neither overwritten, nor trusted, unless it holds the keys as they are by now."""
-    file = tmp_path / "accounts-keys"
-    old = run(house, "backup", "accounts", "--keys", file, *owner_of(house))
-    assert old.returncode == 0, old.stderr
-    whole, before = file.read_bytes(), ring.status()
-    refused = piivault_keys("close-epoch", "accounts", "--yes", *backup_to(house, file))
-    assert "no epoch of accounts is being closed" in refused.output
-    assert ring.status().epoch == before.epoch
-
-    ring.close_epoch()  # by somebody who left it
-    refused = piivault_keys("close-epoch", "accounts", "--yes", *backup_to(house, file))
-    assert refused.exit_code == 1
-    assert "isn't a backup of the keys of accounts as they are now" in refused.output
-    key = before.transit.name
-    oldest = TransitOfficer(house.running.admin).versions(key).oldest
-    assert oldest <= before.transit.oldest_needed
-    assert file.read_bytes() == whole
-
-    done = piivault_keys("close-epoch", "accounts", "--yes", *backup_to(house, tmp_path / "new"))
-    assert done.exit_code == 0, done.output
-    assert TransitOfficer(house.running.admin).versions(key).oldest > oldest
-
-
-def test_no_command_trims_away_what_is_needed_again(
-    house: House, ring: Keys, piivault_keys: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A key that was put back while an officer was asked: the key server would let it go."""
-    lookup = "kind = 'lookup'"
-    ((old,),) = house.sql("accounts", f"SELECT wrapped FROM keyring WHERE {lookup}")
-    put_back = f"UPDATE keyring SET wrapped = '{old}' WHERE {lookup}"
-    commands = (("rotate", "accounts", "transit"), ("close-epoch", "accounts"))
-    key = ring.status().transit.name
-    oldest = TransitOfficer(house.running.admin).versions(key).oldest
-
-    def confirm(question: str, **_: object) -> bool:
-        if "Is it written?" in question:
-            house.sql("accounts", put_back)
-        return True
-
-    monkeypatch.setattr(click, "confirm", confirm)
-    for arguments in commands:
-        refused = piivault_keys(*arguments)
-        assert refused.exit_code == 1, refused.output
-        assert "Nothing was trimmed away" in refused.output
-        assert TransitOfficer(house.running.admin).versions(key).oldest == oldest
-    monkeypatch.undo()
-    assert piivault_keys(*CLOSE).exit_code == 0
-
-
-def test_what_was_erased_is_shredded_and_then_unrecoverable(
-    house: House, ring: Keys, piivault_keys: Run
-) -> None:
-    """As soon as no snapshot of the key server is left from before it was closed."""
-    house.register().subject.erase("accounts")
-    assert piivault_keys(*CLOSE).exit_code == 0
-    again = house.register()
-    again.subject.erase("accounts")
-    unknown = ring.status().erasures
-    assert (unknown.unrecoverable, unknown.snapshot_retention_days) == (0, None)
-    expected = {"0": (1, unknown.shredded - 1), "30": (unknown.shredded, 0)}
-    for days, found in expected.items():
-        erased = _erasures_where_snapshots_are_kept(house, days)
-        assert (erased.shredded, erased.unrecoverable) == found
-    house.register(root=again.root)  # they come back: nobody may claim one too many
-    assert _erasures_where_snapshots_are_kept(house, "0").unrecoverable == unknown.shredded - 2
-
-
-def _erasures_where_snapshots_are_kept(house: House, days: str) -> Erasures:
-    with house.another_server(KEY_SERVER__SNAPSHOT_RETENTION_DAYS=days) as address:
-        environment = {**house.environment("officer-aida"), "PIIVAULT_ADDRESS": address}
-        with OfficersClient.from_env(environment) as officers:
-            return officers.keys("accounts").status().erasures
+def _newest(ring: Keys) -> dict[str, int]:
+    """Return the newest version of each key."""
+    found = sorted(ring.status().keys, key=lambda key: key.name.version)
+    return {_name(key): key.name.version for key in found}
 
 
 def test_whoever_leaves_a_rotation_comes_back_to_it(
-    house: House, ring: Keys, person: Registered, piivault_keys: Run
+    house: House, ring: Keys, somebody: Registered, piivault_keys: Run
 ) -> None:
     """It waits while its old key is suspended, and says so."""
     old = max(k.name.version for k in ring.status().keys if k.name.kind == "kek")
     ring.suspend(KeyVersion("kek", old))
     left = piivault_keys("rotate", "accounts", "kek", "--leave")
     assert "running" in left.output
-    ends = time.monotonic() + _ENDS
+    ends = time.monotonic() + PATIENCE
     while not (rotation := ring.rotations()[0]).error:
         assert time.monotonic() < ends
         time.sleep(0.05)
@@ -375,7 +193,7 @@ def test_whoever_leaves_a_rotation_comes_back_to_it(
     listed = json.loads(piivault_keys("rotations", "accounts", "--json").output)
     assert [r["id"] for r in listed if r["level"] == "kek"].count(rotation.id.hex()) == 1
     assert "kek" in piivault_keys("rotations", "accounts").output
-    assert house.phone_of(person) == person.values["phone"]
+    assert house.phone_of(somebody) == somebody.values["phone"]
 
 
 MISTAKES = {
@@ -397,7 +215,7 @@ def test_what_cannot_be_done_is_refused(piivault_keys: Run, arguments: tuple[str
 
 
 def test_destroying_takes_two_officers_and_just_what_they_signed(
-    house: House, ring: Keys, person: Registered, piivault_keys: Run
+    house: House, ring: Keys, somebody: Registered, piivault_keys: Run
 ) -> None:
     """A KEK that still wraps: the rotation that would free it waits for a suspended one."""
     old = max(k.name.version for k in ring.status().keys if k.name.kind == "kek")
@@ -412,7 +230,7 @@ def test_destroying_takes_two_officers_and_just_what_they_signed(
     assert "1 of 2 officers" in first.output, first.output
     assert not ring.destroy(kek, lost.digest).destroyed
     assert "approved by 1 of 2" in piivault_keys(*arguments).output  # the same officer, again
-    person.subject.erase("accounts")  # what is lost changes: what was signed is of no use
+    somebody.subject.erase("accounts")  # what is lost changes: what was signed is of no use
     second = piivault_keys("approve", "--yes", officer="bakyt")
     assert "in effect" in second.output, second.output
     assert not ring.destroy(kek, lost.digest).destroyed
@@ -429,7 +247,7 @@ def test_destroying_takes_two_officers_and_just_what_they_signed(
     status = {str(k.name): k.state for k in ring.status().keys}
     assert status[str(kek)] == "destroyed"
     assert house.phone_of(newcomer) == newcomer.values["phone"]
-    assert _ended(ring, rotation).state == "done"
+    assert ended(ring, rotation).state == "done"
     operations = [(e.service, e.operation, e.reason) for e in house.trail("accounts").events]
     assert ("officer:aida", f"keys.destroy/kek/{old}", Reason.STALE_ETAG) in operations
     assert ("officer:bakyt", f"keys.destroy/kek/{old}", "") in operations
