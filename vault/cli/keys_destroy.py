@@ -11,7 +11,8 @@ from piivault.rotations import Destruction
 
 from vault.cli.keys import asking
 from vault.cli.signing import SIGNS, report, signer
-from vault.service.ledger import DESTROY, destroy_body
+from vault.service.bodies import destroy_body
+from vault.service.ledger import DESTROY
 
 
 @click.command(epilog=SIGNS)
