@@ -1,10 +1,10 @@
-"""A program that carries a rotation out and is killed after every single step.
+"""A program that carries rotations out and is killed after every single step.
 
-    python -m tests.killed LEVEL DATABASE_URL KEY_SERVER CA ROLE_ID_FILE SECRET_ID_FILE
+    python -m tests.killed KEY_SERVER CA ROLE_ID_FILE SECRET_ID_FILE
 
-Each life is a process of its own: it looks whether everybody's record opens and is found, begins
-the rotation (or finds it), does one step and ends at once, as if killed. Prints what each life did.
-Ends with 0 once nothing is left to do, with 1 where anything was wrong.
+Is given a level and the URL of a database a line. Each life is a process of its own: it looks
+whether everybody's record opens and is found, begins the rotation (or finds it), does one step and
+ends at once, as if killed. Prints what each life did, and at last OVER, or what was wrong.
 """
 
 import asyncio
@@ -24,12 +24,13 @@ from vault.store.rotations import RUNNING, rotations
 
 PEOPLE = [person(n) for n in range(1, 13)]
 LIVES = 40
+OVER = "nothing is left to do"
 GOES_ON, NOTHING_LEFT, WRONG = 9, 0, 1
 
 
 async def one_step(arguments: list[str]) -> None:
     """Do one step and die; or return, where nothing is left to do."""
-    level, url, address, ca, *login = arguments
+    address, ca, *login, level, url = arguments
     transit = Transit(address, Path(ca), AppRole(Path(login[0]), Path(login[1])))
     async with serving_process(url, transit) as served:
         await served.establish()
@@ -62,17 +63,17 @@ def life(arguments: list[str]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main(arguments: list[str]) -> int:
-    """Live again and again."""
-    rotation_index._PAGE = rotation_keys._PAGE = rotation_records._PAGE = 5
-    rotation_index._DROPPED = rotation_records._DROPPED = 7
+def lives(arguments: list[str]) -> str:
+    """Live again and again; return how it ended."""
     for _ in range(LIVES):
         ended = life(arguments)
         if ended != GOES_ON:
-            return ended
-    print("it never ends", flush=True)
-    return WRONG
+            return OVER if ended == NOTHING_LEFT else "it went wrong"
+    return "it never ends"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    rotation_index._PAGE = rotation_keys._PAGE = rotation_records._PAGE = 5
+    rotation_index._DROPPED = rotation_records._DROPPED = 7
+    for line in sys.stdin:
+        print(lives([*sys.argv[1:], *line.split()]), flush=True)

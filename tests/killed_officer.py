@@ -1,6 +1,6 @@
 """Close an epoch with a kill behind each of an officer's calls, one after the other.
 
-    python -m tests.killed_officer keys close-epoch accounts --yes
+    python -m tests.killed_officer keys close-epoch accounts --yes --backup FILE …
 
 Each life is a process of its own that ends at once when its call was answered; the last one isn't
 killed. Prints how each ended, and ends as the last one did.
@@ -12,14 +12,15 @@ from typing import Any
 
 from piivault.keys import Keys
 
-from vault.cli import main
+from vault.cli import keys_epoch, main
 from vault.keys.officer import TransitOfficer
 
 KILLED = 9
-CALLS: dict[str, tuple[type, str]] = {
+CALLS: dict[str, tuple[object, str]] = {
     "begin": (Keys, "close_epoch"),
     "rotate the Transit key": (TransitOfficer, "rotate"),
     "have keys wrapped anew": (Keys, "rotate"),
+    "write the backup": (keys_epoch._Backup, "write"),
     "trim": (TransitOfficer, "retire"),
     "end": (Keys, "close_epoch"),
 }

@@ -12,9 +12,9 @@ from tests.served import UUID
 from vault.audit.event import ALLOWED, Event
 from vault.crypto.record import Address, DataKey, Value, new_record, seal_record
 from vault.policy import Edition, compile_edition
-from vault.service.call import Call, PolicyState, Visit
+from vault.service.call import PolicyState, Visit
 from vault.service.compartment import ServedCompartment
-from vault.service.find import _look_up
+from vault.service.find import look_up
 from vault.service.ledger import Ledger
 from vault.service.rotation import Level, begin
 from vault.service.rotation_run import carry_out
@@ -30,8 +30,6 @@ EDITION: Edition = compile_edition(POLICY.read_text(encoding="utf-8"))
 EMAIL = EDITION.compartment("accounts").field("email")
 PHONE = EDITION.compartment("accounts").field("phone")
 OFFICER = Visit(PolicyState(EDITION, Ledger({})), None, "aida", "request")
-
-CALL = Call(OFFICER.policy, EDITION.services["support"], "request", repeatable=False)
 
 
 def policy() -> PolicyState:
@@ -107,7 +105,7 @@ async def erase(served: ServedCompartment, who: Person) -> None:
 
 async def find(served: ServedCompartment, email: str) -> Sequence[bytes]:
     """Return whose e-mail address it is, as Find looks it up."""
-    return (await _look_up(served, CALL, EMAIL, email)).pseudonyms
+    return await look_up(served, EDITION, EMAIL, email)
 
 
 async def check(served: ServedCompartment, people: Sequence[Person]) -> None:

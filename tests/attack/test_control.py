@@ -18,6 +18,7 @@ from tests.attack.forging import by_forgers, flipped, malleated, nonce
 from tests.policies import successor
 from vault.errors import Reason
 from vault.policy import EditionError, compile_successor
+from vault.service.bodies import block_body, reset_body, touch_body, unblock_body
 from vault.service.ledger import (
     BLOCK,
     EDITION,
@@ -25,13 +26,9 @@ from vault.service.ledger import (
     TOUCH,
     UNBLOCK,
     Ledger,
-    block_body,
-    reset_body,
     sign_off,
     signatures_in,
     statement,
-    touch_body,
-    unblock_body,
 )
 
 TARGET = "analytics"

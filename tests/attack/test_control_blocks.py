@@ -8,16 +8,8 @@ from tests.attack.forging import nonce
 from tests.wire import wait_for
 from vault.errors import Reason
 from vault.policy import compile_successor
-from vault.service.ledger import (
-    BLOCK,
-    EDITION,
-    TOUCH,
-    UNBLOCK,
-    block_body,
-    sign_off,
-    statement,
-    unblock_body,
-)
+from vault.service.bodies import block_body, unblock_body
+from vault.service.ledger import BLOCK, EDITION, TOUCH, UNBLOCK, sign_off, statement
 
 TARGET, SECOND, THIRD = "target", "target-two", "target-three"
 OWNER = "targets"

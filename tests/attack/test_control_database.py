@@ -21,6 +21,7 @@ from tests.wire import wait_for
 from vault.dev.local import serving
 from vault.errors import Reason
 from vault.opening import StartError
+from vault.service.bodies import block_body, touch_body, unblock_body
 from vault.service.editions import Editions
 from vault.service.ledger import (
     BLOCK,
@@ -29,11 +30,8 @@ from vault.service.ledger import (
     UNBLOCK,
     ControlChainError,
     Entry,
-    block_body,
     signatures_in,
     statement,
-    touch_body,
-    unblock_body,
 )
 from vault.store.control import ControlChain
 from vault.store.engine import connect

@@ -19,7 +19,8 @@ from tests.people import NOBODY
 from tests.wire import wait_for
 from vault.errors import Reason
 from vault.policy import WORKERS, compile_successor
-from vault.service.ledger import BLOCK, RESET, reset_body, sign_off, statement
+from vault.service.bodies import reset_body
+from vault.service.ledger import BLOCK, RESET, sign_off, statement
 
 SAW = "what was seen isn't forgotten"
 

@@ -79,7 +79,7 @@ def test_without_asking_the_record_find_names_whom_the_index_says(
 ) -> None:
     """An index row pointed at somebody else."""
 
-    async def believed(*_: object) -> bool:
+    def believed(*_: object) -> bool:
         return True
 
     monkeypatch.setattr(find, "_holds", believed)

@@ -10,18 +10,16 @@ the core.
 import asyncio
 import os
 import secrets
-import subprocess
-import sysconfig
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy import insert
 
+from tests.bench.command import measured
 from tests.bench.processes import POLICY
 from vault.audit.chain import Link, first, hash_of
 from vault.audit.checkpoint import Checkpoint, Head
@@ -40,16 +38,6 @@ SEALED = 295  # bytes of an event of 256, sealed; random ones hash as fast
 _COLUMNS = ["writer", "sequence", "previous", "token", "sealed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a command took: wall-clock and own processor time in seconds, memory in bytes."""
-
-    wall: float
-    processor: float
-    memory: int
-    said: str
-
-
 @click.command()
 @click.option("--events", default=1_000_000, show_default=True)
 def main(events: int) -> None:
@@ -61,12 +49,12 @@ def main(events: int) -> None:
             shipped, export = state / "shipped.jsonl", state / "export.jsonl"
             lines = asyncio.run(_fill(running, events))
             shipped.write_text("".join(lines), encoding="ascii")
-            config = ["--config", running.config]
-            _run("audit", "export", NAME, "--output", export, *config)
-            given = ["--checkpoints", shipped, *config]
+            config: list[str | Path] = ["--config", running.config]
+            measured("audit", "export", NAME, "--output", export, *config)
+            given: list[str | Path] = ["--checkpoints", shipped, *config]
             runs = {
-                "from PostgreSQL": _run("audit", "verify", "--compartment", NAME, *given),
-                "from an export": _run("audit", "verify", "--export", export, *given),
+                "from PostgreSQL": measured("audit", "verify", "--compartment", NAME, *given),
+                "from an export": measured("audit", "verify", "--export", export, *given),
             }
             size = export.stat().st_size
     for name, run in runs.items():
@@ -76,20 +64,6 @@ def main(events: int) -> None:
             f"{run.memory / 1e6:.0f} MB"
         )
     click.echo(f"the export: {size / 1e6:.0f} MB")
-
-
-def _run(*arguments: Any) -> Measured:
-    piivault = Path(sysconfig.get_path("scripts"), "piivault")
-    began = time.perf_counter()
-    with subprocess.Popen([piivault, *arguments], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"piivault ended with {process.returncode}:\n{said}")
-    processor = used.ru_utime + used.ru_stime
-    return Measured(time.perf_counter() - began, processor, used.ru_maxrss * 1024, said)
 
 
 async def _fill(running: Running, events: int) -> list[str]:

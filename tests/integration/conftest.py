@@ -5,4 +5,5 @@ from tests.backups import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.committing import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.database import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.officers import *  # noqa: F403 -- fixtures, as named in its __all__
+from tests.rotated import *  # noqa: F403 -- fixtures, as named in its __all__
 from tests.written import *  # noqa: F403 -- fixtures, as named in its __all__

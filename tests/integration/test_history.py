@@ -16,18 +16,8 @@ from tests.command import piivault as run_piivault
 from tests.house import House
 from tests.officers import WITHIN, Officers
 from tests.wire import wait_for
-from vault.service.ledger import (
-    BLOCK,
-    EDITION,
-    RESET,
-    TOUCH,
-    UNBLOCK,
-    Entry,
-    block_body,
-    reset_body,
-    statement,
-    touch_body,
-)
+from vault.service.bodies import block_body, reset_body, touch_body
+from vault.service.ledger import BLOCK, EDITION, RESET, TOUCH, UNBLOCK, Entry, statement
 from vault.store.control import ChainRow, ControlChain, PendingRow
 from vault.store.engine import connect
 

@@ -23,7 +23,8 @@ from vault.audit.event import DENIED, FAILED, UNKNOWN_CALLER
 from vault.errors import Reason
 from vault.names import BROKER
 from vault.sealed.v1 import sealed_pb2
-from vault.service.ledger import BLOCK, block_body
+from vault.service.bodies import block_body
+from vault.service.ledger import BLOCK
 
 REVEAL = "/piivault.v1.RecordService/Reveal"
 PLANTED = "planted-Токтогулова-+996555123456"

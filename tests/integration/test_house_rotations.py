@@ -1,10 +1,7 @@
 """Officers rotate keys, close epochs and destroy, while others read and write through workers."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,64 +13,28 @@ from signal import SIGCONT, SIGSTOP
 
 import piivault
 import pytest
-from click.testing import CliRunner, Result
-from piivault.keys import Erasures, Keys, KeyVersion
-from piivault.officers import OfficersClient
-from piivault.rotations import Rotation
+from click.testing import CliRunner
+from piivault.keys import Keys, KeyStatus, KeyVersion
 from piivault.v1 import pseudonym_service_pb2
 from piivault.v1 import subject_service_pb2 as subjects
 
 from tests import wire
-from tests.house import House, run_house
+from tests.house import House
 from tests.people import Registered
+from tests.rotated import CLOSE, Run, ended
+from tests.wire import PATIENCE
 from tests.workers import BOUND, Worker, worker_process
-from vault.cli.keys import keys as command
 from vault.cli.verify import verify
 from vault.crypto.capability import key_id
 from vault.errors import Reason
-from vault.keys.errors import KeyServerForbidden, WrappedKeyRejected
+from vault.keys.errors import KeyServerForbidden
 from vault.keys.transit import Token, Transit
 from vault.names import from_base64url, to_base64url
 
-_ENDS = 30.0  # seconds, at most, for a rotation
-_ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One of its own: others' tests count on first versions."""
-    with run_house(tmp_path_factory.mktemp("rotated") / "state", postgres=True) as started:
-        yield started
-
-
-@pytest.fixture
-def ring(house: House) -> Iterator[Keys]:
-    with OfficersClient.from_env(house.environment("officer-aida")) as officers:
-        yield officers.keys("accounts")
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def piivault_keys(house: House) -> Run:
-    """Run `piivault keys …` as an officer; asked, they say yes."""
-
-    def run(*arguments: str, officer: str = "aida") -> Result:
-        environment = house.environment(f"officer-{officer}")
-        return CliRunner().invoke(command, arguments, env=environment, input="y\ny\ny\n")
-
-    return run
-
-
-def _ended(ring: Keys, rotation: Rotation) -> Rotation:
-    ends = time.monotonic() + _ENDS
-    while rotation.state == "running" and not rotation.awaits_officer:
-        assert time.monotonic() < ends, rotation
-        time.sleep(0.05)
-        rotation = ring.rotation(rotation.id)
-    assert rotation.state != "failed", rotation
-    return rotation
+def house(rotated_house: House) -> House:
+    return rotated_house
 
 
 class Traffic:
@@ -148,27 +109,31 @@ class Traffic:
         time.sleep(0.1)
 
 
+ROTATIONS = (
+    ("rotate", "accounts", "kek", "--yes"),
+    ("rotate", "accounts", "index", "email", "--yes"),
+    ("rotate", "accounts", "data-key", "--yes"),
+    ("rotate", "accounts", "audit", "--yes"),
+    ("rotate", "accounts", "transit", "--trim", "--yes"),
+    (*CLOSE, "--drop-superseded"),
+)
+
+
 def test_no_call_fails_while_every_level_rotates_and_an_epoch_closes(
     house: House, ring: Keys, piivault_keys: Run
 ) -> None:
-    """Three workers, one of them stopped for longer than it polls, again and again."""
+    """Three processes, one of them stopped for longer than it polls, again and again."""
+    house.register()  # so that there are index keys
+    old = _newest(ring)
     with worker_process(house) as one, worker_process(house) as paused:
         traffic = Traffic(house, [one, paused])
-        with traffic.running():
-            for level in ("kek", "index", "data-key", "audit"):
+        with traffic.running(), ThreadPoolExecutor(1) as pool:
+            for arguments in ROTATIONS:
                 paused.signal(SIGSTOP)
-                rotation = ring.rotate(level, "email" if level == "index" else "")
+                rotated = pool.submit(piivault_keys, *arguments)
                 time.sleep(1.2 * BOUND)  # it polls five times as often
                 paused.signal(SIGCONT)
-                _ended(ring, rotation)
-            done = piivault_keys("rotate", "accounts", "transit", "--trim", "--yes")
-            assert done.exit_code == 0, done.output
-            paused.signal(SIGSTOP)
-            with ThreadPoolExecutor(1) as pool:
-                closing = pool.submit(piivault_keys, "close-epoch", "accounts", "--yes")
-                time.sleep(1.2 * BOUND)
-                paused.signal(SIGCONT)
-                assert closing.result().exit_code == 0, closing.result().output
+                assert rotated.result().exit_code == 0, rotated.result().output
             time.sleep(0.5)
         assert not traffic.faults, traffic.faults[:3]
         assert traffic.calls > 100
@@ -182,77 +147,40 @@ def test_no_call_fails_while_every_level_rotates_and_an_epoch_closes(
     argv = ["--config", str(house.running.config), "--compartment", "accounts"]
     whole = CliRunner().invoke(verify, argv)
     assert whole.exit_code == 0, whole.output
-    states = {str(key.name): key.state for key in ring.status().keys}
-    assert states["kek:1"] == states["kek:2"] == states["index:email:1"] == "destroyed"
-    assert states["kek:3"] == states["index:email:2"] == states["audit:2"] == "active"
+    new = _newest(ring)
+    assert {name: version - old[name] for name, version in new.items()} == {
+        "kek": 2,  # by its own rotation, and by closing the epoch
+        "index:email": 1,
+        "index:phone": 0,
+        "audit": 1,
+        "lookup": 0,
+    }
+    for key in ring.status().keys:
+        name, kind = _name(key), key.name.kind
+        gone = key.name.version < new[name] and kind != "audit"
+        retired = "decrypt-only" if key.name.version < new[name] else "active"
+        assert key.state == ("destroyed" if gone else retired)
 
 
-@pytest.fixture
-def person(house: House) -> Registered:
-    return house.register()
+def _name(key: KeyStatus) -> str:
+    return ":".join(filter(None, (key.name.kind, key.name.field)))
 
 
-def test_an_officer_who_is_killed_at_every_call_closes_the_epoch_in_the_end(
-    house: House, ring: Keys, person: Registered
-) -> None:
-    before = ring.status()
-    gone = house.register()
-    gone.subject.erase("accounts")
-    ((wrapped,),) = house.sql("accounts", "SELECT wrapped FROM keyring WHERE kind = 'lookup'")
-    argv = [sys.executable, "-m", "tests.killed_officer", "keys", "close-epoch", "accounts"]
-    environment = {**os.environ, **house.environment("officer-aida")}
-    with subprocess.Popen(
-        [*argv, "--yes"], cwd=_ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    ) as killed:
-        while killed.poll() is None:
-            assert house.phone_of(person) == person.values["phone"]
-            time.sleep(0.05)
-        assert killed.stdout is not None
-        assert killed.stdout.read().split("\n")[-2:] == ["ended 0", ""]
-        assert killed.returncode == 0
-    after = ring.status()
-    closed = after.erasures.epochs_closed - before.erasures.epochs_closed
-    assert closed == 2  # the one that was killed when it had ended, and the next
-    assert after.transit.oldest_needed > before.transit.oldest_needed
-    assert not [r for r in ring.rotations() if r.state == "running"]
-    with pytest.raises(WrappedKeyRejected):  # its version is gone, whatever the context
-        house.running.admin.decrypt(after.transit.name, wrapped, b"any")
-
-
-def test_what_was_erased_is_shredded_and_then_unrecoverable(
-    house: House, ring: Keys, piivault_keys: Run
-) -> None:
-    """As soon as no snapshot of the key server is left from before it was closed."""
-    house.register().subject.erase("accounts")
-    assert piivault_keys("close-epoch", "accounts", "--yes").exit_code == 0
-    again = house.register()
-    again.subject.erase("accounts")
-    unknown = ring.status().erasures
-    assert (unknown.unrecoverable, unknown.snapshot_retention_days) == (0, None)
-    expected = {"0": (1, unknown.shredded - 1), "30": (unknown.shredded, 0)}
-    for days, found in expected.items():
-        erased = _erasures_where_snapshots_are_kept(house, days)
-        assert (erased.shredded, erased.unrecoverable) == found
-    house.register(root=again.root)  # they come back: nobody may claim one too many
-    assert _erasures_where_snapshots_are_kept(house, "0").unrecoverable == unknown.shredded - 2
-
-
-def _erasures_where_snapshots_are_kept(house: House, days: str) -> Erasures:
-    with house.another_server(KEY_SERVER__SNAPSHOT_RETENTION_DAYS=days) as address:
-        environment = {**house.environment("officer-aida"), "PIIVAULT_ADDRESS": address}
-        with OfficersClient.from_env(environment) as officers:
-            return officers.keys("accounts").status().erasures
+def _newest(ring: Keys) -> dict[str, int]:
+    """Return the newest version of each key."""
+    found = sorted(ring.status().keys, key=lambda key: key.name.version)
+    return {_name(key): key.name.version for key in found}
 
 
 def test_whoever_leaves_a_rotation_comes_back_to_it(
-    house: House, ring: Keys, person: Registered, piivault_keys: Run
+    house: House, ring: Keys, somebody: Registered, piivault_keys: Run
 ) -> None:
     """It waits while its old key is suspended, and says so."""
     old = max(k.name.version for k in ring.status().keys if k.name.kind == "kek")
     ring.suspend(KeyVersion("kek", old))
     left = piivault_keys("rotate", "accounts", "kek", "--leave")
     assert "running" in left.output
-    ends = time.monotonic() + _ENDS
+    ends = time.monotonic() + PATIENCE
     while not (rotation := ring.rotations()[0]).error:
         assert time.monotonic() < ends
         time.sleep(0.05)
@@ -265,7 +193,7 @@ def test_whoever_leaves_a_rotation_comes_back_to_it(
     listed = json.loads(piivault_keys("rotations", "accounts", "--json").output)
     assert [r["id"] for r in listed if r["level"] == "kek"].count(rotation.id.hex()) == 1
     assert "kek" in piivault_keys("rotations", "accounts").output
-    assert house.phone_of(person) == person.values["phone"]
+    assert house.phone_of(somebody) == somebody.values["phone"]
 
 
 MISTAKES = {
@@ -275,6 +203,8 @@ MISTAKES = {
     "a field without one": ("rotate", "accounts", "index", "city", "--yes"),
     "a key that writes": ("destroy", "accounts", "--key", "lookup:1", "--reason", "x", "--yes"),
     "no such version": ("destroy", "accounts", "--key", "kek:99", "--reason", "x", "--yes"),
+    "nobody who writes the backup": ("close-epoch", "accounts", "--yes"),
+    "a backup and none": ("close-epoch", "accounts", "--backup", "x", "--no-backup"),
     "no key": ("destroy", "accounts", "--key", "kek", "--reason", "x", "--yes"),
 }
 
@@ -285,7 +215,7 @@ def test_what_cannot_be_done_is_refused(piivault_keys: Run, arguments: tuple[str
 
 
 def test_destroying_takes_two_officers_and_just_what_they_signed(
-    house: House, ring: Keys, person: Registered, piivault_keys: Run
+    house: House, ring: Keys, somebody: Registered, piivault_keys: Run
 ) -> None:
     """A KEK that still wraps: the rotation that would free it waits for a suspended one."""
     old = max(k.name.version for k in ring.status().keys if k.name.kind == "kek")
@@ -300,7 +230,7 @@ def test_destroying_takes_two_officers_and_just_what_they_signed(
     assert "1 of 2 officers" in first.output, first.output
     assert not ring.destroy(kek, lost.digest).destroyed
     assert "approved by 1 of 2" in piivault_keys(*arguments).output  # the same officer, again
-    person.subject.erase("accounts")  # what is lost changes: what was signed is of no use
+    somebody.subject.erase("accounts")  # what is lost changes: what was signed is of no use
     second = piivault_keys("approve", "--yes", officer="bakyt")
     assert "in effect" in second.output, second.output
     assert not ring.destroy(kek, lost.digest).destroyed
@@ -308,10 +238,16 @@ def test_destroying_takes_two_officers_and_just_what_they_signed(
         done = piivault_keys(*arguments, officer=officer)
         assert done.exit_code == 0, done.output
     assert f"Destroyed: {kek}" in done.output
+    again = piivault_keys(*arguments)
+    assert (again.exit_code, again.output) == (
+        0,
+        f"{kek} of accounts is destroyed already. Nothing was changed.\n",
+    )
+    assert ring.destroy(kek, lost.digest).destroyed
     status = {str(k.name): k.state for k in ring.status().keys}
     assert status[str(kek)] == "destroyed"
     assert house.phone_of(newcomer) == newcomer.values["phone"]
-    assert _ended(ring, rotation).state == "done"
+    assert ended(ring, rotation).state == "done"
     operations = [(e.service, e.operation, e.reason) for e in house.trail("accounts").events]
     assert ("officer:aida", f"keys.destroy/kek/{old}", Reason.STALE_ETAG) in operations
     assert ("officer:bakyt", f"keys.destroy/kek/{old}", "") in operations

@@ -16,7 +16,8 @@ from tests.wire import PATIENCE, Refusal, Stream, new_request_id, stream, wait_f
 from vault.audit.event import ALLOWED
 from vault.errors import Reason
 from vault.policy import Operation
-from vault.service.ledger import BLOCK, block_body
+from vault.service.bodies import block_body
+from vault.service.ledger import BLOCK
 from vault.service.streaming import WINDOW
 
 STREAM = "/piivault.v1.RecordService/StreamReveal"

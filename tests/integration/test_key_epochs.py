@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from sqlalchemy import update
 
+from tests import rotating
 from tests.database import execute, rows
 from tests.served import UUID, serving_process
 from vault.audit.event import ALLOWED, Event
@@ -25,6 +26,7 @@ from vault.keys.provision import worker
 from vault.keys.transit import Transit
 from vault.service.compartment import ServedCompartment, row_of
 from vault.service.drawing import check_drawn
+from vault.service.rotation import Level
 from vault.store import changes, keys
 from vault.store import tables as t
 from vault.store.commit import KeysChangedError, Transaction
@@ -202,3 +204,40 @@ async def test_a_process_that_cannot_tell_serves_nothing_and_heals_by_itself(
         finally:
             await execute(one.database, "ALTER TABLE keyring_away RENAME TO keyring")
         assert (await lagging.open(address)).values()
+
+
+async def test_a_key_that_was_destroyed_since_it_was_chosen_is_nobodys_error(
+    database_url: str, login_as: Callable[[str], Transit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a process that was stopped in between: it looks up anew, and plans its change anew."""
+    somebody, newcomer = rotating.person(1), rotating.person(2)
+    async with AsyncExitStack() as stack:
+        transit = login_as(worker("accounts"))
+        one, stopped = [
+            await stack.enter_async_context(serving_process(database_url, transit, 3600.0))
+            for _ in range(2)
+        ]
+        for served in (one, stopped):
+            await served.establish()
+        await rotating.register(one, somebody)
+        await rotating.check(stopped, [somebody])
+        for level in (Level.INDEX, Level.EPOCH):
+            await rotating.start(one, level)
+            await rotating.finish(one)
+        index_names, latest = stopped.index_names, stopped.keyring.latest
+
+        async def chosen_before(uid: int) -> Sequence[KeyName]:
+            names = await index_names(uid)
+            await stopped.look_at_keys()
+            return names
+
+        monkeypatch.setattr(stopped, "index_names", chosen_before)
+        assert await rotating.find(stopped, somebody.email) == [somebody.address.pseudonym]
+        chosen = [KEK1]
+        monkeypatch.setattr(
+            stopped.keyring, "latest", lambda *key: chosen.pop() if chosen else latest(*key)
+        )
+        with pytest.raises(KeysChangedError):
+            await rotating.register(stopped, newcomer)
+        await rotating.register(stopped, newcomer)
+        await rotating.check(one, [somebody, newcomer])

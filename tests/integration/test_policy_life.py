@@ -21,7 +21,8 @@ from vault.crypto.primitives import is_signed
 from vault.dev.local import officer_signs, serving
 from vault.keys.provision import provision
 from vault.opening import StartError
-from vault.service.ledger import BLOCK, EDITION, UNBLOCK, block_body, statement, unblock_body
+from vault.service.bodies import block_body, unblock_body
+from vault.service.ledger import BLOCK, EDITION, UNBLOCK, statement
 from vault.store import schema
 from vault.store.engine import connect
 from vault.store.schema import Schema

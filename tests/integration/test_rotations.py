@@ -327,6 +327,36 @@ async def test_what_cannot_be_opened_fails_a_rotation_and_stops_no_other(two: Tw
     await check(other, [p for p in PEOPLE if p is not PEOPLE[3]])
 
 
+OPENING = [Level.KEK, Level.EPOCH, Level.DATA_KEY, Level.INDEX]
+
+
+@pytest.mark.parametrize("level", OPENING)
+async def test_a_rotation_that_met_damage_and_then_waited_fails_and_counts(
+    two: Two, level: Level
+) -> None:
+    """By another process than the one that met it, and after a second damage."""
+    one, other = two
+    for who in (PEOPLE[1], PEOPLE[11]):
+        damage = t.data_keys.update().where(t.data_keys.c.pseudonym == who.address.pseudonym)
+        async with one.database.writes.begin() as connection:
+            await connection.execute(damage.values(wrapped=bytes(71)))
+    await rotating.start(one, level)
+    async for _ in rotating.steps(one):
+        break
+    kek = KeyName(KeyKind.KEK, 1)
+    await acts.suspend(one, OFFICER, kek)
+    await run(other, rotating.policy, 1e6)
+    state, done, _, error = await _rotation(one)
+    assert (state, done > 0) == (RUNNING, True)
+    assert "suspended" in error
+    await acts.resume(one, OFFICER, kek)
+    await run(other, rotating.policy, 1e6)
+    state, done, total, error = await _rotation(one)
+    assert (state, done, total) == (FAILED, len(PEOPLE) - 2, len(PEOPLE))
+    assert error.startswith("2 can't be opened")
+    await check(other, [who for who in PEOPLE if who not in (PEOPLE[1], PEOPLE[11])])
+
+
 async def test_what_has_to_be_waited_for_is_noted_and_goes_on(two: Two) -> None:
     one, _ = two
     kek = KeyName(KeyKind.KEK, 1)

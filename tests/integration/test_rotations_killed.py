@@ -3,13 +3,13 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.database import rows
-from tests.killed import PEOPLE
+from tests.killed import OVER, PEOPLE
 from tests.rotating import EMAIL, check, register
 from tests.served import serving_process
 from vault.dev import Running
@@ -35,6 +35,21 @@ LIVES: Mapping[Level, list[str]] = {
     Level.TRANSIT: ["began", *[Did.WENT_ON] * 5, Did.ENDED],
     Level.SUPERSEDED: ["began", *[Did.WENT_ON] * 2, Did.ENDED],
 }
+
+
+@pytest.fixture(scope="module")
+def killed(running: Running) -> "Iterator[subprocess.Popen[str]]":
+    """The program, started once: it takes longer to start than to be killed."""
+    role = running.app_roles[worker("accounts")]
+    files = (running.key_server_ca, role.role_id_file, role.secret_id_file)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.killed", running.key_server, *files],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        yield program
 
 
 async def _begin(url: str, transit: Transit) -> None:
@@ -69,23 +84,21 @@ async def _left(url: str, transit: Transit, level: Level) -> None:
 
 @pytest.mark.parametrize("level", [level for level in Level if level is not Level.AUDIT])
 def test_a_process_that_is_killed_at_every_step_ends_right(
-    level: Level, postgres_url: str, running: Running, login_as: Callable[[str], Transit]
+    level: Level,
+    postgres_url: str,
+    running: Running,
+    login_as: Callable[[str], Transit],
+    killed: "subprocess.Popen[str]",
 ) -> None:
     transit = login_as(worker("accounts"))
     asyncio.run(_begin(postgres_url, transit))
     if level is Level.TRANSIT:
         TransitOfficer(running.admin).rotate("piivault-accounts")
-    role = running.app_roles[worker("accounts")]
-    files = (running.key_server_ca, role.role_id_file, role.secret_id_file)
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.killed", level, postgres_url, running.key_server, *files],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert killed.returncode == 0, killed.stdout + killed.stderr
-    lives = killed.stdout.split("\n")[:-1]
-    assert lives == LIVES[level]
+    assert killed.stdin is not None
+    assert killed.stdout is not None
+    print(level, postgres_url, file=killed.stdin, flush=True)
+    lives: list[str] = []
+    while not lives or lives[-1] in {"began", *Did}:
+        lives.append(killed.stdout.readline().rstrip("\n"))
+    assert lives == [*LIVES[level], OVER]
     asyncio.run(_left(postgres_url, transit, level))

@@ -28,7 +28,8 @@ from vault.dev import DevError, Stack
 from vault.dev.local import officer_signs, plan_of, serving
 from vault.keys.errors import KeyServerForbidden
 from vault.opening import StartError
-from vault.service.ledger import BLOCK, UNBLOCK, block_body, statement, unblock_body
+from vault.service.bodies import block_body, unblock_body
+from vault.service.ledger import BLOCK, UNBLOCK, statement
 
 PROCESSES = (
     "control",

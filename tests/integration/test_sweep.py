@@ -1,6 +1,7 @@
 """The sweeper: by the database's clock, capped a run, resumable, and it blocks no reader."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -8,11 +9,19 @@ from typing import TypeVar
 import pytest
 from piivault import errors
 
+from tests import rotating
 from tests.house import House
+from tests.served import serving_process
 from vault import app
 from vault.crypto.record import Address
+from vault.errors import Reason, VaultError
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.provision import worker
+from vault.keys.transit import Transit
+from vault.service import keys
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.editions import Editions
+from vault.service.rotation import Level
 from vault.service.sweep import Swept, sweep
 from vault.store.lookups import Lookups
 
@@ -104,6 +113,32 @@ def test_an_erasure_by_time_is_in_the_trail(house: House, years: Callable[[float
         ("piivault", "", "")
     }
     assert [1, 2] in [[use.uid for use in event.fields] for event in expired]
+
+
+async def test_what_is_suspended_is_left_and_the_rest_is_swept(
+    database_url: str, login_as: Callable[[str], Transit], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A version that is stopped stops no retention under the others; it is said, and made up."""
+    async with serving_process(database_url, login_as(worker("accounts"))) as served:
+        await served.establish()
+        for number in (1, 3):
+            await rotating.register(served, rotating.person(number))
+        await rotating.start(served, Level.KEK)
+        await rotating.register(served, rotating.person(2))
+        kek = KeyName(KeyKind.KEK, 1)
+        await keys.suspend(served, rotating.OFFICER, kek)
+        with caplog.at_level(logging.WARNING):
+            first = await sweep(served, rotating.policy)
+        assert (first.looked_at, first.erased, first.suspended) == (3, 1, 2)
+        assert "1 erased, 0 trimmed, 0 damaged, 2 left: a key is suspended" in caplog.text
+        await keys.resume(served, rotating.OFFICER, kek)
+        second = await sweep(served, rotating.policy)
+        assert (second.looked_at, second.erased, second.suspended) == (2, 2, 0)
+        await rotating.register(served, rotating.person(4))
+        await keys.suspend(served, rotating.OFFICER, None)
+        with pytest.raises(VaultError) as refused:  # nothing could be opened
+            await sweep(served, rotating.policy)
+        assert refused.value.reason is Reason.KEYS_SUSPENDED
 
 
 def test_a_record_that_changes_meanwhile_is_left_for_the_next_run(

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from vault.cli.signing import SIGNS, needed_reason, report, signer
 from vault.policy import compile_edition
-from vault.service.ledger import RESET, reset_body
+from vault.service.bodies import reset_body
+from vault.service.ledger import RESET
 
 
 @click.group()

@@ -11,7 +11,8 @@ from piivault.rotations import Destruction
 
 from vault.cli.keys import asking
 from vault.cli.signing import SIGNS, report, signer
-from vault.service.ledger import DESTROY, destroy_body
+from vault.service.bodies import destroy_body
+from vault.service.ledger import DESTROY
 
 
 @click.command(epilog=SIGNS)
@@ -28,6 +29,9 @@ def destroy(compartment: str, text: str, reason: str | None, yes: bool) -> None:
     key = _parse(text)
     with asking(compartment, "Whether it was destroyed isn't known.") as ring:
         found = ring.destroy(key)
+        if found.destroyed:
+            click.echo(f"{key} of {compartment} is destroyed already. Nothing was changed.")
+            return
         click.echo(f"{key} of {compartment}: {found.consequence}\ndigest {found.digest.hex()}")
         if not yes:
             click.confirm(f"Destroy {key} of {compartment} for ever?", abort=True)

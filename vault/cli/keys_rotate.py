@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vault.cli.keys import asking
-from vault.cli.keys_watch import OFFICERS_LOGIN, at_key_server, watch
+from vault.cli.keys_watch import OFFICERS_LOGIN, at_key_server, trim, watch
 from vault.keys.officer import TransitOfficer
 from vault.keys.provision import CAPABILITY_KEY
 from vault.names import to_base64url
@@ -32,10 +32,12 @@ _WHAT = {
 @click.argument("level", type=click.Choice(_LEVELS), required=False)
 @click.argument("field", required=False)
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--trim", is_flag=True, help="Of transit: trim old versions away, without asking.")
+@click.option(
+    "--trim", "asked", is_flag=True, help="Of transit: trim old versions away, without asking."
+)
 @click.option("--leave", is_flag=True, help="Begin it, and don't wait for the end.")
 def rotate(
-    compartment: str, level: Level | None, field: str | None, yes: bool, trim: bool, leave: bool
+    compartment: str, level: Level | None, field: str | None, yes: bool, asked: bool, leave: bool
 ) -> None:
     """Rotate one level of a compartment's keys; an index is FIELD's. No call fails because of it.
 
@@ -55,7 +57,7 @@ def rotate(
             click.echo(_WHAT[level].format(c=compartment, f=field))
             click.confirm("Rotate?", abort=True)
         if level == "transit":
-            _rotate_transit(ring, running, trim, yes)
+            _rotate_transit(ring, running, asked, yes)
             return
         rotation = running or ring.rotate(level, field or "")
         if not leave:
@@ -95,7 +97,7 @@ def _running(ring: Keys, level: Level, field: str) -> Rotation | None:
     return None
 
 
-def _rotate_transit(ring: Keys, running: Rotation | None, trim: bool, yes: bool) -> None:
+def _rotate_transit(ring: Keys, running: Rotation | None, asked: bool, yes: bool) -> None:
     with at_key_server() as server:
         before = ring.status()
         if running is None:
@@ -105,14 +107,16 @@ def _rotate_transit(ring: Keys, running: Rotation | None, trim: bool, yes: bool)
         after = ring.status()
         click.echo("Every key and the canary are wrapped under the newest version.")
         for key in (after.transit, after.audit_transit):
-            _offer_to_trim(server, key, trim=trim, yes=yes)
+            _offer_to_trim(ring, server, key, asked=asked, yes=yes)
 
 
-def _offer_to_trim(server: TransitOfficer, key: TransitKey, *, trim: bool, yes: bool) -> None:
+def _offer_to_trim(
+    ring: Keys, server: TransitOfficer, key: TransitKey, *, asked: bool, yes: bool
+) -> None:
     versions = server.versions(key.name)
     if key.oldest_needed <= versions.oldest:
         return
-    if not trim:
+    if not asked:
         click.echo(
             f"Versions of {key.name} below {key.oldest_needed} aren't needed here any more. Once "
             "they are trimmed away, for ever, backups of keys from before can't be restored: write "
@@ -120,7 +124,7 @@ def _offer_to_trim(server: TransitOfficer, key: TransitKey, *, trim: bool, yes: 
         )
         if yes or not click.confirm("Is it written? Trim?"):
             return
-    server.retire(key.name, key.oldest_needed)
+    trim(ring, server, key.name, key.oldest_needed)
     click.echo(f"{key.name}: versions below {key.oldest_needed} are trimmed away.")
 
 

@@ -1,4 +1,8 @@
-"""What officers' commands on keys share: waiting for a rotation, and the key server."""
+"""What officers' commands on keys share: waiting for a rotation, and the key server.
+
+The key server lets whoever may trim a key trim away what is needed still: it can't know. So all
+that these commands trim away, they do by `trim`.
+"""
 
 import time
 from collections.abc import Iterator
@@ -25,6 +29,21 @@ def at_key_server() -> Iterator[TransitOfficer]:
     """Open the key server under the officer's own login; raise ClickException."""
     with closing(key_server()) as transit:
         yield TransitOfficer(transit)
+
+
+def trim(ring: Keys, server: TransitOfficer, key: str, below: int) -> None:
+    """Trim versions of a Transit key away for ever, if nothing is wrapped under them just now.
+
+    Raises ClickException where something is.
+    """
+    status = ring.status()
+    needed = {its.name: its.oldest_needed for its in (status.transit, status.audit_transit)}
+    if needed[key] < below:
+        raise click.ClickException(
+            f"Something is wrapped under version {needed[key]} of {key} again, since a restore "
+            "perhaps. Nothing was trimmed away. Run it again."
+        )
+    server.retire(key, below)
 
 
 def watch(ring: Keys, rotation: Rotation) -> Rotation:

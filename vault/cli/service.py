@@ -7,7 +7,8 @@ import click
 from piivault.officers import OfficersClient
 
 from vault.cli.signing import SIGNS, needed_reason, report, signer
-from vault.service.ledger import BLOCK, UNBLOCK, block_body, unblock_body
+from vault.service.bodies import block_body, unblock_body
+from vault.service.ledger import BLOCK, UNBLOCK
 
 
 @click.group()

@@ -51,12 +51,16 @@ class WrappedKey:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the database said of a compartment's keys, asked at `at` on the keyring's clock."""
+    """What the database said of a compartment's keys, asked at `at` on the keyring's clock.
+
+    `evicted` is the epoch since which no key in clear may be one from before; 0 if there is none.
+    """
 
     epoch: int
     suspended: bool
     keys: Sequence[WrappedKey]
     at: float
+    evicted: int = 0
 
 
 class Wrapping(Protocol):

@@ -5,26 +5,24 @@
     audit-data key   seals the trail
     lookup key       marks request ids and erased pseudonyms
 
-A key is cached by its name, version included: a cache that forgets the version defeats every
-rotation. Fresh for `soft` seconds (jittered); then it still serves while one refresh runs; after
-`hard` seconds it serves no more. So the key server may be away for up to `hard` seconds.
-
 What the database says of the keys (the epoch, who is suspended, states of versions) is adopted each
-time it is read. A keyring that couldn't read it for `stale_after` seconds serves no key: it can't
-tell whether it may. A suspended compartment's keys serve nothing but its trail, which goes on.
+time it is read. In another epoch, keys in clear are forgotten that may serve no more or whose row
+isn't what they were unwrapped from; all others stay, so that the key server may be away just then.
+A keyring that couldn't read it for `stale_after` seconds serves no key: it can't tell whether it
+may. A suspended compartment's keys serve nothing but its trail, which goes on.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from secrets import SystemRandom
 
 from vault.crypto.primitives import join
 from vault.errors import Reason, VaultError
-from vault.keys.errors import KeyServerError, KeyServerUnavailable, WrappedKeyRejected
+from vault.keys.cache import KeyCache
+from vault.keys.errors import KeyServerError, WrappedKeyRejected, told
 from vault.keys.key import (
+    READS,
     KeyKind,
     KeyName,
     KeyState,
@@ -58,13 +56,6 @@ class WrongKeyServerError(Exception):
     """This key server can't open what this database was written with."""
 
 
-@dataclass(slots=True)
-class _Cached:
-    key: bytes = field(repr=False)
-    at: float
-    soft: float
-
-
 class Keyring:
     """The keys of one compartment, as one process uses them."""
 
@@ -83,14 +74,13 @@ class Keyring:
         self._transit_key = transit_key
         self._audit_transit_key = audit_transit_key
         self._compartment = compartment
-        self._soft, self._hard, self._clock = soft, hard, clock
+        self._clock = clock
         self._stale_after = float("inf")
         self._look: Look | None = None
         self._standing = Standing(0, False, (), self._clock())
         self._rows: Mapping[KeyName, WrappedKey] = {}
         self._used: dict[KeyName, int] = {}
-        self._cache: dict[KeyName, _Cached] = {}
-        self._fetches: dict[KeyName, asyncio.Task[bytes]] = {}
+        self._cache = KeyCache(self._unwrap, soft, hard, clock)
 
     async def new_key(self, name: KeyName) -> WrappedKey:
         """Draw a key; only for one that the database is known not to have."""
@@ -99,7 +89,7 @@ class Keyring:
                 self._transit.new_wrapped_key, self._wrapper(name), self._context(name)
             )
         except KeyServerError as e:
-            raise _translate(e) from None
+            raise told(e) from None
         return WrappedKey(name, KeyState.ACTIVE, wrapped, int(time.time()))
 
     async def new_canary(self) -> str:
@@ -109,14 +99,14 @@ class Keyring:
                 self._transit.encrypt, self._transit_key, _CANARY, self._canary_context
             )
         except KeyServerError as e:
-            raise _translate(e) from None
+            raise told(e) from None
 
     async def check_canary(self, canary: str) -> None:
         """Raise WrongKeyServerError unless this key server wrote it: before anything forks."""
         try:
             await self.ask(canary)
         except KeyServerError as e:
-            raise _translate(e) from None
+            raise told(e) from None
 
     async def ask(self, canary: str) -> None:
         """Have the key server open the canary. Raises WrongKeyServerError, KeyServerError."""
@@ -145,7 +135,7 @@ class Keyring:
         try:
             return await asyncio.to_thread(self._transit.rewrap, key, ciphertext, context)
         except KeyServerError as e:
-            raise _translate(e) from None
+            raise told(e) from None
 
     @property
     def transit_keys(self) -> tuple[str, str]:
@@ -165,13 +155,20 @@ class Keyring:
         self._rows = {row.name: row for row in rows}
 
     def adopt(self, standing: Standing) -> None:
-        """Take over what the database says; of another epoch, forget all keys in clear."""
-        if standing.at < self._standing.at:
+        """Take over what the database says; of another epoch, forget what may serve no more."""
+        known = self._standing
+        if standing.at < known.at:
             return  # a look that was overtaken by a later one
-        if standing.epoch != self._standing.epoch:
-            self.evict()
         self.hold(standing.keys)
         self._standing = standing
+        if standing.evicted != known.evicted:
+            self.evict()
+        elif standing.epoch != known.epoch:
+            self._cache.keep({name: row for name, row in self._rows.items() if self._serves(row)})
+
+    def _serves(self, row: WrappedKey) -> bool:
+        stopped = self._standing.suspended and row.name.kind is not KeyKind.AUDIT
+        return row.state in READS and not stopped
 
     @property
     def standing(self) -> Standing:
@@ -211,11 +208,9 @@ class Keyring:
 
         Raises VaultError(KEYS_UNAVAILABLE) where it can't be read.
         """
-        if self.is_current:
-            return
-        await self._look_anew()
         if not self.is_current:
-            raise unconfirmed()
+            await self._look_anew()
+            self._confirm()
 
     async def _look_anew(self) -> None:
         if self._look is not None:
@@ -229,8 +224,14 @@ class Keyring:
 
         KEYS_UNAVAILABLE: that can't be told; KEYS_SUSPENDED; KEY_DESTROYED; DAMAGED: not there.
         """
+        self._confirm()
+        self._check(name)
+
+    def _confirm(self) -> None:
         if not self.is_current:
             raise unconfirmed()
+
+    def _check(self, name: KeyName) -> None:
         if self._standing.suspended and name.kind is not KeyKind.AUDIT:
             raise suspended("This compartment")
         check_state(name, self._row(name).state)
@@ -250,72 +251,48 @@ class Keyring:
 
     def in_memory(self, name: KeyName) -> bool:
         """Tell whether a key serves without the key server."""
-        cached = self._cache.get(name)
-        return cached is not None and self._clock() - cached.at < self._hard
+        return self._cache.has(name)
 
     async def get(self, name: KeyName, *, to_use: bool = True) -> bytes:
         """Return a key (32 bytes). Raises what `check` raises.
 
         `to_use` is False for who only sees to it that it is in memory.
         """
-        if not self.is_current:
-            await self.current()
-        if name not in self._rows:  # another process may have drawn it just now
-            await self._look_anew()
-        self.check(name)
+        if name not in self._rows or not self.is_current:
+            await self._look_anew()  # another process may have drawn it just now
+            self._confirm()
+        self._check(name)
         if to_use:
             self._used[name] = int(time.time())
-        cached = self._cache.get(name)
-        age = self._clock() - cached.at if cached else 0.0
-        if cached and age < cached.soft:
-            return cached.key
-        fetch = self._fetches.get(name)
-        if fetch is None:
-            fetch = self._fetches[name] = asyncio.create_task(self._fetch(name))
-            fetch.add_done_callback(lambda done: self._fetched(name, done))
-        if cached and age < self._hard:
-            return cached.key
-        key = await asyncio.shield(fetch)
+        served = self._cache.serve(name)
+        if served is not None:
+            return served
+        key = await self._cache.fetch(name)
         self.check(name)  # it took a while: they may have been suspended meanwhile
         return key
 
     def evict(self) -> None:
         """Forget all keys in clear. One that is on its way reaches who waits for it, no more."""
-        self._cache.clear()
-        self._fetches.clear()
+        self._cache.evict()
 
-    def _fetched(self, name: KeyName, fetch: "asyncio.Task[bytes]") -> None:
-        if self._fetches.get(name) is fetch:
-            del self._fetches[name]
-        if not fetch.cancelled():
-            fetch.exception()  # heard, even if nobody waits: a refresh in the background
+    async def _unwrap(self, name: KeyName) -> tuple[bytes, str]:
+        """Have the key server unwrap a key; once more if the key was wrapped anew meanwhile.
 
-    async def _fetch(self, name: KeyName) -> bytes:
-        try:
-            key = await self._unwrap(name)
-        except KeyServerUnavailable as e:
-            raise _translate(e) from None  # away: what is cached goes on to its hard TTL
-        except KeyServerError as e:
-            self._cache.pop(name, None)  # refused: fail closed at once
-            raise _translate(e) from None
-        if self._fetches.get(name) is asyncio.current_task():  # else evicted meanwhile
-            spread = SystemRandom().uniform(0.9, 1.1)
-            soft = min(self._soft * spread, self._hard)
-            self._cache[name] = _Cached(key, self._clock(), soft)
-        return key
-
-    async def _unwrap(self, name: KeyName) -> bytes:
-        """Have the key server unwrap a key; once more if the key was wrapped anew meanwhile."""
+        Returns it and what it was unwrapped from.
+        """
         row = self._row(name)
-        where = self._wrapper(name), self._context(name)
         try:
-            return await asyncio.to_thread(self._transit.unwrap, where[0], row.wrapped, where[1])
+            return await self._unwrapped(row)
         except WrappedKeyRejected:
             await self._look_anew()
             anew = self._row(name)
             if anew.wrapped == row.wrapped:
                 raise
-        return await asyncio.to_thread(self._transit.unwrap, where[0], anew.wrapped, where[1])
+        return await self._unwrapped(anew)
+
+    async def _unwrapped(self, row: WrappedKey) -> tuple[bytes, str]:
+        where = self._wrapper(row.name), row.wrapped, self._context(row.name)
+        return await asyncio.to_thread(self._transit.unwrap, *where), row.wrapped
 
     def _wrapper(self, name: KeyName) -> str:
         """Return the Transit key that wraps a key: the auditor can use that of the trail alone."""
@@ -333,17 +310,3 @@ class Keyring:
     @property
     def _canary_context(self) -> bytes:
         return join(b"piivault/v1/canary", self._compartment)
-
-
-def _translate(error: KeyServerError) -> VaultError:
-    error.with_traceback(None)  # its frames hold what was asked, and it stays in our context
-    log.error("key server: %s", error)
-    if isinstance(error, WrappedKeyRejected):
-        return VaultError(
-            Reason.DAMAGED,
-            "A key of this compartment can't be opened. The security team must look at this.",
-        )
-    return VaultError(
-        Reason.KEYS_UNAVAILABLE,
-        "The key server can't be asked just now, and the cached key is too old. Retry.",
-    )

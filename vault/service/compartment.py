@@ -24,7 +24,7 @@ from vault.service.history import History
 from vault.service.limits import Limits
 from vault.service.metrics import Metrics
 from vault.service.places import MOST_RECORDS, Places
-from vault.store.commit import Committer
+from vault.store.commit import Committer, KeysChangedError
 from vault.store.engine import Database
 from vault.store.load import Loader, WrappedDataKey
 from vault.store.lookups import SUSPENDED, Identity, KeyRow, Lookups
@@ -134,8 +134,8 @@ class ServedCompartment:
         own, rows = await self.lookups.standing()
         if own is not None:
             suspended = own.state == SUSPENDED
-            standing = Standing(own.epoch, suspended, [key_of(row) for row in rows], at)
-            self.keyring.adopt(standing)
+            ring = [key_of(row) for row in rows]
+            self.keyring.adopt(Standing(own.epoch, suspended, ring, at, own.evicted))
 
     async def look_beyond(self, known: Standing) -> None:
         """Look at the keys anew, unless somebody here did since this was all that was known."""
@@ -237,10 +237,23 @@ class ServedCompartment:
         return self._turns.setdefault(address.pseudonym, asyncio.Lock())
 
     async def wrap(self, address: Address, data_key: DataKey) -> WrappedDataKey:
-        """Wrap a data key under the newest active KEK."""
+        """Wrap a data key under the newest active KEK. Raises VaultError, KeysChangedError."""
         name = self._newest(KeyKind.KEK)
-        wrapped = sealing.wrap_data_key(await self.keyring.get(name), address, data_key)
+        wrapped = sealing.wrap_data_key(await self.key_in_use(name), address, data_key)
         return WrappedDataKey(data_key.id, name.version, wrapped)
+
+    async def key_in_use(self, name: KeyName) -> bytes:
+        """Return a key that was the one to use, when its name was looked up.
+
+        Raises KeysChangedError if it was rotated out and destroyed since: by a process that was
+        stopped in between, say. Whoever planned with it plans anew.
+        """
+        try:
+            return await self.keyring.get(name)
+        except VaultError as e:
+            if e.reason is not Reason.KEY_DESTROYED:
+                raise
+        raise KeysChangedError
 
     async def tombstone(self, address: Address) -> bytes:
         """Return what an erasure of this record leaves behind."""

@@ -11,7 +11,7 @@ from vault.audit import event as audit
 from vault.audit.event import Event
 from vault.crypto.primitives import digest
 from vault.errors import Reason, VaultError
-from vault.keys.key import KeyKind, KeyName, KeyState, check_destroyed
+from vault.keys.key import KeyKind, KeyName, KeyState
 from vault.service.call import Visit
 from vault.service.compartment import ServedCompartment
 from vault.service.keys import officer_event, operation
@@ -22,7 +22,10 @@ from vault.store.lookups import KeyRow
 
 @dataclass(frozen=True, slots=True)
 class Destruction:
-    """What is lost with a version of a key, and the digest (32 bytes) that officers sign."""
+    """What is lost with a version of a key, and the digest (32 bytes) that officers sign.
+
+    Of one that is destroyed there is no digest.
+    """
 
     destroyed: bool
     digest: bytes = field(repr=False)
@@ -51,7 +54,7 @@ async def destroy(
 
     async def change(transaction: Transaction) -> Destruction:
         found = await _look(transaction, served, name)
-        if found.digest != approved:
+        if found.destroyed or found.digest != approved:
             return found
         for row in await keys.versions(transaction, name.kind, name.field):
             if row.version == name.version:
@@ -72,6 +75,8 @@ async def destroy(
 
 async def _look(transaction: Transaction, served: ServedCompartment, name: KeyName) -> Destruction:
     row = await _row(transaction, name)
+    if row.state == KeyState.DESTROYED:
+        return Destruction(True, b"", 0, 0, "It is destroyed already, with all that it opened.")
     lost = []
     if name.kind is KeyKind.KEK:
         lost = await rotation_rows.data_keys_under(transaction, name.version)
@@ -96,7 +101,6 @@ async def _row(transaction: Transaction, name: KeyName) -> KeyRow:
         )
     for row in await keys.versions(transaction, name.kind, name.field):
         if row.version == name.version:
-            check_destroyed(name, row.state)
             if row.state == KeyState.ACTIVE:
                 raise _refused("This version writes. Rotate first; then destroy it.")
             return row

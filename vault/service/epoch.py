@@ -92,7 +92,8 @@ def awaits_officer(served: ServedCompartment, row: RotationRow) -> bool:
 async def end_closing(served: ServedCompartment, visit: Visit, trimmed_below: int) -> Closing:
     """Note that an epoch is closed: the key server has no version below this one any more.
 
-    Raises VaultError(MALFORMED_REQUEST) if that can't be: if none is being closed, keys are left
+    If another officer, or the same one before, noted that of the last epoch, it is as they noted.
+    Raises VaultError(MALFORMED_REQUEST) if it can't be: if none is being closed, keys are left
     that an older version wraps, or a version from before is not below.
     """
     at = int(time.time())
@@ -101,7 +102,7 @@ async def end_closing(served: ServedCompartment, visit: Visit, trimmed_below: in
         row = await rotations.running(transaction, Level.EPOCH, 0)
         epoch = await epochs.last_epoch(transaction)
         if row is None or epoch is None or epoch.closed_at:
-            raise _refused("No epoch is being closed here.")
+            return await _closed(transaction, epoch, trimmed_below)
         wrapped = await _transit_versions(transaction)
         below = await rotation_rows.count_data_keys_below(transaction, row.to_version)
         if below or not all_destroyed(served, row.to_version):
@@ -124,6 +125,14 @@ async def end_closing(served: ServedCompartment, visit: Visit, trimmed_below: in
 
     await served.look_at_keys()
     return await served.committer.alter(change, describe)
+
+
+async def _closed(transaction: Transaction, epoch: EpochRow | None, trimmed_below: int) -> Closing:
+    """Return the last epoch, if it is closed and its versions are gone."""
+    row = await rotations.done_last(transaction, Level.EPOCH)
+    if row is None or epoch is None or trimmed_below < epoch.transit_version:
+        raise _refused("No epoch is being closed here.")
+    return Closing(epoch.number, row, epoch.transit_version)
 
 
 async def erasures(served: ServedCompartment) -> Erasures:

@@ -9,14 +9,12 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 from vault.crypto import blind_index
 from vault.crypto.primitives import DamagedError
 from vault.errors import Reason, VaultError
-from vault.keys.keyring import KeyName
 from vault.names import PSEUDONYM_BYTES, Pseudonym
-from vault.policy import Field, FieldUse, Operation
+from vault.policy import Edition, Field, FieldUse, Operation
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
@@ -45,68 +43,68 @@ async def find(
                 "A value to look for has 1 byte to 64 KiB.",
                 violations={"field.value": "has no usable length"},
             )
-        looked = await _found(served, call, uses[0], value)
-        found = (await visible(served, call, purpose, uses, looked.pseudonyms))[:_MOST_FOUND]
-        for record in found[1:]:
+        found = await _found(served, call, uses[0], value)
+        shown = (await visible(served, call, purpose, uses, found))[:_MOST_FOUND]
+        for record in shown[1:]:
             async with attempt(served, call, Operation.FIND, purpose) as other:
                 other.asks_for(uses)
                 other.met(record.about)
                 await other.allow()
-        if found:
-            attempted.met(found[0].about)
+        if shown:
+            attempted.met(shown[0].about)
             await attempted.allow()
         # The index isn't sealed: whoever writes the table can point a value at anybody. Only now,
         # the events being durable, a record is asked whether it holds the value.
-        holding = [r for r in found if await _holds(served, call, uses[0], looked, r)]
+        holding = [r for r in shown if _holds(served, call, uses[0], value, r)]
         if not holding:
             await asyncio.sleep(max(0.0, began + _NOT_FOUND_TAKES - time.monotonic()))
             raise VaultError(Reason.NOT_FOUND, "Nothing that you may find holds this value.")
         return [Pseudonym(record.address.pseudonym) for record in holding]
 
 
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What was looked up under which index key, and who is said to hold it."""
-
-    name: KeyName
-    sought: bytes = field(repr=False)
-    pseudonyms: Sequence[bytes]
-
-
-async def _found(served: ServedCompartment, call: Call, use: FieldUse, value: str) -> _Looked:
-    looked = await _look_up(served, call, use.field, value)
-    if looked.pseudonyms and len(looked.pseudonyms) <= _MOST_CANDIDATES:
-        return looked
-    # What so many hold tells nobody apart.
-    return replace(looked, pseudonyms=[os.urandom(PSEUDONYM_BYTES)])
+async def _found(
+    served: ServedCompartment, call: Call, use: FieldUse, value: str
+) -> Sequence[bytes]:
+    found = await look_up(served, call.edition, use.field, value)
+    if found and len(found) <= _MOST_CANDIDATES:
+        return found
+    return [os.urandom(PSEUDONYM_BYTES)]  # what so many hold tells nobody apart
 
 
-async def _look_up(served: ServedCompartment, call: Call, its: Field, value: str) -> _Looked:
-    """Look a value up under the active version of the index; anew if that is another by then."""
+async def look_up(
+    served: ServedCompartment, edition: Edition, its: Field, value: str
+) -> Sequence[bytes]:
+    """Return the pseudonyms that the active version of the index has for a value.
+
+    Looks anew if that is another version by then; raises KeysChangedError if it always is.
+    """
     for _ in range(_TRIES):
         standing = served.keyring.standing
         name = (await served.index_names(its.uid))[0]
-        sought = await index_value(served, call.edition, its, value, name)
+        try:
+            sought = await index_value(served, edition, its, value, name)
+        except KeysChangedError:
+            continue
         # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
         sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
         found = await served.lookups.find(its.uid, name.version, sought, _MOST_CANDIDATES + 1)
         if found.epoch == standing.epoch:
-            return _Looked(name, sought, found.pseudonyms)
+            return found.pseudonyms
         await served.look_beyond(standing)
     raise KeysChangedError
 
 
-async def _holds(
-    served: ServedCompartment, call: Call, use: FieldUse, looked: _Looked, record: OpenedRecord
+def _holds(
+    served: ServedCompartment, call: Call, use: FieldUse, sought: str, record: OpenedRecord
 ) -> bool:
-    its = use.field
+    its, region = use.field, call.edition.region
     try:
         held = record.values([its.uid]).get(its.uid)
     except DamagedError:
         held = None
     if held is not None:
-        value = await index_value(served, call.edition, its, held.value, looked.name)
-        if value == looked.sought:
+        value = blind_index.normalise(its.type.value, held.value, region)
+        if value is not None and value == blind_index.normalise(its.type.value, sought, region):
             return True
     # Tampered with, unless the record was changed just now.
     log.warning("an index row in %s stands for no value of its record: passed over", served.name)

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from vault.errors import Reason, VaultError
 from vault.policy import WORKERS
+from vault.service.bodies import touch_body
 from vault.service.call import Call
 from vault.service.editions import Editions
-from vault.service.ledger import TOUCH, Entry, Ledger, touch_body
+from vault.service.ledger import TOUCH, Entry, Ledger
 
 
 @dataclass(frozen=True, slots=True)

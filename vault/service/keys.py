@@ -85,6 +85,7 @@ async def evict(served: ServedCompartment, visit: Visit) -> Acted:
     """Have every worker forget its keys in clear. Raises VaultError."""
 
     async def change(transaction: Transaction) -> bool:
+        await store.evict(transaction)
         return True
 
     return await act(served, visit, operation("evict"), change)

@@ -43,6 +43,7 @@ from vault.policy import (
     compile_successor,
     needs_officers,
 )
+from vault.service.bodies import canonical
 
 log = logging.getLogger("piivault.policy")
 
@@ -99,7 +100,7 @@ def statement(kind: str, body: bytes) -> bytes:
 
 def sign_off(signatures: Mapping[str, bytes]) -> bytes:
     """Write officers' signatures (64 bytes each, by name) as an entry keeps them."""
-    return _canonical({name: to_base64url(raw) for name, raw in signatures.items()})
+    return canonical({name: to_base64url(raw) for name, raw in signatures.items()})
 
 
 def signatures_in(stored: bytes) -> dict[str, bytes]:
@@ -108,33 +109,6 @@ def signatures_in(stored: bytes) -> dict[str, bytes]:
         return {name: from_base64url(text) for name, text in json.loads(stored).items()}
     except (ValueError, AttributeError, TypeError, RecursionError):
         return {}
-
-
-def block_body(service: str, reason: str, nonce: str) -> bytes:
-    """Write the body of a block; the nonce lets the same service be blocked again later."""
-    return _canonical({"service": service, "reason": reason, "nonce": nonce})
-
-
-def unblock_body(block: bytes, reason: str) -> bytes:
-    """Write the body that lifts a block, named by its statement."""
-    return _canonical({"block": block.hex(), "reason": reason})
-
-
-def destroy_body(compartment: str, digest: bytes, reason: str, nonce: str) -> bytes:
-    """Write the body that has a version of a key destroyed; the digest is that of a dry run."""
-    said = {"compartment": compartment, "digest": digest.hex(), "reason": reason, "nonce": nonce}
-    return _canonical(said)
-
-
-def touch_body(owner_id: str, compartment: bytes) -> bytes:
-    """Write the body of a touch."""
-    return _canonical({"owner": owner_id, "compartment": compartment.hex()})
-
-
-def reset_body(owner_id: str, compartment: bytes, reason: str, nonce: str) -> bytes:
-    """Write the body that takes a touch back; the nonce lets it be done again after a new one."""
-    said = {"owner": owner_id, "compartment": compartment.hex(), "reason": reason, "nonce": nonce}
-    return _canonical(said)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -305,7 +279,7 @@ def _read(body: bytes, *keys: str) -> dict[str, str]:
     try:
         said = json.loads(body)
         plain = all(isinstance(text, str) and text.isprintable() for text in said.values())
-        if plain and set(said) == set(keys) and _canonical(said) == body:
+        if plain and set(said) == set(keys) and canonical(said) == body:
             return dict(said)
     except (ValueError, TypeError, AttributeError, RecursionError):
         pass
@@ -327,7 +301,3 @@ def _is_uuid(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
-
-
-def _canonical(tree: Mapping[str, str]) -> bytes:
-    return json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()

@@ -37,8 +37,8 @@ async def index(work: Work) -> AsyncIterator[Step]:
             await _switch(work)
             yield Step(Did.SWITCHED)
             break
-        readable = await _build(work, page)
-        yield await work.advance(page[-1], len(page), damaged=not readable)
+        unreadable = await _build(work, page)
+        yield await work.advance(page[-1], len(page), unreadable=unreadable)
     while dropped := await rotation_rows.drop_index_rows(
         served.database, row.field, row.to_version, _DROPPED
     ):
@@ -51,13 +51,13 @@ async def index(work: Work) -> AsyncIterator[Step]:
         yield await work.end()
 
 
-async def _build(work: Work, page: Sequence[bytes]) -> bool:
-    """Write the rows of some records in the new index; return False if one can't be opened."""
-    readable, left = True, page
+async def _build(work: Work, page: Sequence[bytes]) -> int:
+    """Write the rows of some records in the new index; return how many can't be opened."""
+    unreadable, left = 0, page
     for _ in range(_TRIES):
         epoch = work.served.epoch
         opened = await asyncio.gather(*(_open(work, raw) for raw in left))
-        readable = readable and None not in opened
+        unreadable += opened.count(None)
         records = [record for found in opened if found for record in found]
         try:
             left = await _add_rows(work, records, epoch)
@@ -65,7 +65,7 @@ async def _build(work: Work, page: Sequence[bytes]) -> bool:
             await work.served.look_at_keys()
             left = [record.address.pseudonym for record, _ in records]
         if not left:
-            return readable
+            return unreadable
     raise busy()
 
 

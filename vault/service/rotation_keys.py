@@ -29,10 +29,12 @@ async def epoch(work: Work) -> AsyncIterator[Step]:
         return
     async for step in _all_rewrapped(work):
         yield step
-    if work.row.error:
+    if work.row.unreadable:
         yield await work.end()
     elif await _destroy_older(work):
         yield Step(Did.DESTROYED)
+    else:
+        await work.begin_again()
 
 
 async def transit(work: Work) -> AsyncIterator[Step]:
@@ -64,15 +66,17 @@ def all_destroyed(served: ServedCompartment, below: int) -> bool:
 
 
 async def _all_rewrapped(work: Work) -> AsyncIterator[Step]:
-    moved = True
-    while moved and work.runs:  # once more for what was behind the cursor
-        moved = False
+    moved = work.row.cursor != b""  # another process came so far
+    while work.runs:
         while work.runs and (page := await _page(work)):
             rewrapped = await _rewrap(work.served, page)
             moved = moved or rewrapped > 0
-            damaged = rewrapped < len(page)
-            yield await work.advance(page[-1].pseudonym, len(page), damaged=damaged)
-        await work.advance(b"", 0)
+            unreadable = len(page) - rewrapped
+            yield await work.advance(page[-1].pseudonym, len(page), unreadable=unreadable)
+        if not moved:
+            return
+        await work.begin_again()  # for what was behind the cursor
+        moved = False
 
 
 async def _page(work: Work) -> Sequence[DataKeyRow]:

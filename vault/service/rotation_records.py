@@ -27,7 +27,7 @@ async def data_keys(work: Work) -> AsyncIterator[Step]:
     """Seal every record anew under a data key of its own that is new."""
     while work.runs and (page := await work.served.lookups.page(work.row.cursor, _PAGE)):
         resealed = await asyncio.gather(*(_reseal(work, raw) for raw in page))
-        yield await work.advance(page[-1], len(page), damaged=not all(resealed))
+        yield await work.advance(page[-1], len(page), unreadable=resealed.count(False))
     if work.runs:
         yield await work.end()
 
@@ -40,15 +40,15 @@ async def superseded(work: Work) -> AsyncIterator[Step]:
         if not found:
             yield await work.end()
             return
-        unnamed, damaged = [], False
+        unnamed, unreadable = [], 0
         for pseudonym, (named, ids) in found.items():
             if named in ids:
                 unnamed += [(pseudonym, id_) for id_ in ids if id_ != named]
             else:
-                damaged = True
+                unreadable += 1
         async with in_epoch(served.database, served.epoch) as transaction:
             await rotation_rows.drop_data_keys(transaction, unnamed)
-        yield await work.advance(max(found), len(found), damaged=damaged)
+        yield await work.advance(max(found), len(found), unreadable=unreadable)
 
 
 async def _reseal(work: Work, pseudonym: bytes) -> bool:

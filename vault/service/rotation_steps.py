@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vault.audit import event as audit
 from vault.audit.event import Event
@@ -19,7 +19,7 @@ from vault.store.rotations import DONE, FAILED, RUNNING, RotationRow
 T = TypeVar("T")
 
 UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEY_DESTROYED})
-_UNREADABLE = "Some can't be opened: `piivault verify` says which. All others are done."
+_UNREADABLE = "{} can't be opened: `piivault verify` says which. All others are done."
 
 
 class Did(StrEnum):
@@ -48,17 +48,22 @@ class Work:
     ) -> None:
         self.served = served
         self.policy = policy
-        # What it waited for is over; what it couldn't do stays.
-        self.row = replace(row, error=_UNREADABLE if row.error == _UNREADABLE else "")
+        self.row = row
 
-    async def advance(self, cursor: bytes, rows: int, *, damaged: bool = False) -> Step:
-        """Note how far it is."""
-        if damaged:
-            self.row = replace(self.row, error=_UNREADABLE)
-        await rotations.advance(self.served.database, self.row, cursor, rows)
+    async def advance(self, cursor: bytes, rows: int, *, unreadable: int = 0) -> Step:
+        """Note that it went through so many more rows, of which some can't be opened."""
+        row = self.row
+        await self._note(cursor, row.done + rows - unreadable, row.unreadable + unreadable)
+        return Step(Did.WENT_ON, rows)
+
+    async def begin_again(self) -> None:
+        """Go back to the first row: what couldn't be opened is counted anew."""
+        await self._note(b"", self.row.done, 0)
+
+    async def _note(self, cursor: bytes, done: int, unreadable: int) -> None:
+        await rotations.advance(self.served.database, self.row, cursor, done, unreadable)
         found = await rotations.rotation(self.served.database, self.row.id)
         self.row = found or self.row  # as it is now, if another worker noted it before
-        return Step(Did.WENT_ON, rows)
 
     @property
     def runs(self) -> bool:
@@ -68,12 +73,13 @@ class Work:
     async def end(self) -> Step:
         """End it."""
         row = self.row
-        state = FAILED if row.error else DONE
+        ended: dict[str, Any] = {"state": DONE, "done": row.total, "error": ""}
+        if row.unreadable:
+            error = _UNREADABLE.format(row.unreadable)
+            ended = {"state": FAILED, "done": row.done, "error": error}
 
         async def change(transaction: Transaction) -> bool:
-            at, done = int(time.time()), row.total if state == DONE else row.done
-            values = {"state": state, "done": done, "error": row.error, "ended": at}
-            return await rotations.end(transaction, row, **values)
+            return await rotations.end(transaction, row, **ended, ended=int(time.time()))
 
         field = f"/{row.field}" if row.field else ""
         await self.alter(f"keys.rotated/{row.level}{field}/{row.to_version}", change)

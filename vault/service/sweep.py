@@ -39,6 +39,7 @@ class Swept:
     erased: int = 0
     trimmed: int = 0
     damaged: int = 0
+    suspended: int = 0  # left alone: the security team stopped a key that they need
 
 
 async def sweep(
@@ -58,10 +59,12 @@ async def sweep(
         await served.lookups.swept(cursor, int(now.timestamp()) // _DAY - _REMEMBERED)
         if not page:
             break
-    if swept.erased or swept.trimmed or swept.damaged:
-        log.info(
-            "%s: of %d records %d erased, %d trimmed, %d damaged",
+    if swept.erased or swept.trimmed or swept.damaged or swept.suspended:
+        log.log(
+            logging.WARNING if swept.suspended else logging.INFO,
+            "%s: of %d records %d erased, %d trimmed, %d damaged, %d left: a key is suspended",
             *(served.name, swept.looked_at, swept.erased, swept.trimmed, swept.damaged),
+            swept.suspended,
         )
     return swept
 
@@ -99,31 +102,34 @@ async def count_due(served: ServedCompartment, policy: PolicyState, then: Editio
 async def _look_at(
     served: ServedCompartment, policy: PolicyState, address: Address, now: datetime, swept: Swept
 ) -> None:
-    epoch = served.epoch
+    """Look at one record, and count what became of it. Raises VaultError."""
     try:
-        record = await served.open_if_any(address)
-    except VaultError as e:
-        if e.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
-            raise
+        await _expire(served, policy, address, now, swept)
+    except DamagedError:  # a field that would be kept
         swept.damaged += 1
-        return
+    except KeysChangedError:
+        pass  # the next run looks again, as it does where the record changed
+    except VaultError as e:
+        if e.reason in (Reason.DAMAGED, Reason.KEY_DESTROYED):
+            swept.damaged += 1
+        elif e.reason is Reason.KEYS_SUSPENDED and not served.keyring.suspended:
+            swept.suspended += 1
+        elif e.reason is not Reason.STALE_ETAG:
+            raise
+
+
+async def _expire(
+    served: ServedCompartment, policy: PolicyState, address: Address, now: datetime, swept: Swept
+) -> None:
+    epoch = served.epoch
+    record = await served.open_if_any(address)
     if record is None:
         return
     expired = overdue(served, policy, record, now)
     if not expired:
         return
     everything = len(expired) == len(record.about.fields)
-    try:
-        await _remove(served, policy, record, expired, epoch, everything=everything)
-    except KeysChangedError:
-        return  # the next run looks again, as it does where the record changed
-    except DamagedError:  # a field that would be kept
-        swept.damaged += 1
-        return
-    except VaultError as e:
-        if e.reason is not Reason.STALE_ETAG:
-            raise
-        return
+    await _remove(served, policy, record, expired, epoch, everything=everything)
     swept.erased += everything
     swept.trimmed += not everything
 

@@ -94,9 +94,12 @@ async def index_row(
 async def index_value(
     served: ServedCompartment, edition: Edition, field: Field, value: str, name: KeyName
 ) -> bytes | None:
-    """Return what stands for a value in the index, or None if it isn't indexed."""
+    """Return what stands for a value in the index, or None if it isn't indexed.
+
+    Raises KeysChangedError if the version was the one to use, and is destroyed by now.
+    """
     normalised = blind_index.normalise(field.type.value, value, edition.region)
     if normalised is None:
         return None
-    key = await served.keyring.get(name)
+    key = await served.key_in_use(name)
     return blind_index.index_value(key, served.uuid, field.uid, normalised)

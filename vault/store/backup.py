@@ -14,13 +14,14 @@ older ones would make living records pass for erased, and are refused.
 
 Left out: `idempotency`, whose rows have a day in clear, and only keep a request from being
 carried out twice within days; and the cursors of the sweeper and of rotations, each the pseudonym
-of somebody who may have been erased since. So rotations are left out: they begin anew.
+of somebody who may have been erased since. So rotations are left out: they begin anew. And since
+when keys in clear are forgotten: who restores starts processes that have none.
 
 A file of an older schema revision is restored too, where all that later ones added has a meaning
 for it: see ADDED.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault.store import schema
 from vault.store import tables as t
-from vault.store.backup_file import BackupError, BackupWriter
+from vault.store.backup_file import BackupError, BackupReader, BackupWriter
 from vault.store.backup_format import Contents, Header, Kind, Layout, Section
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
@@ -80,7 +81,9 @@ HEADS = Source(
     select(t.audit.c.writer, func.max(t.audit.c.sequence)).group_by(t.audit.c.writer),
     t.audit,
 )
-COMPARTMENT = Source.of(t.compartment, without=(t.compartment.c.sweep_cursor,))
+COMPARTMENT = Source.of(
+    t.compartment, without=(t.compartment.c.sweep_cursor, t.compartment.c.evicted)
+)
 KEYRING, TOMBSTONES, DATA_KEYS = map(Source.of, (t.keyring, t.tombstones, t.data_keys))
 EPOCHS = Source.of(t.epochs)
 RECORDS, INDEX = map(Source.of, (t.records, t.blind_index))
@@ -110,6 +113,7 @@ ADDED: Mapping[str, Added] = {
     "c0002": Added(
         frozenset({"epochs"}), {"compartment": {"state": "serving"}, "keyring": {"created": 0}}
     ),
+    "c0003": Added(),
 }
 
 
@@ -161,6 +165,32 @@ async def back_up(
         Written(header.contents, path, sum(s.rows for s in header.sections), writer.digest)
         for writer, header, path in writers
     ]
+
+
+async def has_ring(database: Database, path: Path) -> bool:
+    """Tell whether a file is a whole backup of a compartment's keys as they are wrapped now.
+
+    Data keys may have come since. Raises BackupError, VaultError(STORAGE_UNAVAILABLE).
+    """
+    written: set[str] = set()
+    with BackupReader(path) as reader:
+        for section in reader.header.sections:
+            for row in reader.rows(section):
+                written |= _of_transit(section.layout, row)
+        reader.finish()
+    ring: set[str] = set()
+    async with _snapshot(database) as connection:
+        for source in (COMPARTMENT, KEYRING):
+            for found in await connection.execute(source.query):
+                ring |= _of_transit(source.layout, found)
+    return ring <= written
+
+
+def _of_transit(layout: Layout, row: Sequence[Any]) -> set[str]:
+    """Return the ciphertext of the key server that a row has, if it has one."""
+    column = {t.compartment.name: "canary", t.keyring.name: "wrapped"}.get(layout.name)
+    names = [name for name, _ in layout.columns]
+    return {row[names.index(column)]} - {""} if column in names else set()
 
 
 @contextmanager

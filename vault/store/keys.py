@@ -22,6 +22,11 @@ async def next_epoch(transaction: Transaction) -> int:
     return int(epoch)
 
 
+async def evict(transaction: Transaction) -> None:
+    """Have every process forget the keys that it has in clear, in the epoch that begins next."""
+    await transaction.execute(update(t.compartment).values(evicted=t.compartment.c.epoch + 1))
+
+
 async def epoch_of(transaction: Transaction) -> int:
     """Return the epoch."""
     return int((await transaction.execute(select(t.compartment.c.epoch))).scalar_one())

@@ -31,6 +31,7 @@ class Identity:
     sweep_cursor: bytes
     canary: str
     state: str = SERVING
+    evicted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,10 @@ RUNNING, DONE, FAILED = "running", "done", "failed"
 
 @dataclass(frozen=True, slots=True)
 class RotationRow:
-    """A row of `rotations`. Times are in seconds since 1970; `ended` is 0 while it runs."""
+    """A row of `rotations`. Times are in seconds since 1970; `ended` is 0 while it runs.
+
+    `unreadable` is how many rows couldn't be opened, of those up to the cursor.
+    """
 
     id: bytes
     level: str
@@ -33,6 +36,7 @@ class RotationRow:
     error: str
     started: int
     ended: int
+    unreadable: int = 0
 
 
 async def rotations(database: Database) -> list[RotationRow]:
@@ -56,20 +60,30 @@ async def running(transaction: Transaction, level: str, uid: int) -> RotationRow
     return RotationRow(*row) if row else None
 
 
+async def done_last(transaction: Transaction, level: str) -> RotationRow | None:
+    """Return the rotation of a level that was done last, or None."""
+    its = (t.rotations.c.level == level) & (t.rotations.c.state == DONE)
+    query = select(t.rotations).where(its).order_by(t.rotations.c.ended.desc()).limit(1)
+    row = (await transaction.execute(query)).first()
+    return RotationRow(*row) if row else None
+
+
 async def add(transaction: Transaction, row: RotationRow) -> None:
     """Write a new rotation."""
     await transaction.execute(insert(t.rotations).values(**asdict(row)))
 
 
-async def advance(database: Database, row: RotationRow, cursor: bytes, rows: int) -> None:
-    """Note that so many more rows are done, unless another worker noted it before."""
+async def advance(
+    database: Database, row: RotationRow, cursor: bytes, done: int, unreadable: int
+) -> None:
+    """Note how far it is by now, unless another worker noted it before."""
     with storage_errors():
         async with database.writes.begin() as transaction:
             await transaction.execute(
                 update(t.rotations)
                 .where(t.rotations.c.id == row.id, t.rotations.c.state == RUNNING)
                 .where(t.rotations.c.cursor == row.cursor, t.rotations.c.done == row.done)
-                .values(cursor=cursor, done=row.done + rows, error=row.error)
+                .values(cursor=cursor, done=done, unreadable=unreadable, error="")
             )
 
 

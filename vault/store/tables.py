@@ -41,6 +41,8 @@ compartment = _table(
     _bytes("sweep_cursor"),  # the pseudonym that the sweeper looked at last
     _text("canary"),  # a Transit ciphertext, opened at start: is this the key server that we know?
     Column("state", Text, nullable=False, server_default="serving"),  # or "suspended"
+    # the epoch since which no process may have a key in clear from before; 0 where there is none
+    Column("evicted", BigInteger, nullable=False, server_default="0"),
 )
 
 records = _table(
@@ -102,6 +104,8 @@ rotations = _table(
     _text("error"),
     _integer("started"),  # seconds since 1970
     _integer("ended"),  # likewise; 0 while it runs
+    # how many rows couldn't be opened, up to the cursor
+    Column("unreadable", BigInteger, nullable=False, server_default="0"),
 )
 
 # Closed epochs of keys: what was erased before is unreadable in every backup of data.

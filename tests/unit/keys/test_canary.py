@@ -44,7 +44,7 @@ async def test_nothing_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None
     house = House()
     with caplog.at_level(logging.DEBUG):
         await house.aged(STALE)
-        holding = repr(vars(house.ring))
+        holding = repr((vars(house.ring), vars(house.ring._cache)))
         row = await house.ring.new_key(KeyName(KeyKind.KEK, 2))
         house.transit.failure = WrappedKeyRejected("unwrap a key: wrong context")
         await house.ring.get(KEK)

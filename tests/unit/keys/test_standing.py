@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from tests.keyrings import KEK, House, background, refused
 from vault.errors import Reason, VaultError
-from vault.keys.errors import WrappedKeyRejected
+from vault.keys.errors import KeyServerUnavailable, WrappedKeyRejected
 from vault.keys.key import KeyKind, KeyName, KeyState, Standing, WrappedKey, newest
 
 BOUND = 10.0
@@ -23,6 +24,7 @@ class Database:
     rows: list[WrappedKey] = field(default_factory=list)
     epoch: int = 1
     suspended: bool = False
+    evicted: int = 0
     away: bool = False
     looks: int = 0
 
@@ -32,7 +34,8 @@ class Database:
         await asyncio.sleep(0)
         if self.away:
             raise VaultError(Reason.STORAGE_UNAVAILABLE, "It can't be asked.")
-        self.house.ring.adopt(Standing(self.epoch, self.suspended, tuple(self.rows), at))
+        said = Standing(self.epoch, self.suspended, tuple(self.rows), at, self.evicted)
+        self.house.ring.adopt(said)
 
     async def poll(self) -> None:
         await self.look(self.house.ring.standing)
@@ -84,16 +87,66 @@ async def test_a_look_counts_from_when_it_began() -> None:
     assert not house.ring.is_current
 
 
-async def test_another_epoch_forgets_all_keys_in_clear() -> None:
+EPOCHS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    # what becomes of the row, of all else that the database says, and whether the key stays
+    "nothing of this key": ({}, {"epoch": 2}, True),
+    "it writes no more": ({"state": KeyState.DECRYPT_ONLY}, {"epoch": 2}, True),
+    "its index was switched to": ({"state": KeyState.BUILDING}, {"epoch": 2}, True),
+    "suspended": ({"state": KeyState.SUSPENDED}, {"epoch": 2}, False),
+    "destroyed": ({"state": KeyState.DESTROYED, "wrapped": ""}, {"epoch": 2}, False),
+    "a state that nobody knows": ({"state": "resting"}, {"epoch": 2}, False),
+    "another key in its row": ({"wrapped": "vault:v1:other"}, {"epoch": 2}, False),
+    "the compartment was suspended": ({}, {"epoch": 2, "suspended": True}, False),
+    "evicted": ({}, {"epoch": 2, "evicted": 2}, False),
+    "evicted, and more since": ({}, {"epoch": 5, "evicted": 3}, False),
+    "restored to before an eviction": ({}, {"epoch": 1, "evicted": 7}, False),
+}
+
+
+@pytest.mark.parametrize(("row", "says", "stays"), EPOCHS.values(), ids=EPOCHS)
+async def test_another_epoch_forgets_what_may_serve_no_more(
+    row: dict[str, Any], says: dict[str, Any], *, stays: bool
+) -> None:
+    """The rest needs no key server, which may be away just then."""
     house, database = await watched()
+    (before,) = database.rows
+    database.rows = [replace(before, **row)]
+    for name, value in says.items():
+        setattr(database, name, value)
     await database.poll()
-    await house.ring.get(KEK)
-    assert house.asked == 1
-    database.epoch += 1
+    assert house.ring.epoch == database.epoch
+    database.rows, database.suspended, database.epoch = [before], False, database.epoch + 1
+    await database.poll()  # all is as it was: what was forgotten is asked for anew
+    house.transit.failure = KeyServerUnavailable("sealed")
+    if stays:
+        assert await house.ring.get(KEK)
+        assert house.asked == 1
+    else:
+        assert await refused(house.ring.get(KEK)) is Reason.KEYS_UNAVAILABLE
+
+
+async def test_a_suspended_compartment_keeps_the_key_of_its_trail() -> None:
+    """The trail goes on while the key server is away."""
+    house, database = await watched(KEK, AUDIT)
+    database.epoch, database.suspended = 2, True
     await database.poll()
-    assert house.ring.epoch == 2
-    await house.ring.get(KEK)
+    house.transit.failure = KeyServerUnavailable("sealed")
+    assert await house.ring.get(AUDIT)
     assert house.asked == 2
+
+
+async def test_a_key_on_its_way_when_an_epoch_begins_is_not_kept() -> None:
+    """It was asked for by what the database said before."""
+    house, database = await watched()
+    house.ring.evict()
+    house.transit.may_answer.clear()
+    waiting = asyncio.create_task(house.ring.get(KEK))
+    await asyncio.sleep(0)
+    database.epoch = 2
+    await database.poll()
+    house.transit.may_answer.set()
+    assert await waiting == await house.ring.get(KEK)
+    assert house.asked == 3
 
 
 async def test_a_look_that_was_overtaken_is_not_adopted() -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.policies import successor
 from vault.policy import WORKERS, EditionError
+from vault.service.bodies import block_body, destroy_body, reset_body, touch_body, unblock_body
 from vault.service.ledger import (
     BLOCK,
     DESTROY,
@@ -22,13 +23,8 @@ from vault.service.ledger import (
     ControlChainError,
     Entry,
     Ledger,
-    block_body,
-    destroy_body,
-    reset_body,
     sign_off,
     statement,
-    touch_body,
-    unblock_body,
 )
 
 POLICY = Path("examples/osh/policy.yaml").read_text(encoding="utf-8")
