@@ -229,11 +229,18 @@ class Keyring:
 
         KEYS_UNAVAILABLE: that can't be told; KEYS_SUSPENDED; KEY_DESTROYED; DAMAGED: not there.
         """
+        if name.kind is not KeyKind.AUDIT:
+            self.check_serving()
+        elif not self.is_current:
+            raise unconfirmed()
+        check_state(name, self._row(name).state)
+
+    def check_serving(self) -> None:
+        """Raise VaultError(KEYS_UNAVAILABLE, KEYS_SUSPENDED) unless the compartment may serve."""
         if not self.is_current:
             raise unconfirmed()
-        if self._standing.suspended and name.kind is not KeyKind.AUDIT:
+        if self._standing.suspended:
             raise suspended("This compartment")
-        check_state(name, self._row(name).state)
 
     @property
     def is_current(self) -> bool:

@@ -9,13 +9,15 @@ from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
 from vault.audit.event import Event
-from vault.crypto import capability
+from vault.crypto import attestation, capability
 from vault.crypto import record as sealing
+from vault.crypto.attestation import Attestation, Kind
 from vault.crypto.primitives import DamagedError, mac
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyState, check_state
 from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
+from vault.keys.signing import SigningKey
 from vault.names import Pseudonym
 from vault.sealed.v1 import sealed_pb2
 from vault.service.drawing import check_drawn, draw, until_written
@@ -75,6 +77,7 @@ class ServedCompartment:
         metrics: Metrics | None = None,
         key_stale_after: float = KEY_STALE_AFTER,
         snapshot_retention_days: int | None = None,
+        signing: SigningKey | None = None,
     ) -> None:
         self.name = name
         self.uuid = uuid
@@ -87,6 +90,7 @@ class ServedCompartment:
         self.lookups = Lookups(database)
         self.key_stale_after = key_stale_after
         self.snapshot_retention_days = snapshot_retention_days
+        self._signing = signing
         keyring.watch(self.look_beyond, key_stale_after)
         self._looking = asyncio.Lock()
         self.rotation_wanted = asyncio.Event()  # wakes whoever carries rotations out
@@ -246,6 +250,24 @@ class ServedCompartment:
     async def mark(self, *parts: bytes) -> bytes:
         """Return a keyed hash: recognised again here, of no meaning elsewhere."""
         return mac(await self.keyring.get(self._newest(KeyKind.LOOKUP)), *parts)
+
+    async def attest(self, kind: Kind, body: bytes) -> bytes:
+        """Sign something for a subject, who can show it to others.
+
+        Raises VaultError(KEYS_UNAVAILABLE, KEYS_SUSPENDED).
+        """
+        await self.keyring.current()
+        self.keyring.check_serving()
+        said = Attestation(kind, self.uuid, body)
+        payload, signature = await self.signing.sign(said.payload, attestation.to_sign)
+        return payload + signature
+
+    @property
+    def signing(self) -> SigningKey:
+        """The key that signs what subjects are handed; a drill's compartment has none."""
+        if self._signing is None:
+            raise VaultError(Reason.KEYS_UNAVAILABLE, "Nothing is signed by this process.")
+        return self._signing
 
     async def index_names(self, uid: int) -> Sequence[KeyName]:
         """Return the index keys of a field that write: the active one, then one being built.
