@@ -18,6 +18,7 @@ from tests.vectors import (
     envelopes,
     index,
     records,
+    requests,
     trail,
 )
 from tests.vectors.formats import Vector
@@ -31,6 +32,7 @@ FILES = {
     "backup_v1.json": backups.vectors,
     "checkpoint_v1.json": checkpoints.vectors,
     "attestation_v1.json": attestations.vectors,
+    "request_v1.json": requests.vectors,
 }
 
 

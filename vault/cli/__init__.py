@@ -13,6 +13,7 @@
     piivault service          block a service now; let it go on
     piivault history          show what owners touched; reset it
     piivault audit            verify, export and prune audit trails
+    piivault requests         what subjects asked for, and what is overdue
     piivault keys             how a compartment's keys are; stop, rotate, destroy them; close epochs
 
 Each says more with --help. A module a command; what they share is in `options` and `signing`.
@@ -38,6 +39,7 @@ from vault.cli.keys_destroy import destroy
 from vault.cli.keys_epoch import close_epoch
 from vault.cli.keys_rotate import rotate, rotations
 from vault.cli.policy import approve, policy
+from vault.cli.requests import requests
 from vault.cli.restore import restore
 from vault.cli.serve import serve
 from vault.cli.service import service
@@ -96,6 +98,7 @@ for command in (
     service,
     history,
     audit,
+    requests,
     keys,
     restore_drill,
     verify,

@@ -64,6 +64,7 @@ def _build(written: Document) -> Edition:
         posted=written.posted,
         in_force=written.in_force,
         law=written.law,
+        answer_within=Retention.parse(written.answer_within),
         trust_domain=written.trust_domain,
         region=written.region,
         languages=tuple(written.languages),

@@ -233,6 +233,8 @@ class Document(_Part):
     """From when on it decides, never before it was posted."""
     law: Text
     """The law that governs what the edition leaves open."""
+    answer_within: Duration = "1 week"
+    """How long that law gives for an answer to a subject. One week: law 58/2008, article 17."""
     trust_domain: TrustDomain
     """The SPIFFE trust domain of all services."""
     region: Region | None = None

@@ -200,6 +200,7 @@ class Edition:
     posted: datetime
     in_force: datetime  # never before posted (clause 1.1 g)
     law: Text  # what governs all that the edition leaves open (clause 5.1)
+    answer_within: Retention  # by when a subject's request must be answered
     trust_domain: str
     region: str | None  # completes telephone numbers without a country code, for the index
     languages: tuple[str, ...]

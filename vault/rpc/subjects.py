@@ -6,12 +6,14 @@ from piivault.v1 import types_pb2
 from vault.errors import Reason, VaultError
 from vault.policy import SubjectKind, notices
 from vault.rpc import wire
+from vault.rpc.requests import request_out
 from vault.service.call import Call
 from vault.service.consent import grant_consent, withdraw_consent
 from vault.service.erase import erase
 from vault.service.house import House
 from vault.service.put import put_own
 from vault.service.register import register
+from vault.service.requests import finish, request_of
 from vault.service.view import view
 
 
@@ -112,3 +114,17 @@ class SubjectServicer:
         """Erase the record."""
         await erase(self._house.served(call, request.compartment), call, request.capability)
         return pb.EraseResponse()
+
+    async def GetRequest(self, call: Call, request: pb.GetRequestRequest) -> pb.GetRequestResponse:
+        """Return how a request stands."""
+        served = self._house.served(call, request.compartment)
+        served.bearer(request.capability, call.service.spiffe)
+        return pb.GetRequestResponse(request=request_out(await request_of(served, request.id)))
+
+    async def FinishRequest(
+        self, call: Call, request: pb.FinishRequestRequest
+    ) -> pb.FinishRequestResponse:
+        """Close a request."""
+        served = self._house.served(call, request.compartment)
+        served.bearer(request.capability, call.service.spiffe)
+        return pb.FinishRequestResponse(request=request_out(await finish(served, request.id)))

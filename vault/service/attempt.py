@@ -21,7 +21,7 @@ T = TypeVar("T")
 _TRIES = 5  # of a change, while keys keep changing
 
 # Not the policy's or the record's word, but something that didn't work.
-_FAILURES = frozenset(
+FAILURES = frozenset(
     {
         Reason.KEYS_UNAVAILABLE,
         Reason.KEYS_SUSPENDED,
@@ -179,7 +179,7 @@ class Attempt:
 
 def refused(event: Event, error: VaultError) -> Event:
     """Return the event of a request that was denied, or failed."""
-    outcome = audit.FAILED if error.reason in _FAILURES else audit.DENIED
+    outcome = audit.FAILED if error.reason in FAILURES else audit.DENIED
     return event.refused(outcome, error.reason)
 
 

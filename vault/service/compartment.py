@@ -95,7 +95,7 @@ class ServedCompartment:
         self._looking = asyncio.Lock()
         self.rotation_wanted = asyncio.Event()  # wakes whoever carries rotations out
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-        chain = Chain(uuid, self._audit_key)
+        chain = Chain(uuid, self.audit_key)
         self.committer: Committer[Event] = Committer(
             database, chain, lambda: keyring.epoch, (metrics or Metrics()).wrote(name)
         )
@@ -285,7 +285,8 @@ class ServedCompartment:
         first = await draw(self.keyring, self.lookups, KeyName(KeyKind.INDEX, field=uid))
         await self.lookups.add_key(row_of(first), check_drawn)
 
-    async def _audit_key(self) -> tuple[bytes, int]:
+    async def audit_key(self) -> tuple[bytes, int]:
+        """Return the audit-data key that writes, and its version; it goes on in a suspension."""
         name = self._newest(KeyKind.AUDIT)
         return await self.keyring.get(name), name.version
 

@@ -20,6 +20,7 @@ from vault.policy import Edition, due
 from vault.service.call import PolicyState
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import given, moment
+from vault.service.requests import forget_closed
 from vault.store import changes
 from vault.store.commit import KeysChangedError, Transaction
 
@@ -57,6 +58,7 @@ async def sweep(
         cursor = page[-1] if page else b""  # at the end: the next run begins anew
         await served.lookups.swept(cursor, int(now.timestamp()) // _DAY - _REMEMBERED)
         if not page:
+            await forget_closed(served)
             break
     if swept.erased or swept.trimmed or swept.damaged:
         log.info(

@@ -56,6 +56,7 @@ PRIVILEGES: Mapping[Rights, Mapping[Table, str]] = {
         t.audit: "INSERT",
         t.tombstones: "SELECT, INSERT, DELETE",
         t.idempotency: "SELECT, INSERT, DELETE",
+        t.requests: "SELECT, INSERT, UPDATE, DELETE",
     },
     Rights.AUDITOR: {
         t.compartment: "SELECT",

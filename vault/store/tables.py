@@ -145,6 +145,10 @@ idempotency = _table(
     Column("day", Integer, nullable=False),
 )
 
+# What subjects asked for under the law: an id that means nothing elsewhere, and all else sealed.
+# Whose it is stands nowhere.
+requests = _table("requests", COMPARTMENT, _bytes("id", key=True), _bytes("sealed"))
+
 # The control database: editions and whatever else officers sign, as one chain.
 chain = _table(
     "chain",

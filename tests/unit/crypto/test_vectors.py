@@ -84,8 +84,10 @@ def test_an_envelope_is_refused(vector: Vector) -> None:
 
 
 def test_every_kind_is_covered() -> None:
+    """The newest kind has a file of its own, request_v1.json."""
     for vectors in ENVELOPES.values():
-        assert {vector["kind"].encode() for vector in vectors} == {kind.value for kind in Kind}
+        kinds = {vector["kind"].encode() for vector in vectors}
+        assert kinds == {kind.value for kind in Kind} - {Kind.REQUEST.value}
 
 
 # Records.

@@ -205,9 +205,9 @@ class AuditEvent(_message.Message):
     purpose: _builtins.str
     """Empty for a subject-facing service."""
     operation: _builtins.str
-    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase, expire; of officers
+    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase, restrict, lift_restriction, expire; of officers
     keys.suspend, keys.resume, keys.evict, for one version of a key with its name: keys.suspend/kek/2.
-    The broker's is issue.
+    requests.list. The broker's is issue.
     """
     outcome: Global___Outcome.ValueType
     """What became of it."""
@@ -285,3 +285,45 @@ class FieldUse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FieldUse: _TypeAlias = FieldUse  # noqa: Y015
+
+@_typing.final
+class SubjectRequest(_message.Message):
+    """The plaintext of a subject's request. Days count from 1970-01-01, UTC."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    kind: _builtins.int
+    """piivault.v1.RequestKind."""
+    state: _builtins.int
+    """piivault.v1.RequestState."""
+    opened: _builtins.int
+    """When it was made."""
+    due: _builtins.int
+    """By when it must be answered."""
+    closed: _builtins.int
+    """When it was done or refused; zero while it is open."""
+    reason: _builtins.str
+    """The error reason, without its prefix, that it was refused for."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.int = ...,
+        state: _builtins.int = ...,
+        opened: _builtins.int = ...,
+        due: _builtins.int = ...,
+        closed: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "due", b"due", "kind", b"kind", "opened", b"opened", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectRequest: _TypeAlias = SubjectRequest  # noqa: Y015

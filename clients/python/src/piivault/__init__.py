@@ -36,6 +36,7 @@ from piivault._types import (
     RootId,
     Secret,
     SubjectKind,
+    SubjectRequest,
     SubjectView,
     new_root,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Secret",
     "Subject",
     "SubjectKind",
+    "SubjectRequest",
     "SubjectView",
     "TLS",
     "new_root",

@@ -6,13 +6,15 @@ import hmac
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Literal, NoReturn, Self
 
 from piivault.errors import ConsentRequired, PiivaultError
 
 SubjectKind = Literal["person", "enterprise"]
+RequestKind = Literal["erasure", "export", "report", "restriction"]
+RequestState = Literal["open", "done", "refused"]
 
 ROOT_ID_BYTES = 16
 
@@ -249,6 +251,24 @@ class SubjectView(Mapping[str, Secret | None]):
 
     def __repr__(self) -> str:
         return f"SubjectView({', '.join(self.fields)})"
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRequest:
+    """What a subject asked for under the law. Days are by UTC.
+
+    `reason` says why it was refused, as `PiivaultError.reason` does. An open one stays open until
+    it is done, and what it was to deliver came.
+    """
+
+    id: bytes
+    kind: RequestKind
+    state: RequestState
+    opened: date
+    due: date
+    closed: date | None
+    reason: str
+    overdue: bool
 
 
 @dataclass(frozen=True, slots=True)

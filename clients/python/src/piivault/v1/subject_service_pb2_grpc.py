@@ -74,6 +74,16 @@ class SubjectServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.EraseRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_subject__service__pb2.EraseResponse.FromString,
                 _registered_method=True)
+        self.GetRequest = channel.unary_unary(
+                '/piivault.v1.SubjectService/GetRequest',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestResponse.FromString,
+                _registered_method=True)
+        self.FinishRequest = channel.unary_unary(
+                '/piivault.v1.SubjectService/FinishRequest',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestResponse.FromString,
+                _registered_method=True)
 
 
 class SubjectServiceServicer(object):
@@ -148,6 +158,24 @@ class SubjectServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRequest(self, request, context):
+        """Returns how a request of the subject's stands.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishRequest(self, request, context):
+        """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SubjectServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -185,6 +213,16 @@ def add_SubjectServiceServicer_to_server(servicer, server):
                     servicer.Erase,
                     request_deserializer=piivault_dot_v1_dot_subject__service__pb2.EraseRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_subject__service__pb2.EraseResponse.SerializeToString,
+            ),
+            'GetRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRequest,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestResponse.SerializeToString,
+            ),
+            'FinishRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishRequest,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -381,6 +419,60 @@ class SubjectService(object):
             '/piivault.v1.SubjectService/Erase',
             piivault_dot_v1_dot_subject__service__pb2.EraseRequest.SerializeToString,
             piivault_dot_v1_dot_subject__service__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/GetRequest',
+            piivault_dot_v1_dot_subject__service__pb2.GetRequestRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.GetRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/FinishRequest',
+            piivault_dot_v1_dot_subject__service__pb2.FinishRequestRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.FinishRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,16 @@ class SubjectServiceStub:
 
     Who may call: subject-facing services, with a capability.
     """
+    GetRequest: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.GetRequestRequest, _subject_service_pb2.GetRequestResponse]
+    """Returns how a request of the subject's stands.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
+    """
+    FinishRequest: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.FinishRequestRequest, _subject_service_pb2.FinishRequestResponse]
+    """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
+    """
 
 @_typing.type_check_only
 class SubjectServiceAsyncStub(SubjectServiceStub):
@@ -120,6 +130,16 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
 
     Who may call: subject-facing services, with a capability.
+    """
+    GetRequest: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.GetRequestRequest, _subject_service_pb2.GetRequestResponse]  # type: ignore[assignment]
+    """Returns how a request of the subject's stands.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
+    """
+    FinishRequest: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.FinishRequestRequest, _subject_service_pb2.FinishRequestResponse]  # type: ignore[assignment]
+    """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
     """
 
 class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -206,6 +226,28 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
 
         Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRequest(
+        self,
+        request: _subject_service_pb2.GetRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.GetRequestResponse, _abc.Awaitable[_subject_service_pb2.GetRequestResponse]]:
+        """Returns how a request of the subject's stands.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishRequest(
+        self,
+        request: _subject_service_pb2.FinishRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.FinishRequestResponse, _abc.Awaitable[_subject_service_pb2.FinishRequestResponse]]:
+        """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
         """
 
 def add_SubjectServiceServicer_to_server(servicer: SubjectServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
