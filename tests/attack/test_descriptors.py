@@ -26,7 +26,7 @@ PLAIN_BYTES = frozenset({
     "GetEditionResponse.digest", "BlockedService.statement", "ApproveRequest.body",
     "ApproveRequest.signature", "PendingEntry.body", "Consent.notice_digest", "Notice.digest",
     "Touch.compartment_uuid", "AuditEvent.writer", "Rotation.id", "GetRotationRequest.id",
-    "SubjectRequest.id", "GetRequestRequest.id", "FinishRequestRequest.id",
+    "EraseResponse.receipt", "SubjectRequest.id", "GetRequestRequest.id", "FinishRequestRequest.id",
     "DestroyRequest.digest", "DestroyResponse.digest",
 })  # fmt: skip
 # For which compartment the broker issued, in its own trail: nothing of a subject stands beside it.

@@ -136,6 +136,12 @@ SUBJECTS: dict[str, For] = {
         compartment=compartment, capability=capability, purposes=list(TREE["purposes"])),
     "Erase": lambda compartment, capability: subjects.EraseRequest(
         compartment=compartment, capability=capability),
+    "ListConsents": lambda compartment, capability: subjects.ListConsentsRequest(
+        compartment=compartment, capability=capability),
+    "Restrict": lambda compartment, capability: subjects.RestrictRequest(
+        compartment=compartment, capability=capability),
+    "LiftRestriction": lambda compartment, capability: subjects.LiftRestrictionRequest(
+        compartment=compartment, capability=capability),
     "GetRequest": lambda compartment, capability: subjects.GetRequestRequest(
         compartment=compartment, capability=capability, id=bytes(16)),
     "FinishRequest": lambda compartment, capability: subjects.FinishRequestRequest(

@@ -32,6 +32,7 @@ from vault.policy.edition import (
 from vault.policy.explain import Step, explain
 from vault.policy.faults import EditionError, Fault
 from vault.policy.graph import graph
+from vault.policy.keeping import Kept, kept_by_law, may_keep
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
 from vault.policy.schema import edition_schema
@@ -66,7 +67,7 @@ __all__ = [
     "check_consent", "check_recipient", "ask_again", "Covered", "ConsentGiven", "terms",
     "notice", "notices", "verify_notice", "Notice",
     # What is to be erased
-    "due",
+    "due", "kept_by_law", "may_keep", "Kept",
     # Values
     "check_value", "mask",
     # Who would hold what

@@ -119,7 +119,8 @@ def _use(written: document.Use, compartment: Compartment) -> Use:
         for name, field in compartment.fields.items()
         if name in written.fields
     }
-    return Use(Retention.parse(written.retention), fields)
+    kept = tuple(its.field for name, its in fields.items() if name in written.kept_after_erasure)
+    return Use(Retention.parse(written.retention), fields, kept)
 
 
 def _service(name: str, written: document.Service, edition: Document) -> Service:
@@ -192,4 +193,5 @@ def _terms(
             for other in purpose.uses
             if frozenset((compartment.name, other)) in joinable
         ),
+        kept=frozenset(its.uid for its in use.kept),
     )

@@ -152,6 +152,9 @@ class Use(_Part):
     retention: Duration
     fields: Annotated[dict[Name, FormWord], Limits(min_length=1)]
     """The fields that it sees, each in its form: no other exists for it."""
+    kept_after_erasure: list[Name] = []
+    """Of these fields, what the law makes the operator keep when the subject erases their data:
+    under this purpose alone, until its retention ends. For the basis legal_obligation."""
 
 
 class Purpose(_Part):

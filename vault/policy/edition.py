@@ -81,6 +81,7 @@ class Use:
 
     retention: Retention
     fields: Mapping[str, FieldUse]  # in the order of the compartment
+    kept: tuple[Field, ...] = ()  # what the law makes the operator keep after an erasure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,10 +171,13 @@ class Terms:
     basis: Basis
     retention: Retention
     joins: frozenset[bytes]  # uuids of compartments that the purpose may join this one with
+    kept: frozenset[int] = frozenset()  # uids of what outlasts an erasure
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the terms in canonical JSON."""
+        # Only where there is any: what a later release added leaves old digests alone.
+        kept = {"kept": sorted(self.kept)} if self.kept else {}
         return canonical_digest(
             {
                 "purpose": self.purpose,
@@ -183,6 +187,7 @@ class Terms:
                 "basis": self.basis,
                 "retention": str(self.retention),
                 "joins": sorted(other.hex() for other in self.joins),
+                **kept,
             }
         )
 

@@ -75,6 +75,11 @@ class Basis(StrEnum):
     PUBLIC_TASK = "public_task"
     LEGITIMATE_INTEREST = "legitimate_interest"
 
+    @property
+    def outlasts_restriction(self) -> bool:
+        """Tell whether processing goes on while the subject restricts it: the law demands it."""
+        return self in (Basis.LEGAL_OBLIGATION, Basis.VITAL_INTEREST)
+
 
 class FieldType(StrEnum):
     """What a field's values are checked, masked and indexed as."""

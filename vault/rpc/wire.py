@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from piivault.v1 import errors_pb2, types_pb2
 
 from vault.errors import Reason, VaultError
-from vault.policy import ConsentGiven
+from vault.policy import ConsentGiven, Notice
 from vault.rpc.status import is_retryable
 from vault.service.register import ConsentAsked
 from vault.service.reveal import RevealedValue
@@ -50,6 +50,18 @@ def consent_out(consent: ConsentGiven, *, ask_again: bool) -> types_pb2.ConsentS
         given_at=timestamp(consent.given_at),
         withdrawn_at=timestamp(consent.withdrawn_at) if consent.withdrawn_at else None,
         ask_again=ask_again,
+    )
+
+
+def notice_out(notice: Notice) -> types_pb2.Notice:
+    """Write what a subject is shown."""
+    return types_pb2.Notice(
+        purpose=notice.purpose,
+        edition=notice.edition,
+        language=notice.language,
+        text=notice.text,
+        digest=notice.digest,
+        consent_needed=notice.consent_needed,
     )
 
 

@@ -135,15 +135,21 @@ class Attempt:
 
         return await self._commit(change, describe)
 
-    async def erase(self, change: Change[SealedRecord | None]) -> None:
-        """Carry out an erasure with its event; `change` returns the row that it deleted, if any."""
+    async def erase(
+        self, change: Change[SealedRecord | None], left: SealedRecord | None = None
+    ) -> None:
+        """Carry out an erasure with its event; `change` returns the row that it deleted, if any.
+
+        `left` is the row that it writes of what the law has kept.
+        """
 
         def describe(outcome: SealedRecord | VaultError | None) -> Event:
             if isinstance(outcome, VaultError):
                 return self._refused(outcome)
             if outcome is None or not self._salt:
                 return self._event
-            return self._event.replacing(self._salt, outcome.digest)
+            event = replace(self._event, row_digest=left.digest) if left else self._event
+            return event.replacing(self._salt, outcome.digest)
 
         await self._commit(change, describe)
 

@@ -168,6 +168,17 @@ class Lookups:
                 await connection.execute(update(t.compartment).values(sweep_cursor=cursor))
                 await changes.forget_requests(connection, forget_before)
 
+    async def empty_log(self) -> None:
+        """Empty SQLite's write-ahead log, which has pages as they were: also those of the erased.
+
+        It goes as far as readers let it. PostgreSQL's is its administrator's.
+        """
+        if self._database.is_postgresql:
+            return
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     async def add_key(self, key: KeyRow, check: CheckKey) -> None:
         """Write one more key, unless another process wrote that version first.
 

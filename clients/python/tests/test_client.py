@@ -11,7 +11,7 @@ from piivault.v1 import record_service_pb2 as record_pb
 from piivault.v1 import subject_service_pb2 as subject_pb
 from piivault.v1 import types_pb2
 
-from .house import PSEUDONYM, House, Sdk, etag, issued, record, refusal
+from .house import PSEUDONYM, House, Sdk, erased, etag, issued, record, refusal
 
 # Requests and answers
 
@@ -150,11 +150,13 @@ def test_the_other_changes_carry_what_they_name(sdk: Sdk, house: House, person: 
     house.answer("Put", etag(subject_pb.SubjectServicePutResponse))
     house.answer("GrantConsent", etag(subject_pb.GrantConsentResponse))
     house.answer("WithdrawConsent", etag(subject_pb.WithdrawConsentResponse))
-    house.answer("Erase", subject_pb.EraseResponse())
+    house.answer("Erase", erased())
     assert sdk.do(person.put("accounts", {"city": None}, etag="e1")) == "e2"
     assert sdk.do(person.grant("accounts", iter([Consent("services", 3, "ky", b"d")]))) == "e2"
     assert sdk.do(person.withdraw("accounts", iter(["newsletter"]))) == "e2"
-    assert sdk.do(person.erase("accounts")) is None
+    erasure = sdk.do(person.erase("accounts"))
+    assert (erasure.request.kind, erasure.request.state) == ("erasure", "done")
+    assert not erasure.verified  # no key of the compartment is known
     assert list(house.calls("Put")[0].request.clear) == ["city"]
     assert house.calls("GrantConsent")[0].request.consents[0].purpose == "services"
     assert list(house.calls("WithdrawConsent")[0].request.purposes) == ["newsletter"]

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from piivault import aio, client
+from piivault import aio, aio_subject, client, subject
 
 PAIRS = [
     (client.Client, aio.AsyncClient),
-    (client.Subject, aio.AsyncSubject),
+    (subject.Subject, aio_subject.AsyncSubject),
     (client.CompartmentClient, aio.AsyncCompartmentClient),
 ]
 WAITS_FOR_NOTHING = {"from_env", "subject", "compartment", "__init__", "__repr__"}

@@ -63,6 +63,7 @@ class Record(_message.Message):
     RESTRICTED_FIELD_NUMBER: _builtins.int
     AUDIT_SALT_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     subject_kind: _builtins.int
     """1 person, 2 enterprise."""
     registered_at: _builtins.int
@@ -79,6 +80,12 @@ class Record(_message.Message):
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]:
         """Sorted by field uid."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___Kept]:
+        """What is left of an erased record, and why; empty for one that is whole. Its fields are for these purposes
+        alone, and it lies under another pseudonym: see service/keep.py.
+        """
+
     def __init__(
         self,
         *,
@@ -88,14 +95,51 @@ class Record(_message.Message):
         restricted: _builtins.bool = ...,
         audit_salt: _builtins.bytes = ...,
         fields: _abc.Iterable[Global___Field] | None = ...,
+        kept: _abc.Iterable[Global___Kept] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_salt", b"audit_salt", "consents", b"consents", "fields", b"fields", "registered_at", b"registered_at", "restricted", b"restricted", "subject_kind", b"subject_kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_salt", b"audit_salt", "consents", b"consents", "fields", b"fields", "kept", b"kept", "registered_at", b"registered_at", "restricted", b"restricted", "subject_kind", b"subject_kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class Kept(_message.Message):
+    """What the law makes the operator keep of an erased record, under one purpose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    UIDS_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose's name."""
+    until: _builtins.int
+    """Seconds since 1970, UTC: from then on it is gone."""
+    basis: _builtins.str
+    """Why it is lawful, as the edition spells it."""
+    @_builtins.property
+    def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The uids of the fields."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        uids: _abc.Iterable[_builtins.int] | None = ...,
+        until: _builtins.int = ...,
+        basis: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "purpose", b"purpose", "uids", b"uids", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Kept: _TypeAlias = Kept  # noqa: Y015
 
 @_typing.final
 class Field(_message.Message):

@@ -27,9 +27,12 @@ from piivault._certificate import TLS
 from piivault._types import (
     Consent,
     ConsentState,
+    ConsentText,
     Description,
+    Erasure,
     FieldDescription,
     Form,
+    KeptByLaw,
     Notice,
     Revealed,
     RevealedItem,
@@ -40,9 +43,11 @@ from piivault._types import (
     SubjectView,
     new_root,
 )
-from piivault.aio import AsyncClient, AsyncCompartmentClient, AsyncSubject
-from piivault.client import Client, CompartmentClient, Subject
+from piivault.aio import AsyncClient, AsyncCompartmentClient
+from piivault.aio_subject import AsyncSubject
+from piivault.client import Client, CompartmentClient
 from piivault.errors import PiivaultError
+from piivault.subject import Subject
 
 __all__ = [
     "AsyncClient",
@@ -52,9 +57,12 @@ __all__ = [
     "CompartmentClient",
     "Consent",
     "ConsentState",
+    "ConsentText",
     "Description",
+    "Erasure",
     "FieldDescription",
     "Form",
+    "KeptByLaw",
     "Notice",
     "PiivaultError",
     "Revealed",

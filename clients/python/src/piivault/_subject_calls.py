@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 from piivault._call import (
@@ -14,12 +14,17 @@ from piivault._call import (
     text,
     texts,
 )
+from piivault._requests import request_in
 from piivault._types import (
     Consent,
     ConsentState,
+    ConsentText,
+    Erasure,
+    KeptByLaw,
     Notice,
     RootId,
     SubjectKind,
+    SubjectRequest,
     SubjectView,
 )
 from piivault.errors import InvalidRequest
@@ -199,15 +204,88 @@ def withdraw(
     )
 
 
-def erase(compartment: str, capability: str, request_id: str) -> Call[pb.EraseResponse, None]:
+def erase(compartment: str, capability: str, request_id: str) -> Call[pb.EraseResponse, Erasure]:
     """Erase the record."""
     return Call(
         f"{_SERVICE}/Erase",
         compartment,
         pb.EraseRequest(compartment=compartment, capability=capability),
         pb.EraseResponse,
-        lambda _: None,
+        lambda got: Erasure(got.receipt, request_in(got.request), _kept(got.kept)),
         request_id,
+    )
+
+
+def list_consents(
+    compartment: str, capability: str, language: str
+) -> Call[pb.ListConsentsResponse, list[ConsentText]]:
+    """Ask for the consents, with the texts that they were given to."""
+    return Call(
+        f"{_SERVICE}/ListConsents",
+        compartment,
+        pb.ListConsentsRequest(compartment=compartment, capability=capability, language=language),
+        pb.ListConsentsResponse,
+        lambda got: [
+            ConsentText(_consent_state(its.consent), _notice(its.notice), its.as_shown)
+            for its in got.consents
+        ],
+        request_id_or_new(),
+    )
+
+
+def restrict(
+    compartment: str, capability: str, request_id: str
+) -> Call[pb.RestrictResponse, SubjectRequest]:
+    """Restrict processing."""
+    return Call(
+        f"{_SERVICE}/Restrict",
+        compartment,
+        pb.RestrictRequest(compartment=compartment, capability=capability),
+        pb.RestrictResponse,
+        lambda got: request_in(got.request),
+        request_id,
+    )
+
+
+def lift_restriction(
+    compartment: str, capability: str, request_id: str
+) -> Call[pb.LiftRestrictionResponse, str]:
+    """Lift the restriction."""
+    return Call(
+        f"{_SERVICE}/LiftRestriction",
+        compartment,
+        pb.LiftRestrictionRequest(compartment=compartment, capability=capability),
+        pb.LiftRestrictionResponse,
+        lambda got: got.etag,
+        request_id,
+    )
+
+
+def get_request(
+    compartment: str, capability: str, id_: bytes
+) -> Call[pb.GetRequestResponse, SubjectRequest]:
+    """Ask how a request stands."""
+    return Call(
+        f"{_SERVICE}/GetRequest",
+        compartment,
+        pb.GetRequestRequest(compartment=compartment, capability=capability, id=id_),
+        pb.GetRequestResponse,
+        lambda got: request_in(got.request),
+        request_id_or_new(),
+    )
+
+
+def finish_request(
+    compartment: str, capability: str, id_: bytes
+) -> Call[pb.FinishRequestResponse, SubjectRequest]:
+    """Close a request."""
+    return Call(
+        f"{_SERVICE}/FinishRequest",
+        compartment,
+        pb.FinishRequestRequest(compartment=compartment, capability=capability, id=id_),
+        pb.FinishRequestResponse,
+        lambda got: request_in(got.request),
+        request_id_or_new(),
     )
 
 
@@ -239,6 +317,16 @@ def _view(got: pb.ViewResponse) -> SubjectView:
         kind="enterprise" if got.kind == types_pb2.SUBJECT_KIND_ENTERPRISE else "person",
         consents=tuple(_consent_state(state) for state in got.consents),
         etag=got.etag,
+        restricted=got.restricted,
+        erased=got.erased,
+        kept=_kept(got.kept),
+    )
+
+
+def _kept(said: Iterable[pb.KeptByLaw]) -> tuple[KeptByLaw, ...]:
+    return tuple(
+        KeptByLaw(its.purpose, its.basis, tuple(its.fields), date.fromisoformat(its.until))
+        for its in said
     )
 
 

@@ -1,6 +1,6 @@
 """Sending a call, and turning what gRPC raises into the SDK's errors: for threads, for asyncio."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grpc
 
@@ -21,6 +21,10 @@ class Transport:
     def deadline(self, timeout: float | None) -> Deadline:
         """Begin to count: the method's own timeout, or else the client's."""
         return Deadline(self._settings.timeout if timeout is None else timeout)
+
+    def signing_keys(self, compartment: str) -> Sequence[str]:
+        """Return the public keys that a compartment's attestations are verified by."""
+        return self._settings.signing_keys_of(compartment)
 
     def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""
@@ -74,6 +78,10 @@ class AsyncTransport:
     def deadline(self, timeout: float | None) -> Deadline:
         """Begin to count: the method's own timeout, or else the client's."""
         return Deadline(self._settings.timeout if timeout is None else timeout)
+
+    def signing_keys(self, compartment: str) -> Sequence[str]:
+        """Return the public keys that a compartment's attestations are verified by."""
+        return self._settings.signing_keys_of(compartment)
 
     async def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""

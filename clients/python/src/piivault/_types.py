@@ -231,28 +231,6 @@ class RevealedItem:
         return f"RevealedItem(psn_…, {outcome})"
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class SubjectView(Mapping[str, Secret | None]):
-    """The subject's own record: every field asked for, None where nothing is held."""
-
-    fields: Mapping[str, Secret | None]
-    kind: SubjectKind
-    consents: tuple[ConsentState, ...]
-    etag: str
-
-    def __getitem__(self, name: str) -> Secret | None:
-        return self.fields[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.fields)
-
-    def __len__(self) -> int:
-        return len(self.fields)
-
-    def __repr__(self) -> str:
-        return f"SubjectView({', '.join(self.fields)})"
-
-
 @dataclass(frozen=True, slots=True)
 class SubjectRequest:
     """What a subject asked for under the law. Days are by UTC.
@@ -269,6 +247,70 @@ class SubjectRequest:
     closed: date | None
     reason: str
     overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeptByLaw:
+    """Fields of an erased record that the law has kept, for one purpose, until a day."""
+
+    purpose: str
+    basis: str
+    fields: tuple[str, ...]
+    until: date
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What a subject has in hand after an erasure.
+
+    `receipt` is signed for the compartment: keep it (`piivault.receipt`). `verified` tells whether
+    its signature was checked here, by keys that are known.
+    """
+
+    receipt: bytes
+    request: SubjectRequest
+    kept: tuple[KeptByLaw, ...]
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentText:
+    """A consent, with the text of the edition that it was given under.
+
+    `as_shown` tells whether that text, in the consent's own language, is what was agreed to.
+    """
+
+    consent: ConsentState
+    notice: Notice
+    as_shown: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SubjectView(Mapping[str, Secret | None]):
+    """The subject's own record: every field asked for, None where nothing is held.
+
+    Of an `erased` one, it is what the law has kept; `kept` says why, and until when.
+    """
+
+    fields: Mapping[str, Secret | None]
+    kind: SubjectKind
+    consents: tuple[ConsentState, ...]
+    etag: str
+    restricted: bool = False
+    erased: bool = False
+    kept: tuple[KeptByLaw, ...] = ()
+
+    def __getitem__(self, name: str) -> Secret | None:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __repr__(self) -> str:
+        return f"SubjectView({', '.join(self.fields)})"
 
 
 @dataclass(frozen=True, slots=True)

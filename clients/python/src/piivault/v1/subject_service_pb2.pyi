@@ -239,10 +239,17 @@ class ViewResponse(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RESTRICTED_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     kind: _types_pb2.SubjectKind.ValueType
     """The kind of the subject."""
     etag: _builtins.str
-    """The record's version."""
+    """The record's version; empty for one that was erased."""
+    restricted: _builtins.bool
+    """Whether the subject restricted processing."""
+    erased: _builtins.bool
+    """Whether the record was erased: the fields are what the law has kept."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.RevealedField]:
         """In the order of the edition."""
@@ -251,6 +258,10 @@ class ViewResponse(_message.Message):
     def consents(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ConsentState]:
         """Sorted by purpose; withdrawn ones included."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptByLaw]:
+        """What the law has kept of erased records, of this one or of earlier ones."""
+
     def __init__(
         self,
         *,
@@ -258,10 +269,13 @@ class ViewResponse(_message.Message):
         fields: _abc.Iterable[_types_pb2.RevealedField] | None = ...,
         consents: _abc.Iterable[_types_pb2.ConsentState] | None = ...,
         etag: _builtins.str = ...,
+        restricted: _builtins.bool = ...,
+        erased: _builtins.bool = ...,
+        kept: _abc.Iterable[Global___KeptByLaw] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "etag", b"etag", "fields", b"fields", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "erased", b"erased", "etag", b"etag", "fields", b"fields", "kept", b"kept", "kind", b"kind", "restricted", b"restricted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,20 +417,73 @@ Global___EraseRequest: _TypeAlias = EraseRequest  # noqa: Y015
 
 @_typing.final
 class EraseResponse(_message.Message):
-    """The record is gone."""
+    """The record is gone, but for what is kept."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.bytes
+    """Signed for the compartment: an attestation of kind receipt. docs/formats.md says what is in it."""
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request that this was."""
+
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptByLaw]:
+        """What the law has kept, as in the receipt."""
+
     def __init__(
         self,
+        *,
+        receipt: _builtins.bytes = ...,
+        request: _types_pb2.SubjectRequest | None = ...,
+        kept: _abc.Iterable[Global___KeptByLaw] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept", b"kept", "receipt", b"receipt", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseResponse: _TypeAlias = EraseResponse  # noqa: Y015
+
+@_typing.final
+class KeptByLaw(_message.Message):
+    """Fields of an erased record that the law makes the operator keep, for one purpose alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose's name."""
+    basis: _builtins.str
+    """Why that is lawful, as the edition spells it: legal_obligation."""
+    until: _builtins.str
+    """The day on which they are gone, by UTC."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        basis: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "fields", b"fields", "purpose", b"purpose", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptByLaw: _TypeAlias = KeptByLaw  # noqa: Y015
 
 @_typing.final
 class GetRequestRequest(_message.Message):
@@ -525,3 +592,195 @@ class FinishRequestResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FinishRequestResponse: _TypeAlias = FinishRequestResponse  # noqa: Y015
+
+@_typing.final
+class ListConsentsRequest(_message.Message):
+    """Asks for the subject's consents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    language: _builtins.str
+    """In which language to return the texts; empty means the one that each was given in."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment", "language", b"language"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsentsRequest: _TypeAlias = ListConsentsRequest  # noqa: Y015
+
+@_typing.final
+class ListConsentsResponse(_message.Message):
+    """The subject's consents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsentWithNotice]:
+        """Sorted by purpose; withdrawn ones included."""
+
+    def __init__(
+        self,
+        *,
+        consents: _abc.Iterable[Global___ConsentWithNotice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsentsResponse: _TypeAlias = ListConsentsResponse  # noqa: Y015
+
+@_typing.final
+class ConsentWithNotice(_message.Message):
+    """A consent, and what the subject was shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    AS_SHOWN_FIELD_NUMBER: _builtins.int
+    as_shown: _builtins.bool
+    """Whether the edition's text in the consent's own language is, to the byte, what the subject agreed to."""
+    @_builtins.property
+    def consent(self) -> _types_pb2.ConsentState:
+        """The consent."""
+
+    @_builtins.property
+    def notice(self) -> _types_pb2.Notice:
+        """The notice of the edition that it was given under. In another language than the consent's, it is the same
+        edition's text in that language.
+        """
+
+    def __init__(
+        self,
+        *,
+        consent: _types_pb2.ConsentState | None = ...,
+        notice: _types_pb2.Notice | None = ...,
+        as_shown: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "notice", b"notice"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_shown", b"as_shown", "consent", b"consent", "notice", b"notice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentWithNotice: _TypeAlias = ConsentWithNotice  # noqa: Y015
+
+@_typing.final
+class RestrictRequest(_message.Message):
+    """Restricts processing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestrictRequest: _TypeAlias = RestrictRequest  # noqa: Y015
+
+@_typing.final
+class RestrictResponse(_message.Message):
+    """The record as changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """The record's new version."""
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request that this was."""
+
+    def __init__(
+        self,
+        *,
+        etag: _builtins.str = ...,
+        request: _types_pb2.SubjectRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestrictResponse: _TypeAlias = RestrictResponse  # noqa: Y015
+
+@_typing.final
+class LiftRestrictionRequest(_message.Message):
+    """Lifts the restriction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftRestrictionRequest: _TypeAlias = LiftRestrictionRequest  # noqa: Y015
+
+@_typing.final
+class LiftRestrictionResponse(_message.Message):
+    """The record as changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ETAG_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """The record's new version."""
+    def __init__(
+        self,
+        *,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftRestrictionResponse: _TypeAlias = LiftRestrictionResponse  # noqa: Y015

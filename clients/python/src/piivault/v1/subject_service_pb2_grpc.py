@@ -74,6 +74,21 @@ class SubjectServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.EraseRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_subject__service__pb2.EraseResponse.FromString,
                 _registered_method=True)
+        self.ListConsents = channel.unary_unary(
+                '/piivault.v1.SubjectService/ListConsents',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsResponse.FromString,
+                _registered_method=True)
+        self.Restrict = channel.unary_unary(
+                '/piivault.v1.SubjectService/Restrict',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.RestrictRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.RestrictResponse.FromString,
+                _registered_method=True)
+        self.LiftRestriction = channel.unary_unary(
+                '/piivault.v1.SubjectService/LiftRestriction',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionResponse.FromString,
+                _registered_method=True)
         self.GetRequest = channel.unary_unary(
                 '/piivault.v1.SubjectService/GetRequest',
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestRequest.SerializeToString,
@@ -123,7 +138,8 @@ class SubjectServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def View(self, request, context):
-        """Returns the subject's values in clear, and their consents. Leaves an audit event.
+        """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+        it returns what the law has kept, or is refused with ERASED if that is nothing.
 
         Who may call: subject-facing services, with a capability.
         """
@@ -151,6 +167,39 @@ class SubjectServiceServicer(object):
 
     def Erase(self, request, context):
         """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
+
+        What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+        answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+        just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
+        Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsents(self, request, context):
+        """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+        edition is no longer in force.
+
+        Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restrict(self, request, context):
+        """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+        interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+        Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftRestriction(self, request, context):
+        """Lifts the restriction.
 
         Who may call: subject-facing services, with a capability.
         """
@@ -213,6 +262,21 @@ def add_SubjectServiceServicer_to_server(servicer, server):
                     servicer.Erase,
                     request_deserializer=piivault_dot_v1_dot_subject__service__pb2.EraseRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_subject__service__pb2.EraseResponse.SerializeToString,
+            ),
+            'ListConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsents,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsResponse.SerializeToString,
+            ),
+            'Restrict': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restrict,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.RestrictRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.RestrictResponse.SerializeToString,
+            ),
+            'LiftRestriction': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftRestriction,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionResponse.SerializeToString,
             ),
             'GetRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRequest,
@@ -419,6 +483,87 @@ class SubjectService(object):
             '/piivault.v1.SubjectService/Erase',
             piivault_dot_v1_dot_subject__service__pb2.EraseRequest.SerializeToString,
             piivault_dot_v1_dot_subject__service__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/ListConsents',
+            piivault_dot_v1_dot_subject__service__pb2.ListConsentsRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.ListConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restrict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/Restrict',
+            piivault_dot_v1_dot_subject__service__pb2.RestrictRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.RestrictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftRestriction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/LiftRestriction',
+            piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionResponse.FromString,
             options,
             channel_credentials,
             insecure,

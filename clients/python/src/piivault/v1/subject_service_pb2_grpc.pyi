@@ -55,7 +55,8 @@ class SubjectServiceStub:
     Who may call: subject-facing services, with a capability.
     """
     View: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ViewRequest, _subject_service_pb2.ViewResponse]
-    """Returns the subject's values in clear, and their consents. Leaves an audit event.
+    """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+    it returns what the law has kept, or is refused with ERASED if that is nothing.
 
     Who may call: subject-facing services, with a capability.
     """
@@ -71,6 +72,27 @@ class SubjectServiceStub:
     """
     Erase: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.EraseRequest, _subject_service_pb2.EraseResponse]
     """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
+
+    What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+    answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+    just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    ListConsents: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ListConsentsRequest, _subject_service_pb2.ListConsentsResponse]
+    """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+    edition is no longer in force.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    Restrict: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.RestrictRequest, _subject_service_pb2.RestrictResponse]
+    """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+    interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    LiftRestriction: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.LiftRestrictionRequest, _subject_service_pb2.LiftRestrictionResponse]
+    """Lifts the restriction.
 
     Who may call: subject-facing services, with a capability.
     """
@@ -112,7 +134,8 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     Who may call: subject-facing services, with a capability.
     """
     View: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ViewRequest, _subject_service_pb2.ViewResponse]  # type: ignore[assignment]
-    """Returns the subject's values in clear, and their consents. Leaves an audit event.
+    """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+    it returns what the law has kept, or is refused with ERASED if that is nothing.
 
     Who may call: subject-facing services, with a capability.
     """
@@ -128,6 +151,27 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     """
     Erase: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.EraseRequest, _subject_service_pb2.EraseResponse]  # type: ignore[assignment]
     """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
+
+    What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+    answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+    just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    ListConsents: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ListConsentsRequest, _subject_service_pb2.ListConsentsResponse]  # type: ignore[assignment]
+    """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+    edition is no longer in force.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    Restrict: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.RestrictRequest, _subject_service_pb2.RestrictResponse]  # type: ignore[assignment]
+    """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+    interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    LiftRestriction: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.LiftRestrictionRequest, _subject_service_pb2.LiftRestrictionResponse]  # type: ignore[assignment]
+    """Lifts the restriction.
 
     Who may call: subject-facing services, with a capability.
     """
@@ -190,7 +234,8 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subject_service_pb2.ViewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_subject_service_pb2.ViewResponse, _abc.Awaitable[_subject_service_pb2.ViewResponse]]:
-        """Returns the subject's values in clear, and their consents. Leaves an audit event.
+        """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+        it returns what the law has kept, or is refused with ERASED if that is nothing.
 
         Who may call: subject-facing services, with a capability.
         """
@@ -224,6 +269,45 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_subject_service_pb2.EraseResponse, _abc.Awaitable[_subject_service_pb2.EraseResponse]]:
         """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
+
+        What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+        answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+        just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
+        Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def ListConsents(
+        self,
+        request: _subject_service_pb2.ListConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.ListConsentsResponse, _abc.Awaitable[_subject_service_pb2.ListConsentsResponse]]:
+        """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+        edition is no longer in force.
+
+        Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def Restrict(
+        self,
+        request: _subject_service_pb2.RestrictRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.RestrictResponse, _abc.Awaitable[_subject_service_pb2.RestrictResponse]]:
+        """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+        interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+        Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def LiftRestriction(
+        self,
+        request: _subject_service_pb2.LiftRestrictionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.LiftRestrictionResponse, _abc.Awaitable[_subject_service_pb2.LiftRestrictionResponse]]:
+        """Lifts the restriction.
 
         Who may call: subject-facing services, with a capability.
         """
