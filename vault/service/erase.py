@@ -19,7 +19,7 @@ from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import given, moment
 from vault.service.keep import KeptFields, Rest, kept_records, rest_of, told
 from vault.service.receipt import receipt
-from vault.service.requests import Begun, request_of, requested
+from vault.service.requests import Begun, requested
 from vault.service.rewrite import TRIES, pause, request_mark
 from vault.store import changes
 from vault.store.commit import Transaction
@@ -52,7 +52,7 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> Erase
             await _until_unchanged(served, call, attempted, address, request)
         kept = told(served, call, await kept_records(served, call, address))
         signed = await receipt(served, call, address, request.id, kept)
-        return Erased(signed, await request_of(served, request.id), kept)
+        return Erased(signed, request.finished, kept)
 
 
 async def _until_unchanged(

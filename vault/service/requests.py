@@ -63,9 +63,16 @@ class Begun:
         """Its id."""
         return self.request.id
 
-    async def finish(self, transaction: Transaction) -> SubjectRequest:
-        """Say that it is done, in the transaction that does it; return it as it is then."""
-        await store.replace(transaction, self.id, self.sealed, self.done)
+    async def finish(self, transaction: Transaction) -> None:
+        """Say that it is done, in the transaction that does it."""
+        if self.request.state is RequestState.OPEN:
+            await store.replace(transaction, self.id, self.sealed, self.done)
+
+    @property
+    def finished(self) -> SubjectRequest:
+        """What it is once that transaction stands."""
+        if self.request.state is not RequestState.OPEN:
+            return self.request
         return self.request.ended(RequestState.DONE, today())
 
 

@@ -5,7 +5,7 @@ from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
-from vault.service.requests import request_of, requested
+from vault.service.requests import requested
 from vault.service.rewrite import Edit, Edited, request_mark, rewrite
 
 
@@ -22,7 +22,7 @@ async def restrict(
             mark = await request_mark(served, call, "restrict", address, None)
             edit = _setting(restricted=True)
             etag = await rewrite(served, attempted, address, edit, mark, also=request.finish)
-        return etag, await request_of(served, request.id)
+        return etag, request.finished
 
 
 async def lift_restriction(served: ServedCompartment, call: Call, capability: str) -> str:
