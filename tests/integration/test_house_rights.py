@@ -1,8 +1,10 @@
 """The subject's own rights: erasure and what the law has kept, restriction, consents, requests."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import piivault
 import pytest
@@ -13,15 +15,18 @@ from piivault.officers import OfficersClient
 from piivault.receipt import Receipt
 from piivault.v1 import subject_service_pb2 as subjects
 
+from tests.backups import backed_up
 from tests.house import House
 from tests.integration.test_sweep import swept, years
 from tests.keeping import keeping_house
-from tests.office import Officers
+from tests.officers import Officers
+from tests.people import Registered
 from tests.wire import new_request_id
 from vault.cli.requests import requests as requests_command
 from vault.errors import Reason
 from vault.keys.provision import signing_transit_key, worker
 from vault.names import Pseudonym
+from vault.service import erase as erasing
 
 __all__ = ["years"]
 
@@ -168,6 +173,30 @@ def test_an_erasure_stands_while_its_receipt_waits_for_the_key_server(house: Hou
     erasure = person.subject.erase("accounts", request_id=id_)
     assert (erasure.verified, erasure.request.state) == (True, "done")
     assert len(erasure.kept) == 1
+
+
+def test_an_erasure_that_breaks_off_in_the_middle_is_whole_again_and_ends_once(
+    house: House, officers: OfficersClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is deleted in the transaction, and the process fails before what is kept is in."""
+    person, id_ = house.register(), new_request_id()
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the process broke off here")
+
+    monkeypatch.setattr(erasing, "_keep", broken)
+    with pytest.raises(errors.InternalError):
+        person.subject.erase("accounts", request_id=id_)
+    monkeypatch.undo()
+    assert house.phone_of(person) == person.values["phone"]
+    (request,) = officers.requests("accounts")
+    erasure = person.subject.erase("accounts", request_id=id_)
+    assert (erasure.request.id, erasure.request.state) == (request.id, "done")
+    assert len(erasure.kept) == 1
+    again = person.subject.erase("accounts", request_id=id_)
+    assert (again.kept, again.request.id) == (erasure.kept, request.id)
+    erased = [e for e in house.events("accounts", id_) if e.replaces]
+    assert len(erased) == 1
 
 
 # Requests.
@@ -333,3 +362,45 @@ def test_erasing_everywhere_goes_on_where_it_stopped(
     for person in people:
         receipt = Receipt.open(receipt_of(of[person.compartment]), _keys(house, person.compartment))
         assert receipt.is_of(person.pseudonym)
+
+
+# Rectification.
+
+
+def test_a_changed_value_leaves_nothing_of_the_old_one(house: House, tmp_path: Path) -> None:
+    """Neither in its row, the index, nor a backup; and the value is free for others."""
+    person = house.register(city="Ош")
+    before = _stored(house, person)
+    etag = person.subject.put("accounts", {"email": f"jany.{secrets.token_hex(6)}@example.kg"})
+    with pytest.raises(errors.StaleEtag):
+        person.subject.put("accounts", {"city": "Өзгөн"}, etag=person.etag)
+    assert etag != person.etag
+    after = _stored(house, person)
+    assert before["records"].isdisjoint(after["records"])
+    replaced = before["blind_index"] - after["blind_index"]
+    assert len(replaced) == 1  # that of the e-mail; the telephone's is as it was
+    swept(house, "accounts")
+    gone = [*before["records"], *replaced, person.values["email"].encode()]
+    for file in _dump(house, tmp_path):
+        assert not [old for old in gone if old in file.read_bytes()], file.name
+    support = house.client("support").compartment("accounts", purpose="account")
+    assert support.find(email=person.values["email"]) is None
+    house.register(email=person.values["email"])  # nobody holds it any more
+
+
+def _stored(house: House, person: Registered) -> dict[str, set[bytes]]:
+    rows = {
+        name: house.rows_of("accounts", name, person.pseudonym)
+        for name in ("records", "blind_index")
+    }
+    return {
+        "records": {bytes(sealed) for _, _, sealed in rows["records"]},
+        "blind_index": {bytes(value) for _, _, value, _, _ in rows["blind_index"]},
+    }
+
+
+def _dump(house: House, folder: Path) -> list[Path]:
+    """Write a backup; of SQLite, take the database's own files too."""
+    files = asyncio.run(backed_up(house.running.owner_urls["accounts"], folder))
+    own = [] if house.postgres else list((house.state / "data").glob("accounts.db*"))
+    return [*files, *own]

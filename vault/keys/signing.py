@@ -63,7 +63,6 @@ class SigningKey:
         signature = await ask(lambda: self._transit.sign(self.name, to_sign(written), version))
         return written, signature
 
-
     async def check(self) -> None:
         """Have the key server sign, for nobody, and see that it is with the pinned key.
 

@@ -161,7 +161,7 @@ class Attempt:
             self._settle(False)  # but this one
             raise
         except VaultError as e:
-            self._call.trace.has_event = e.reason not in _FAILURES  # then nothing was written
+            self._call.trace.has_event = e.reason not in FAILURES  # then nothing was written
             raise
 
     async def refuse(self, error: VaultError) -> None:

@@ -20,7 +20,6 @@ from vault.keys.transit import Transit
 from vault.names import ROOT_ID_BYTES, Pseudonym
 from vault.service.call import Call
 
-
 _NOBODY = b"piivault/v1/nobody"  # no subject's input: those are longer
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vault.audit.checkpoint import canonical
+from vault.audit.signed import canonical
 from vault.crypto.attestation import Kind
 from vault.crypto.primitives import digest
 from vault.crypto.record import Address

@@ -27,7 +27,8 @@ def methods(of: type[Any]) -> dict[str, Any]:
 def signature(of: Any) -> str:
     """The signature as text, without what must differ."""
     text = str(inspect.signature(inspect.unwrap(getattr(of, "__func__", of))))
-    return text.replace("Async", "").replace("collections.abc.Awaitable[str]", "str")
+    text = text.replace("Async", "").replace("aio_subject", "subject")
+    return text.replace("collections.abc.Awaitable[str]", "str")
 
 
 @pytest.mark.parametrize(("sync", "async_"), PAIRS, ids=lambda pair: pair.__name__)
