@@ -6,8 +6,8 @@
 
 An edition is written as `document` says, read by `parse`, held against `rules` and `clique`,
 against the editions before it in `succession`, and compiled into `edition`. `decide` and
-`consent` answer requests; `notice` tells subjects; `due` tells the sweeper. For people there are
-`explain`, `diff` and `graph`, and for their editors `schema`.
+`consent` answer requests; `notice` and `holdings` tell subjects; `due` tells the sweeper. For
+people there are `explain`, `diff` and `graph`, and for their editors `schema`.
 """
 
 from vault.policy.clique import Conflict, Holder, conflicts, reach
@@ -32,6 +32,15 @@ from vault.policy.edition import (
 from vault.policy.explain import Step, explain
 from vault.policy.faults import EditionError, Fault
 from vault.policy.graph import graph
+from vault.policy.holdings import (
+    Asked,
+    Held,
+    Holdings,
+    Record,
+    holdings,
+    holdings_schema,
+    rfc3339,
+)
 from vault.policy.keeping import Kept, kept_by_law, may_keep
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
@@ -66,6 +75,8 @@ __all__ = [
     # What the subject was told, and agreed to
     "check_consent", "check_recipient", "ask_again", "Covered", "ConsentGiven", "terms",
     "notice", "notices", "verify_notice", "Notice",
+    # What they are handed
+    "holdings", "holdings_schema", "Holdings", "Record", "Held", "Asked", "rfc3339",
     # What is to be erased
     "due", "kept_by_law", "may_keep", "Kept",
     # Values
