@@ -16,6 +16,8 @@ from tests.vectors import (
     capabilities,
     checkpoints,
     envelopes,
+    export_capabilities,
+    exports,
     index,
     records,
     requests,
@@ -33,6 +35,8 @@ FILES = {
     "checkpoint_v1.json": checkpoints.vectors,
     "attestation_v1.json": attestations.vectors,
     "request_v1.json": requests.vectors,
+    "capability_v2.json": export_capabilities.vectors,
+    "export_v1.json": exports.vectors,
 }
 
 

@@ -45,6 +45,7 @@
     │   └── PolicyUnavailable *  no edition is in force, or none confirmed for too long
     ├── Damaged                  stored bytes don't authenticate: tell the security team
     ├── AttestationError         what came isn't what the compartment signed: don't believe it
+    ├── PackageError             this export can't be opened with these keys, or was changed
     └── InternalError            a fault of the server's; its log has the request id
 
 `*`: the same call may succeed later, unchanged (`error.retryable`; a TLS refusal isn't).
@@ -154,6 +155,12 @@ class AttestationError(PiivaultError):
     """What came isn't what the compartment signed: forged, changed, or of another kind or place."""
 
     default_reason = "NOT_ATTESTED"
+
+
+class PackageError(PiivaultError):
+    """An export that isn't for these keys, was changed on the way, or answers another request."""
+
+    default_reason = "NOT_OPENED"
 
 
 class InvalidRequest(PiivaultError):
