@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from vault.crypto import assertion
 from vault.crypto.assertion import PinnedProvider
 from vault.crypto.capability import Capability, encode, to_sign
+from vault.crypto.export_key import THUMBPRINT_BYTES
 from vault.crypto.pseudonym import transit_input
 from vault.errors import Reason, VaultError
 from vault.keys.signing import SigningKey, ask
@@ -61,15 +62,28 @@ class Broker:
         await asyncio.to_thread(self._transit.hmac, self._pseudonym_key, _NOBODY)
 
     async def issue(
-        self, call: Call, compartment: str, root_id: bytes, subject_assertion: str = ""
+        self,
+        call: Call,
+        compartment: str,
+        root_id: bytes,
+        subject_assertion: str = "",
+        export_key: bytes = b"",
     ) -> Issued:
         """Return the subject's pseudonym in a compartment, with a capability for the caller.
+
+        With the thumbprint of an export key, it is a capability for an export to that key.
 
         Raises VaultError(UNKNOWN_COMPARTMENT, MALFORMED_REQUEST, SUBJECT_ASSERTION_REQUIRED,
         SUBJECT_ASSERTION_INVALID, KEYS_UNAVAILABLE).
         """
         uuid = call.edition.compartment(compartment).uuid
-        root_id = self._subject(call, root_id, subject_assertion)
+        if len(export_key) not in (0, THUMBPRINT_BYTES):
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                f"A JWK thumbprint has {THUMBPRINT_BYTES} bytes.",
+                violations={"export_key": f"must have {THUMBPRINT_BYTES} bytes"},
+            )
+        root_id = self._subject(call, root_id, subject_assertion, export_key)
         if len(root_id) != ROOT_ID_BYTES:
             raise VaultError(
                 Reason.MALFORMED_REQUEST,
@@ -80,12 +94,18 @@ class Broker:
         raw = await ask(lambda: self._transit.hmac(self._pseudonym_key, sought))
         pseudonym = Pseudonym(raw)
         expires = int(time.time()) + self._ttl
-        capability = Capability(uuid, pseudonym, call.service.spiffe, expires)
+        capability = Capability(uuid, pseudonym, call.service.spiffe, expires, export_key)
         payload, signature = await self._signing.sign(capability.payload, to_sign)
         return Issued(pseudonym, encode(payload, signature), expires)
 
-    def _subject(self, call: Call, root_id: bytes, subject_assertion: str) -> bytes:
-        """Return whom the caller acts for. An assertion that is given counts, asked for or not."""
+    def _subject(
+        self, call: Call, root_id: bytes, subject_assertion: str, export_key: bytes
+    ) -> bytes:
+        """Return whom the caller acts for. An assertion that is given counts, asked for or not.
+
+        Where a provider is pinned, its word alone says whose an export key is: a service that only
+        relays an export would otherwise put in its own.
+        """
         if not subject_assertion:
             if call.service.require_subject_assertion:
                 raise VaultError(
@@ -93,12 +113,24 @@ class Broker:
                     f"Edition {call.edition.number} lets {call.service.name} act only for subjects "
                     "who are there: send the identity provider's assertion for this subject.",
                 )
+            if export_key and self._providers:
+                raise VaultError(
+                    Reason.SUBJECT_ASSERTION_REQUIRED,
+                    "Here an identity provider says whose an export key is: send its assertion for "
+                    "this subject, with the key's thumbprint as `jkt` of its `cnf`.",
+                )
             return root_id
         holder = call.service.spiffe
         there = assertion.verify(subject_assertion, self._providers, holder, time.time())
-        if root_id and not hmac.compare_digest(root_id, there):
+        if root_id and not hmac.compare_digest(root_id, there.root_id):
             raise VaultError(
                 Reason.SUBJECT_ASSERTION_INVALID,
                 "This assertion is another subject's: send the one of the subject of root_id.",
             )
-        return there
+        if export_key and not hmac.compare_digest(export_key, there.export_key):
+            raise VaultError(
+                Reason.SUBJECT_ASSERTION_INVALID,
+                "This assertion confirms no export key, or another one: the thumbprint of the "
+                "subject's own key must be the `jkt` of its `cnf`.",
+            )
+        return there.root_id
