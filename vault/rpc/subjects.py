@@ -10,6 +10,7 @@ from vault.rpc.requests import request_out
 from vault.service.call import Call
 from vault.service.consent import grant_consent, withdraw_consent
 from vault.service.erase import erase
+from vault.service.export_record import export_record
 from vault.service.house import House
 from vault.service.keep import KeptFields
 from vault.service.list_consents import list_consents
@@ -83,6 +84,13 @@ class SubjectServicer:
             erased=viewed.erased,
             kept=[kept_out(its) for its in viewed.kept],
         )
+
+    async def Export(self, call: Call, request: pb.ExportRequest) -> pb.ExportResponse:
+        """Return all that the record holds, sealed."""
+        served = self._house.served(call, request.compartment)
+        key = wire.export_key_in(request)
+        exported = await export_record(served, call, request.capability, key)
+        return pb.ExportResponse(package=exported.package, request=request_out(exported.request))
 
     async def GrantConsent(
         self, call: Call, request: pb.GrantConsentRequest

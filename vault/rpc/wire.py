@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from piivault.v1 import errors_pb2, types_pb2
+from piivault.v1 import errors_pb2, subject_service_pb2, types_pb2
 
+from vault.crypto.export_key import ExportKey, Suite
 from vault.errors import Reason, VaultError
 from vault.policy import ConsentGiven, Notice
 from vault.rpc.status import is_retryable
@@ -26,6 +27,18 @@ def fields_in(values: Iterable[types_pb2.FieldValue]) -> dict[str, str]:
 def consents_in(consents: Iterable[types_pb2.Consent]) -> list[ConsentAsked]:
     """Read consents."""
     return [ConsentAsked(c.purpose, c.edition, c.language, c.notice_digest) for c in consents]
+
+
+def export_key_in(request: subject_service_pb2.ExportRequest) -> ExportKey:
+    """Read the key of an export; raise VaultError(MALFORMED_REQUEST) for an unknown suite."""
+    try:
+        return ExportKey(Suite(request.suite), request.public_key)
+    except ValueError:
+        raise VaultError(
+            Reason.MALFORMED_REQUEST,
+            "An export is sealed by one of the suites of ExportSuite.",
+            violations={"suite": "must be X25519 or MLKEM768_X25519"},
+        ) from None
 
 
 def fields_out(values: Iterable[RevealedValue]) -> list[types_pb2.RevealedField]:

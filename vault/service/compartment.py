@@ -171,9 +171,14 @@ class ServedCompartment:
                 violations={"pseudonym": "is malformed"},
             ) from None
 
-    def bearer(self, token: str, holder: str) -> Address:
-        """Return whose record the holder of a capability may act on, or raise VaultError."""
-        pseudonym = capability.verify(token, self._capability_keys, self.uuid, holder, time.time())
+    def bearer(self, token: str, holder: str, export_key: bytes = b"") -> Address:
+        """Return whose record the holder of a capability may act on, or raise VaultError.
+
+        With the thumbprint of an export key: whose record they may export to that key.
+        """
+        pseudonym = capability.verify(
+            token, self._capability_keys, self.uuid, holder, time.time(), export_key
+        )
         return Address(self.uuid, pseudonym.raw)
 
     async def open(self, address: Address) -> OpenedRecord:

@@ -23,11 +23,13 @@ from piivault._types import (
     KeptByLaw,
     Notice,
     RootId,
+    SealedExport,
     SubjectKind,
     SubjectRequest,
     SubjectView,
 )
 from piivault.errors import InvalidRequest
+from piivault.export_keys import PublicKey, Suite
 from piivault.v1 import pseudonym_service_pb2 as pseudonym_pb
 from piivault.v1 import subject_service_pb2 as pb
 from piivault.v1 import types_pb2
@@ -38,6 +40,10 @@ _SERVICE = "/piivault.v1.SubjectService"
 _KINDS: Mapping[SubjectKind, types_pb2.SubjectKind.ValueType] = {
     "person": types_pb2.SUBJECT_KIND_PERSON,
     "enterprise": types_pb2.SUBJECT_KIND_ENTERPRISE,
+}
+_SUITES: Mapping[Suite, pb.ExportSuite.ValueType] = {
+    "X25519": pb.EXPORT_SUITE_X25519,
+    "MLKEM768-X25519": pb.EXPORT_SUITE_MLKEM768_X25519,
 }
 _EARLY = timedelta(seconds=10)  # a capability may end while its call is under way
 
@@ -69,10 +75,20 @@ def checked_assertion(assertion: A) -> A:
     return assertion
 
 
+def checked_key(key: PublicKey) -> PublicKey:
+    """Return it; raise InvalidRequest for anything but a public key: above all for a pair."""
+    if not isinstance(key, PublicKey):
+        raise InvalidRequest("An export is sealed to a PublicKey: read_public(…)[compartment].")
+    return key
+
+
 def issue(
-    compartment: str, root: RootId, assertion: str
+    compartment: str, root: RootId, assertion: str, export_key: bytes = b""
 ) -> Call[pseudonym_pb.IssueResponse, Issued]:
-    """Ask the broker. Its request id is its own: broker and worker log nothing in common."""
+    """Ask the broker. Its request id is its own: broker and worker log nothing in common.
+
+    With the thumbprint of an export key, the capability is for an export to that key alone.
+    """
     return Call(
         "/piivault.v1.PseudonymService/Issue",
         None,
@@ -80,6 +96,7 @@ def issue(
             compartment=text(compartment, "compartment"),
             root_id=bytes(root),
             subject_assertion=text(assertion, "assertion"),
+            export_key=export_key,
         ),
         pseudonym_pb.IssueResponse,
         lambda got: Issued(got.pseudonym, got.capability, got.expires_at.ToDatetime(UTC)),
@@ -167,6 +184,25 @@ def view(
         pb.ViewResponse,
         _view,
         request_id_or_new(),
+    )
+
+
+def export(
+    compartment: str, capability: str, key: PublicKey, request_id: str
+) -> Call[pb.ExportResponse, SealedExport]:
+    """Ask for all that the record holds, sealed to a key."""
+    return Call(
+        f"{_SERVICE}/Export",
+        compartment,
+        pb.ExportRequest(
+            compartment=compartment,
+            capability=capability,
+            suite=_SUITES[key.suite],
+            public_key=key.raw,
+        ),
+        pb.ExportResponse,
+        lambda got: SealedExport(got.package, request_in(got.request)),
+        request_id,
     )
 
 

@@ -5,7 +5,7 @@ import binascii
 import hmac
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Literal, NoReturn, Self
@@ -247,6 +247,14 @@ class SubjectRequest:
     closed: date | None
     reason: str
     overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SealedExport:
+    """A package for the subject, which they alone can open, and the request that it answers."""
+
+    package: bytes = field(repr=False)
+    request: SubjectRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from piivault._types import (
     ConsentText,
     Erasure,
     RootId,
+    SealedExport,
     SubjectKind,
     SubjectRequest,
     SubjectView,
 )
 from piivault.errors import CapabilityExpired
+from piivault.export_keys import PublicKey
 from piivault.receipt import checked
 
 
@@ -85,6 +87,32 @@ class AsyncSubject:
         names = texts(fields, "fields")
         return await self._act(
             compartment, timeout, lambda cap: _subject_calls.view(compartment, cap, names)
+        )
+
+    async def export(
+        self,
+        compartment: str,
+        key: PublicKey,
+        *,
+        assertion: str | Callable[[], Awaitable[str]] | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> SealedExport:
+        """Return all that the record holds, in a package that the key's maker alone can open.
+
+        Give it to the subject, then say so: its request is open until then.
+
+        The key is one that the subject made for this compartment and this export
+        (`piivault.export_keys`). Where an identity provider is known, `assertion` (or the one that
+        this subject was opened with) must name the key's thumbprint as `jkt` of its `cnf`.
+        """
+        digest, id_ = _subject_calls.checked_key(key).digest, request_id_or_new(request_id)
+        deadline = self._transport.deadline(timeout)
+        shown = await self._shown(_subject_calls.checked_assertion(assertion) or self._assertion)
+        issue = _subject_calls.issue(compartment, self._root, shown, digest)
+        capability = (await self._transport.run(issue, deadline)).capability
+        return await self._transport.run(
+            _subject_calls.export(compartment, capability, key, id_), deadline
         )
 
     async def grant(
@@ -186,11 +214,14 @@ class AsyncSubject:
     async def _issue(self, compartment: str, deadline: Deadline) -> Issued:
         issued = self._issued.get(compartment)
         if issued is None or not issued.is_fresh():
-            given = await self._assertion() if callable(self._assertion) else self._assertion
-            call = _subject_calls.issue(compartment, self._root, given or "")
+            shown = await self._shown(self._assertion)
+            call = _subject_calls.issue(compartment, self._root, shown)
             issued = await self._transport.run(call, deadline)
             self._issued[compartment] = issued
         return issued
+
+    async def _shown(self, assertion: str | Callable[[], Awaitable[str]] | None) -> str:
+        return (await assertion() if callable(assertion) else assertion) or ""
 
     async def _act(
         self,

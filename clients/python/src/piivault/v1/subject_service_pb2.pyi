@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from piivault.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ExportSuite:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExportSuiteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExportSuite.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPORT_SUITE_UNSPECIFIED: _ExportSuite.ValueType  # 0
+    """Refused."""
+    EXPORT_SUITE_X25519: _ExportSuite.ValueType  # 1
+    """DHKEM(X25519, HKDF-SHA256)."""
+    EXPORT_SUITE_MLKEM768_X25519: _ExportSuite.ValueType  # 2
+    """ML-KEM-768 and X25519 together (X-Wing): safe as long as one of them is."""
+
+class ExportSuite(_ExportSuite, metaclass=_ExportSuiteEnumTypeWrapper):
+    """How an export is sealed: HPKE (RFC 9180) with HKDF-SHA256 and AES-256-GCM, by one of two ways to agree on a key."""
+
+EXPORT_SUITE_UNSPECIFIED: ExportSuite.ValueType  # 0
+"""Refused."""
+EXPORT_SUITE_X25519: ExportSuite.ValueType  # 1
+"""DHKEM(X25519, HKDF-SHA256)."""
+EXPORT_SUITE_MLKEM768_X25519: ExportSuite.ValueType  # 2
+"""ML-KEM-768 and X25519 together (X-Wing): safe as long as one of them is."""
+Global___ExportSuite: _TypeAlias = ExportSuite  # noqa: Y015
 
 @_typing.final
 class ListNoticesRequest(_message.Message):
@@ -280,6 +305,70 @@ class ViewResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ViewResponse: _TypeAlias = ViewResponse  # noqa: Y015
+
+@_typing.final
+class ExportRequest(_message.Message):
+    """Asks for all that a record holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue, with the thumbprint of the public key as its `export_key`."""
+    suite: Global___ExportSuite.ValueType
+    """What the public key is for."""
+    public_key: _builtins.bytes
+    """Made by the subject for this request and this compartment alone: X25519's 32 bytes, or ML-KEM-768's 1184 and
+    then X25519's 32.
+    """
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+        suite: Global___ExportSuite.ValueType = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment", "public_key", b"public_key", "suite", b"suite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRequest: _TypeAlias = ExportRequest  # noqa: Y015
+
+@_typing.final
+class ExportResponse(_message.Message):
+    """All that a record holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    package: _builtins.bytes
+    """Opened with the subject's private key alone (docs/formats.md). Its length says little: it is padded."""
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request that it answers. It stays open until FinishRequest says that the package came to the subject."""
+
+    def __init__(
+        self,
+        *,
+        package: _builtins.bytes = ...,
+        request: _types_pb2.SubjectRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportResponse: _TypeAlias = ExportResponse  # noqa: Y015
 
 @_typing.final
 class GrantConsentRequest(_message.Message):

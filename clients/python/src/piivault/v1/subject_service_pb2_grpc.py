@@ -59,6 +59,11 @@ class SubjectServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.ViewRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ViewResponse.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_unary(
+                '/piivault.v1.SubjectService/Export',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.ExportRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ExportResponse.FromString,
+                _registered_method=True)
         self.GrantConsent = channel.unary_unary(
                 '/piivault.v1.SubjectService/GrantConsent',
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.GrantConsentRequest.SerializeToString,
@@ -142,6 +147,16 @@ class SubjectServiceServicer(object):
         it returns what the law has kept, or is refused with ERASED if that is nothing.
 
         Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Export(self, request, context):
+        """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+        Leaves an audit event.
+
+        Who may call: subject-facing services, with a capability for an export to that key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +262,11 @@ def add_SubjectServiceServicer_to_server(servicer, server):
                     servicer.View,
                     request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ViewRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_subject__service__pb2.ViewResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_unary_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ExportRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.ExportResponse.SerializeToString,
             ),
             'GrantConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantConsent,
@@ -402,6 +422,33 @@ class SubjectService(object):
             '/piivault.v1.SubjectService/View',
             piivault_dot_v1_dot_subject__service__pb2.ViewRequest.SerializeToString,
             piivault_dot_v1_dot_subject__service__pb2.ViewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/Export',
+            piivault_dot_v1_dot_subject__service__pb2.ExportRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.ExportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,12 @@ class SubjectServiceStub:
 
     Who may call: subject-facing services, with a capability.
     """
+    Export: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ExportRequest, _subject_service_pb2.ExportResponse]
+    """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+    Leaves an audit event.
+
+    Who may call: subject-facing services, with a capability for an export to that key.
+    """
     GrantConsent: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.GrantConsentRequest, _subject_service_pb2.GrantConsentResponse]
     """Adds or renews consents.
 
@@ -138,6 +144,12 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     it returns what the law has kept, or is refused with ERASED if that is nothing.
 
     Who may call: subject-facing services, with a capability.
+    """
+    Export: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ExportRequest, _subject_service_pb2.ExportResponse]  # type: ignore[assignment]
+    """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+    Leaves an audit event.
+
+    Who may call: subject-facing services, with a capability for an export to that key.
     """
     GrantConsent: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.GrantConsentRequest, _subject_service_pb2.GrantConsentResponse]  # type: ignore[assignment]
     """Adds or renews consents.
@@ -238,6 +250,18 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         it returns what the law has kept, or is refused with ERASED if that is nothing.
 
         Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _subject_service_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.ExportResponse, _abc.Awaitable[_subject_service_pb2.ExportResponse]]:
+        """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+        Leaves an audit event.
+
+        Who may call: subject-facing services, with a capability for an export to that key.
         """
 
     @_abc_1.abstractmethod
