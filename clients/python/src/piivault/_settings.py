@@ -14,7 +14,7 @@ PIIVAULT_COMPARTMENT_<NAME>_SIGNING_KEYS  the public keys that its attestations 
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -76,10 +76,7 @@ class Settings:
             connections=_number(environ, "PIIVAULT_CONNECTIONS", 1, int),
             broker_address=environ.get("PIIVAULT_BROKER_ADDRESS"),
             compartment_addresses=_by_compartment(_ADDRESS, environ),
-            signing_keys={
-                name: [key.strip() for key in keys.split(",")]
-                for name, keys in _by_compartment(_SIGNING_KEYS, environ).items()
-            },
+            signing_keys=_signing_keys(environ),
         )
 
     def address_of(self, compartment: str | None) -> str:
@@ -114,6 +111,21 @@ class Deadline:
     def left(self) -> float:
         """Seconds that are left, never below 0."""
         return max(0.0, self._ends - time.monotonic())
+
+
+def signing_keys_in(
+    environ: Mapping[str, str], compartments: Iterable[str]
+) -> dict[str, Sequence[str]]:
+    """Read the public keys of these compartments from the environment, as far as they are there."""
+    found = _signing_keys(environ)
+    return {name: found[_key(name)] for name in compartments if _key(name) in found}
+
+
+def _signing_keys(environ: Mapping[str, str]) -> dict[str, Sequence[str]]:
+    return {
+        name: [key.strip() for key in keys.split(",")]
+        for name, keys in _by_compartment(_SIGNING_KEYS, environ).items()
+    }
 
 
 def _by_compartment(pattern: re.Pattern[str], environ: Mapping[str, str]) -> dict[str, str]:
