@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             _open(asked.packages, asked.keys, asked.signing_keys, asked.output, asked.language)
     except PiivaultError as e:
-        _fail(str(e))
+        _fail(e.message)
     except OSError as e:
         _fail(f"{e.filename}: {e.strerror}.")
 
@@ -91,11 +91,12 @@ def _opened(package: Path, keys: ExportKeys, signing: Mapping[str, Sequence[str]
         return open_package(package.read_bytes(), keys, signing)
     except AttestationError as e:
         _fail(
-            f"{package}: {e} Don't believe it. Get the compartments' public keys from the operator "
-            "itself and try again; if it is refused still, tell the operator who gave it to you."
+            f"{package}: {e.message} Don't believe it. Get the compartments' public keys from the "
+            "operator itself and try again; if it is refused still, tell the operator who gave it "
+            "to you."
         )
     except PiivaultError as e:
-        _fail(f"{package}: {e}")
+        _fail(f"{package}: {e.message}")
 
 
 def _signing_keys(file: Path | None, keys: ExportKeys) -> Mapping[str, Sequence[str]]:
