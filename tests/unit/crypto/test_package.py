@@ -143,6 +143,21 @@ def test_what_was_merged_still_proves_what_was_signed() -> None:
         exports.read_merged({"exports": [kept]})[0].verify([SIGNING_KEY])
 
 
+NOT_MERGED: dict[str, Any] = {
+    "nothing": {},
+    "a list": [],
+    "an export without its salt": {"exports": [{"holdings": {}, "attestation": ""}]},
+    "holdings of nowhere": {"exports": [{"holdings": {}, "salt": "", "attestation": ""}]},
+    "bytes that are none": {"exports": [{"holdings": {}, "salt": "?", "attestation": ""}]},
+}
+
+
+@pytest.mark.parametrize("tree", NOT_MERGED.values(), ids=NOT_MERGED)
+def test_what_is_no_merged_export_is_refused(tree: Any) -> None:
+    with pytest.raises(PackageError):
+        exports.read_merged(tree)
+
+
 def test_the_key_of_one_compartment_opens_no_others_export() -> None:
     """A relay that asks for orders with the key for accounts: two databases would know one key."""
     keys = ExportKeys.new(["orders", "accounts"])

@@ -9,13 +9,12 @@ only has them from the service that relayed the bytes has that service's word fo
 extra `piivault[subject]`.
 """
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from piivault._encoding import from_base64url, join
 from piivault.errors import AttestationError, ConfigurationError
 
 AttestationKind = Literal["receipt", "export", "report"]
@@ -53,7 +52,7 @@ def verify(
     if len(payload) < _HEAD_BYTES or payload[0] != _VERSION:
         raise AttestationError("These bytes are no attestation, or one of a newer release.")
     key = known.get(payload[18:_HEAD_BYTES])
-    if key is None or not _is_signed(key, signature, _join(b"piivault/v1/attestation", payload)):
+    if key is None or not _is_signed(key, signature, join(b"piivault/v1/attestation", payload)):
         raise AttestationError("No key of this compartment signed this, or it was changed since.")
     found = _KINDS.get(payload[1])
     if found != kind:
@@ -65,8 +64,8 @@ def verify(
 
 def _public_key(text: str) -> bytes:
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        raw = from_base64url(text)
+    except ValueError:
         raw = b""
     if len(raw) != _KEY_BYTES:
         raise ConfigurationError("A signing key is 32 bytes in base64url: `piivault keys status`.")
@@ -87,8 +86,4 @@ def _is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def _key_id(public_key: bytes) -> bytes:
-    return hashlib.sha256(_join(b"piivault/v1/attestation-key", public_key)).digest()[:8]
-
-
-def _join(*parts: bytes) -> bytes:
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return hashlib.sha256(join(b"piivault/v1/attestation-key", public_key)).digest()[:8]

@@ -10,7 +10,6 @@ new ones for each export. Whoever asks, such as a portal, needs the public halve
 `piivault[subject]`.
 """
 
-import base64
 import hashlib
 import json
 import secrets
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from piivault import _hpke
+from piivault._encoding import from_base64url, to_base64url
 from piivault._types import _Redacted
 from piivault.errors import ConfigurationError
 
@@ -61,12 +61,12 @@ class PublicKey:
     def jwk(self) -> dict[str, str]:
         """The key as a JWK, its required members alone."""
         shape = _SHAPES[self.suite]
-        return {**shape.members, shape.public: _to_text(self.raw)}
+        return {**shape.members, shape.public: to_base64url(self.raw)}
 
     @property
     def thumbprint(self) -> str:
         """Its JWK thumbprint (RFC 7638): what an identity provider asserts as `jkt` of `cnf`."""
-        return _to_text(self.digest)
+        return to_base64url(self.digest)
 
     @property
     def digest(self) -> bytes:
@@ -93,7 +93,7 @@ class ExportKey(_Redacted):
 
     def expose(self) -> dict[str, str]:
         """Write the pair as a private JWK."""
-        return {**self.public.jwk, _SHAPES[self.public.suite].private: _to_text(self._secret)}
+        return {**self.public.jwk, _SHAPES[self.public.suite].private: to_base64url(self._secret)}
 
     def unseal(self, sealed: bytes, info: bytes) -> bytes:
         """Open what was sealed to this key by HPKE; raise _hpke.NotOpenedError."""
@@ -181,15 +181,7 @@ def _read(text: str) -> Iterator[tuple[str, Suite, dict[str, Any]]]:
 
 
 def _bytes_in(jwk: Mapping[str, Any], member: str) -> bytes:
-    text = jwk.get(member)
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) if text else b""
-    except (TypeError, ValueError):
-        raw = b""
-    if _to_text(raw) != text:
-        raise ConfigurationError(_UNREADABLE)
-    return raw
-
-
-def _to_text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+        return from_base64url(jwk[member])
+    except (KeyError, TypeError, ValueError):
+        raise ConfigurationError(_UNREADABLE) from None

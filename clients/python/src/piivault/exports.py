@@ -8,7 +8,6 @@ the compartments, by name, as their operator publishes them. What they hold is p
 nowhere else: no server sees it. piivault's docs/formats.md describes a package byte by byte.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from piivault import attestation
+from piivault._encoding import from_base64url, join, split, to_base64url
 from piivault._hpke import NotOpenedError
 from piivault.errors import AttestationError, ConfigurationError, PackageError
 from piivault.export_keys import ExportKey, ExportKeys, Suite
@@ -65,8 +65,8 @@ def open_package(
         )
     pair = _pair(header, keys)
     try:
-        content = pair.unseal(package[_HEADER_BYTES:], _join(b"piivault/v1/export", header))
-        salt, signed, text = _split(_unpadded(content))
+        content = pair.unseal(package[_HEADER_BYTES:], join(b"piivault/v1/export", header))
+        salt, signed, text = split(_unpadded(content))
     except (NotOpenedError, ValueError):
         raise PackageError(_DAMAGED) from None
     export = _export(salt, signed, text)
@@ -90,8 +90,8 @@ def merge(exports: Iterable[Export]) -> dict[str, Any]:
         "exports": [
             {
                 "holdings": export.holdings,
-                "salt": _to_text(export.salt),
-                "attestation": _to_text(export.attestation),
+                "salt": to_base64url(export.salt),
+                "attestation": to_base64url(export.attestation),
             }
             for _, export in sorted(by_name.items())
         ],
@@ -104,16 +104,15 @@ def merged_text(merged: Mapping[str, Any]) -> str:
 
 
 def read_merged(merged: Mapping[str, Any]) -> list[Export]:
-    """Return the exports that `merge` put together, each to be verified once more."""
-    return [
-        Export(
-            each["holdings"]["compartment"]["name"],
-            each["holdings"],
-            _from_text(each["salt"]),
-            _from_text(each["attestation"]),
-        )
-        for each in merged["exports"]
-    ]
+    """Return the exports that `merge` put together: `verify` each. Raises PackageError."""
+    try:
+        parts = [
+            (from_base64url(its["salt"]), from_base64url(its["attestation"]), its["holdings"])
+            for its in merged["exports"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        raise PackageError("This is no merged export.") from None
+    return [_export(salt, signed, _written(holdings)) for salt, signed, holdings in parts]
 
 
 def read_signing_keys(text: str) -> dict[str, list[str]]:
@@ -178,7 +177,7 @@ def _written(holdings: Mapping[str, Any]) -> bytes:
 
 def _commitment(salt: bytes, text: bytes) -> bytes:
     """Return what is signed. Salted: who only sees a signature asked for can't guess values."""
-    return hashlib.sha256(_join(b"piivault/v1/export-content", salt, text)).digest()
+    return hashlib.sha256(join(b"piivault/v1/export-content", salt, text)).digest()
 
 
 def _unpadded(padded: bytes) -> bytes:
@@ -186,27 +185,3 @@ def _unpadded(padded: bytes) -> bytes:
     if end > len(padded) or padded[end:].strip(b"\0"):
         raise ValueError("not padded data")
     return padded[4:end]
-
-
-def _join(*parts: bytes) -> bytes:
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-def _split(joined: bytes) -> tuple[bytes, bytes, bytes]:
-    parts = []
-    while joined:
-        end = 4 + int.from_bytes(joined[:4], "big")
-        if end > len(joined):
-            raise ValueError("not joined parts")
-        parts.append(joined[4:end])
-        joined = joined[end:]
-    salt, signed, text = parts
-    return salt, signed, text
-
-
-def _from_text(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def _to_text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
