@@ -27,7 +27,6 @@ PLAIN_BYTES = frozenset({
     "ApproveRequest.signature", "PendingEntry.body", "Consent.notice_digest", "Notice.digest",
     "Touch.compartment_uuid", "AuditEvent.writer", "Rotation.id", "GetRotationRequest.id",
     "EraseResponse.receipt", "SubjectRequest.id", "GetRequestRequest.id", "FinishRequestRequest.id",
-    "SubjectRequest.id", "GetRequestRequest.id", "FinishRequestRequest.id",
     "IssueRequest.export_key", "ExportRequest.public_key", "ExportResponse.package",
     "DestroyRequest.digest", "DestroyResponse.digest",
 })  # fmt: skip

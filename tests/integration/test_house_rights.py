@@ -10,12 +10,21 @@ import piivault
 import pytest
 from click.testing import CliRunner
 from piivault import errors
-from piivault.everywhere import Journey, erase_everywhere, receipt_of
+from piivault.everywhere import (
+    Journey,
+    erase_everywhere,
+    export_everywhere,
+    package_of,
+    receipt_of,
+)
+from piivault.export_keys import ExportKeys
+from piivault.exports import merge
 from piivault.officers import OfficersClient
 from piivault.receipt import Receipt
 from piivault.v1 import subject_service_pb2 as subjects
 
 from tests.backups import backed_up
+from tests.exporting import exported, opened
 from tests.house import House
 from tests.integration.test_sweep import swept, years
 from tests.keeping import keeping_house
@@ -404,3 +413,63 @@ def _dump(house: House, folder: Path) -> list[Path]:
     files = asyncio.run(backed_up(house.running.owner_urls["accounts"], folder))
     own = [] if house.postgres else list((house.state / "data").glob("accounts.db*"))
     return [*files, *own]
+
+
+def test_exporting_everywhere_goes_on_where_it_stopped(
+    house: House, officers: OfficersClient
+) -> None:
+    root = piivault.new_root()
+    people = [house.register(name, root=root) for name in ("accounts", "orders", "web")]
+    subject, kept = people[0].subject, list[str]()
+    subject.erase("web")
+    places = ["accounts", "enterprises", "orders", "web"]
+    keys, journey = ExportKeys.new(places), Journey.begin(places)
+    ring = officers.keys("orders")
+    ring.suspend()
+    try:
+        export_everywhere(subject, keys.public, journey, lambda its: kept.append(its.to_json()))
+    finally:
+        ring.resume()
+    stopped = Journey.from_json(kept[-1])
+    states = {step.compartment: (step.state, step.error) for step in stopped.steps}
+    assert states == {
+        "accounts": ("done", ""),
+        "enterprises": ("nothing", ""),
+        "orders": ("open", "KEYS_SUSPENDED"),
+        "web": ("nothing", ""),
+    }
+    ended = export_everywhere(subject, keys.public, stopped, keep=lambda its: None)
+    packages = [package_of(step) for step in ended.steps if step.state == "done"]
+    assert packages[0] == package_of(stopped.steps[0])
+    merged = merge(opened(house, package, keys) for package in packages)
+    held = {its["holdings"]["compartment"]["name"] for its in merged["exports"]}
+    assert held == {"accounts", "orders"}
+
+
+# Exports.
+
+
+def test_what_the_law_has_kept_is_exported_too(house: House) -> None:
+    """To who comes back, beside what they have now; each with its day."""
+    person = house.register(city="Ош")
+    person.subject.erase("accounts")
+    held = exported(house, person.subject).holdings
+    assert (held["subject"]["erased"], held["fields"], held["purposes"]) == (True, [], [])
+    [kept] = held["kept"]
+    values = {its["name"]: its["value"] for its in kept["fields"]}
+    assert values == {name: person.values[name] for name in ("last_name", "email")}
+    assert (kept["purpose"], kept["basis"]) == ("archive", "legal_obligation")
+    assert {its["kept_until"] for its in kept["fields"]} == {kept["until"]}
+
+    house.register(root=person.root, city="Өзгөн", email=person.values["email"])
+    held = exported(house, person.subject).holdings
+    assert not held["subject"]["erased"]
+    assert "Өзгөн" in [its["value"] for its in held["fields"]]
+    assert held["kept"] == [kept]
+
+
+def test_a_restricted_record_is_exported(house: House) -> None:
+    """It is theirs."""
+    person = house.register()
+    person.subject.restrict("accounts")
+    assert exported(house, person.subject).holdings["subject"]["restricted"]

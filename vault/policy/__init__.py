@@ -32,15 +32,8 @@ from vault.policy.edition import (
 from vault.policy.explain import Step, explain
 from vault.policy.faults import EditionError, Fault
 from vault.policy.graph import graph
-from vault.policy.holdings import (
-    Asked,
-    Held,
-    Holdings,
-    Record,
-    holdings,
-    holdings_schema,
-    rfc3339,
-)
+from vault.policy.holdings import Held, HeldByLaw, Record, holdings
+from vault.policy.holdings_form import Asked, Holdings, holdings_schema, rfc3339
 from vault.policy.keeping import Kept, kept_by_law, may_keep
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
@@ -76,7 +69,7 @@ __all__ = [
     "check_consent", "check_recipient", "ask_again", "Covered", "ConsentGiven", "terms",
     "notice", "notices", "verify_notice", "Notice",
     # What they are handed
-    "holdings", "holdings_schema", "Holdings", "Record", "Held", "Asked", "rfc3339",
+    "holdings", "holdings_schema", "Holdings", "Record", "Held", "HeldByLaw", "Asked", "rfc3339",
     # What is to be erased
     "due", "kept_by_law", "may_keep", "Kept",
     # Values

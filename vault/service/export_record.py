@@ -4,6 +4,7 @@ Whoever relays it can't open it. One compartment a request: what several hold is
 subject's side alone.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,7 +21,7 @@ from vault.policy import (
     FieldUse,
     Form,
     Held,
-    Holdings,
+    HeldByLaw,
     Record,
     SubjectKind,
     holdings,
@@ -28,8 +29,9 @@ from vault.policy import (
 )
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import OpenedRecord, ServedCompartment, now
 from vault.service.consents import given, moment
+from vault.service.keep import kept_records, open_own
 from vault.service.requests import requested
 
 
@@ -55,11 +57,14 @@ async def export_record(
         fields = call.edition.compartment(served.name).fields.values()
         attempted.asks_for([FieldUse(field, Form.PLAIN) for field in fields])
         async with requested(served, call, RequestKind.EXPORT, address) as begun:
-            record = await served.open(address)
+            kept = await kept_records(served, call, address)
+            record = await open_own(served, address, kept)
             attempted.met(record.about)
             await attempted.allow()
             asked = Asked(begun.id.hex(), rfc3339(datetime.now(UTC)), to_base64url(key.thumbprint))
-            held = _holdings(served, call, record, asked).text
+            opened = _opened(record, kept)
+            editions = call.policy.editions
+            held = holdings(editions, call.edition, served.name, opened, asked).text
             salt = package.new_salt()
             attestation = await served.attest(Kind.EXPORT, package.commitment(salt, held))
             addressee = Addressee(served.uuid, begun.id, key)
@@ -77,26 +82,30 @@ def _check_key(key: ExportKey) -> None:
         ) from None
 
 
-def _holdings(
-    served: ServedCompartment, call: Call, record: OpenedRecord, asked: Asked
-) -> Holdings:
+def _opened(record: OpenedRecord, kept: Sequence[OpenedRecord]) -> Record:
+    """Open all values: a record's, and those that the law has kept of erased ones."""
+    about, erased = record.about, bool(record.about.kept)
     try:
-        values = record.values().values()
-    except DamagedError:
-        raise VaultError(
-            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
-        ) from None
-    about = record.about
-    return holdings(
-        call.policy.editions,
-        call.edition,
-        served.name,
-        Record(
+        return Record(
             SubjectKind(about.subject_kind),
             moment(about.registered_at),
             about.restricted,
             given(about),
-            [Held(its.uid, its.type, its.value, moment(its.set_at)) for its in values],
-        ),
-        asked,
-    )
+            () if erased else _values(record),
+            [
+                HeldByLaw(k.purpose, k.basis, moment(k.until), _values(its, k.uids))
+                for its in kept
+                for k in its.about.kept
+                if k.until > now()
+            ],
+            erased,
+        )
+    except DamagedError:
+        raise VaultError(
+            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
+        ) from None
+
+
+def _values(record: OpenedRecord, uids: Iterable[int] | None = None) -> Sequence[Held]:
+    values = record.values(uids).values()
+    return [Held(its.uid, its.type, its.value, moment(its.set_at)) for its in values]

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vault.crypto.primitives import DamagedError
-from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
 from vault.policy import ConsentGiven, FieldUse, Form, ask_again
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.consents import given
-from vault.service.keep import KeptFields, kept_records, told
+from vault.service.keep import KeptFields, kept_records, open_own, told
 from vault.service.reveal import RevealedValue
 from vault.service.rewrite import etag_of
 
@@ -43,7 +42,7 @@ async def view(
         fields = [compartment.field(n) for n in names or compartment.fields]
         attempted.asks_for([FieldUse(f, Form.PLAIN) for f in fields])
         kept = await kept_records(served, call, address)
-        record = await _own(served, address, kept)
+        record = await open_own(served, address, kept)
         attempted.met(record.about)
         await attempted.allow()
         try:
@@ -73,14 +72,3 @@ async def view(
             erased,
             told(served, call, kept),
         )
-
-
-async def _own(
-    served: ServedCompartment, address: Address, kept: Sequence[OpenedRecord]
-) -> OpenedRecord:
-    try:
-        return await served.open(address)
-    except VaultError as e:
-        if e.reason is Reason.ERASED and kept:
-            return kept[0]
-        raise

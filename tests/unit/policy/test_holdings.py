@@ -13,6 +13,7 @@ from vault.policy import (
     ConsentGiven,
     Edition,
     Held,
+    HeldByLaw,
     Holdings,
     Record,
     SubjectKind,
@@ -132,6 +133,26 @@ def test_a_field_that_the_edition_dropped_is_named_as_it_was(
     assert (dropped.name, dropped.title["en"], dropped.value) == ("position", "Position", "мугалим")
     assert dropped.kept_until == now.in_force.astimezone(UTC).isoformat().replace("+00:00", "Z")
     assert (unknown.name, unknown.title, unknown.value) == ("", {}, "?")
+
+
+def test_what_the_law_has_kept_stands_apart(edition: Edition) -> None:
+    """Of an erased record it is all there is: under its purpose alone, until its day."""
+    until = datetime(2031, 1, 1, tzinfo=UTC)
+    kept = (HeldByLaw("services", "legal_obligation", until, (VALUES[1],)),)
+    erased = replace(_record(values=()), kept=kept, erased=True)
+    held = _held(edition, erased)
+    assert (held.fields, held.consents, held.purposes) == ([], [], [])
+    assert held.subject.erased
+    [its] = held.kept
+    assert (its.purpose, its.basis, its.until) == (
+        "services", "legal_obligation", "2031-01-01T00:00:00Z")  # fmt: skip
+    assert [(f.name, f.value, f.kept_until) for f in its.fields] == [
+        ("first_name", "Айгүл", its.until)
+    ]
+    assert list(faults(holdings_schema(), json.loads(held.text))) == []
+    both = _held(edition, replace(_record(), kept=kept))
+    assert len(both.fields) == 2
+    assert both.kept == held.kept
 
 
 def test_shows_no_value_where_it_is_printed(edition: Edition) -> None:

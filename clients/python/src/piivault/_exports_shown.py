@@ -18,17 +18,10 @@ def shown(exports: Sequence[Export], language: str) -> str:
 def _export(held: Mapping[str, Any], language: str) -> Iterator[str]:
     place, subject = held["compartment"], held["subject"]
     yield f"{_text(place['title'], language)} ({place['name']})"
-    restricted = ", processing restricted" if subject["restricted"] else ""
-    yield f"  registered {_day(subject['registered_at'])}{restricted}"
+    states = [word for word in ("restricted", "erased") if subject[word]]
+    yield f"  registered {_day(subject['registered_at'])}{''.join(f', {word}' for word in states)}"
     yield ""
-    yield from _table(
-        ("field", "value", "set", "kept until"),
-        [
-            (_text(its["title"], language) or f"field {its['uid']}", _plain(its["value"]),
-             _day(its["set_at"]), _day(its["kept_until"]))
-            for its in held["fields"]
-        ],
-    )  # fmt: skip
+    yield from _fields(held["fields"], language)
     yield ""
     yield from _table(
         ("purpose", "basis", "kept", "goes to"),
@@ -45,6 +38,27 @@ def _export(held: Mapping[str, Any], language: str) -> Iterator[str]:
             (its["purpose"], f"{its['edition']}, {its['language']}", _day(its["given_at"]),
              _day(its["withdrawn_at"]) if its["withdrawn_at"] else "")
             for its in held["consents"]
+        ],
+    )  # fmt: skip
+    yield from _kept(held, language)
+
+
+def _kept(held: Mapping[str, Any], language: str) -> Iterator[str]:
+    """Show what the law has kept of what was erased."""
+    for its in held["kept"]:
+        purpose = _text(its["title"], language) or its["purpose"]
+        yield ""
+        yield f"  kept by law until {_day(its['until'])}, for: {purpose} ({its['basis']})"
+        yield from _fields(its["fields"], language)
+
+
+def _fields(fields: Sequence[Mapping[str, Any]], language: str) -> Iterator[str]:
+    yield from _table(
+        ("field", "value", "set", "kept until"),
+        [
+            (_text(its["title"], language) or f"field {its['uid']}", _plain(its["value"]),
+             _day(its["set_at"]), _day(its["kept_until"]))
+            for its in fields
         ],
     )  # fmt: skip
 

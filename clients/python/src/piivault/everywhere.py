@@ -17,12 +17,14 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
 from piivault.aio_subject import AsyncSubject
-from piivault.errors import NotFound, PiivaultError
+from piivault.errors import Erased, NotFound, PiivaultError
+from piivault.export_keys import PublicKey
 from piivault.subject import Subject
 
 StepState = Literal["open", "done", "nothing"]
@@ -144,13 +146,75 @@ async def erase_everywhere_async(
     return await everywhere_async(journey, act, keep, apart=apart)
 
 
+def export_everywhere(
+    subject: Subject,
+    keys: Mapping[str, PublicKey],
+    journey: Journey,
+    keep: Keep,
+    *,
+    assertion_for: Callable[[str], str] | None = None,
+    apart: float = 0.0,
+) -> Journey:
+    """Export the subject's records; each step's result is its package (`package_of`).
+
+    `assertion_for` is handed the thumbprint of a key, and returns an assertion that confirms it.
+    """
+
+    def act(step: Step) -> str:
+        key = keys[step.compartment]
+        said = assertion_for(key.thumbprint) if assertion_for else None
+        with _erased_is_nothing():
+            answer = subject.export(
+                step.compartment, key, assertion=said, request_id=step.request_id
+            )
+        return _written(answer.package)
+
+    return everywhere(journey, act, keep, apart=apart)
+
+
+async def export_everywhere_async(
+    subject: AsyncSubject,
+    keys: Mapping[str, PublicKey],
+    journey: Journey,
+    keep: Keep,
+    *,
+    assertion_for: Callable[[str], Awaitable[str]] | None = None,
+    apart: float = 0.0,
+) -> Journey:
+    """Do what `export_everywhere` does, for asyncio."""
+
+    async def act(step: Step) -> str:
+        key = keys[step.compartment]
+        said = await assertion_for(key.thumbprint) if assertion_for else None
+        with _erased_is_nothing():
+            answer = await subject.export(
+                step.compartment, key, assertion=said, request_id=step.request_id
+            )
+        return _written(answer.package)
+
+    return await everywhere_async(journey, act, keep, apart=apart)
+
+
+@contextmanager
+def _erased_is_nothing() -> Iterator[None]:
+    try:
+        yield
+    except Erased as e:
+        raise NotFound(e.message, reason=e.reason, request_id=e.request_id) from None
+
+
+def package_of(step: Step) -> bytes:
+    """Return the package that an export's step ended with; empty if it has none."""
+    return base64.b64decode(step.result)
+
+
 def receipt_of(step: Step) -> bytes:
     """Return the signed receipt that an erasure's step ended with; empty if it has none."""
     return base64.b64decode(step.result)
 
 
-def _written(receipt: bytes) -> str:
-    return base64.b64encode(receipt).decode()
+def _written(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def _failed(step: Step, error: PiivaultError) -> Step:
