@@ -112,6 +112,7 @@ ADDED: Mapping[str, Added] = {
         frozenset({"epochs"}), {"compartment": {"state": "serving"}, "keyring": {"created": 0}}
     ),
     "c0003": Added(frozenset({"requests"})),
+    "c0004": Added(columns={"compartment": {"trail_begins": 0}}),
 }
 
 

@@ -22,6 +22,7 @@ class Identity:
     """What a compartment's database says of itself.
 
     `canary` is a Transit ciphertext; the ledger's sequence and head are the last that a worker saw.
+    Events from before `trail_begins` (microseconds since 1970) may have been cut off; 0: none were.
     """
 
     uuid: bytes
@@ -31,6 +32,7 @@ class Identity:
     sweep_cursor: bytes
     canary: str
     state: str = SERVING
+    trail_begins: int = 0
 
 
 @dataclass(frozen=True, slots=True)

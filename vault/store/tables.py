@@ -41,6 +41,8 @@ compartment = _table(
     _bytes("sweep_cursor"),  # the pseudonym that the sweeper looked at last
     _text("canary"),  # a Transit ciphertext, opened at start: is this the key server that we know?
     Column("state", Text, nullable=False, server_default="serving"),  # or "suspended"
+    # microseconds since 1970: events from before then may have been cut off; 0: none were
+    Column("trail_begins", BigInteger, nullable=False, server_default="0"),
 )
 
 records = _table(
