@@ -130,6 +130,8 @@ SUBJECTS: dict[str, For] = {
         compartment=compartment, capability=capability, clear=["city"]),
     "View": lambda compartment, capability: subjects.ViewRequest(
         compartment=compartment, capability=capability),
+    "Report": lambda compartment, capability: subjects.ReportRequest(
+        compartment=compartment, capability=capability, language="ky"),
     "GrantConsent": lambda compartment, capability: subjects.GrantConsentRequest(
         compartment=compartment, capability=capability),
     "WithdrawConsent": lambda compartment, capability: subjects.WithdrawConsentRequest(

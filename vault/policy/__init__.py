@@ -6,8 +6,8 @@
 
 An edition is written as `document` says, read by `parse`, held against `rules` and `clique`,
 against the editions before it in `succession`, and compiled into `edition`. `decide` and
-`consent` answer requests; `notice` and `holdings` tell subjects; `due` tells the sweeper. For
-people there are `explain`, `diff` and `graph`, and for their editors `schema`.
+`consent` answer requests; `notice`, `holdings` and `processing` tell subjects; `due` tells the
+sweeper. For people there are `explain`, `diff` and `graph`, and for their editors `schema`.
 """
 
 from vault.policy.clique import Conflict, Holder, conflicts, reach
@@ -37,6 +37,21 @@ from vault.policy.holdings_form import Asked, Holdings, holdings_schema, rfc3339
 from vault.policy.keeping import Kept, kept_by_law, may_keep
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
+from vault.policy.processing import (
+    Agreed,
+    ForPurpose,
+    HeldField,
+    Named,
+    Processing,
+    RecordHeld,
+    SeenField,
+    check_language,
+    field_named,
+    owner_title,
+    processing,
+    purpose_title,
+    recipient_title,
+)
 from vault.policy.schema import edition_schema
 from vault.policy.succession import WORKERS, check_succession, needs_officers
 from vault.policy.told import ConsentGiven
@@ -70,6 +85,10 @@ __all__ = [
     "notice", "notices", "verify_notice", "Notice",
     # What they are handed
     "holdings", "holdings_schema", "Holdings", "Record", "Held", "HeldByLaw", "Asked", "rfc3339",
+    # What is done with their data
+    "check_language", "processing", "Processing", "RecordHeld", "HeldField", "SeenField",
+    "ForPurpose", "Agreed", "Named",
+    "field_named", "owner_title", "purpose_title", "recipient_title",
     # What is to be erased
     "due", "kept_by_law", "may_keep", "Kept",
     # Values

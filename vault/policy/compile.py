@@ -69,6 +69,7 @@ def _build(written: Document) -> Edition:
         region=written.region,
         languages=tuple(written.languages),
         owners={name: str(owner.id) for name, owner in written.owners.items()},
+        owner_titles={name: owner.title for name, owner in written.owners.items()},
         recipients={name: recipient.title for name, recipient in written.recipients.items()},
         compartments=compartments,
         purposes=purposes,

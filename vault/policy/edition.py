@@ -210,6 +210,7 @@ class Edition:
     region: str | None  # completes telephone numbers without a country code, for the index
     languages: tuple[str, ...]
     owners: Mapping[str, str]  # immutable ids by name
+    owner_titles: Mapping[str, Text]
     recipients: Mapping[str, Text]
     compartments: Mapping[str, Compartment]
     purposes: Mapping[str, Purpose]
@@ -244,6 +245,17 @@ class Edition:
                 f"Edition {self.number} has no such compartment: it has {some(self.compartments)}.",
             )
         return found
+
+
+def declared(editions: Mapping[int, Edition], place: Compartment, uid: int) -> Field | None:
+    """Return a field as its compartment has it now, or else as the last edition that had it did."""
+    if uid in place.by_uid:
+        return place.by_uid[uid]
+    for _, edition in sorted(editions.items(), reverse=True):
+        past = edition.by_uuid.get(place.uuid)
+        if past is not None and uid in past.by_uid:
+            return past.by_uid[uid]
+    return None
 
 
 def canonical_digest(tree: object) -> bytes:

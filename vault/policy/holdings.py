@@ -11,7 +11,7 @@ from datetime import datetime
 from vault.errors import VaultError
 from vault.policy.consent import ask_again
 from vault.policy.due import due, ends
-from vault.policy.edition import Compartment, Edition, Field
+from vault.policy.edition import Compartment, Edition, Field, declared
 from vault.policy.holdings_form import (
     Asked,
     ForPurpose,
@@ -105,17 +105,6 @@ def _in_force(current: Edition) -> InForce:
     )
 
 
-def _declared(editions: Mapping[int, Edition], place: Compartment, held: Held) -> Field | None:
-    """Return the field as the edition in force has it, or the last one that did."""
-    if held.uid in place.by_uid:
-        return place.by_uid[held.uid]
-    for _, edition in sorted(editions.items(), reverse=True):
-        past = edition.by_uuid.get(place.uuid)
-        if past is not None and held.uid in past.by_uid:
-            return past.by_uid[held.uid]
-    return None
-
-
 def _fields(
     editions: Mapping[int, Edition],
     place: Compartment,
@@ -123,7 +112,7 @@ def _fields(
     kept: Mapping[int, datetime],
 ) -> list[HeldField]:
     ordered = sorted(values, key=lambda held: held.uid)
-    return [_field(_declared(editions, place, its), its, kept[its.uid]) for its in ordered]
+    return [_field(declared(editions, place, its.uid), its, kept[its.uid]) for its in ordered]
 
 
 def _kept(

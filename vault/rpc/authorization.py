@@ -20,6 +20,7 @@ ROWS: Mapping[str, frozenset[Caller]] = {
     "/piivault.v1.SubjectService/Register": _SUBJECT_FACING,
     "/piivault.v1.SubjectService/Put": _SUBJECT_FACING,
     "/piivault.v1.SubjectService/View": _SUBJECT_FACING,
+    "/piivault.v1.SubjectService/Report": _SUBJECT_FACING,
     "/piivault.v1.SubjectService/Export": _SUBJECT_FACING,
     "/piivault.v1.SubjectService/GrantConsent": _SUBJECT_FACING,
     "/piivault.v1.SubjectService/WithdrawConsent": _SUBJECT_FACING,

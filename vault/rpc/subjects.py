@@ -6,6 +6,7 @@ from piivault.v1 import types_pb2
 from vault.errors import Reason, VaultError
 from vault.policy import SubjectKind, notices
 from vault.rpc import wire
+from vault.rpc.reports import report_out
 from vault.rpc.requests import request_out
 from vault.service.call import Call
 from vault.service.consent import grant_consent, withdraw_consent
@@ -16,6 +17,7 @@ from vault.service.keep import KeptFields
 from vault.service.list_consents import list_consents
 from vault.service.put import put_own
 from vault.service.register import register
+from vault.service.report import report
 from vault.service.requests import finish, request_of
 from vault.service.restrict import lift_restriction, restrict
 from vault.service.view import view
@@ -91,6 +93,12 @@ class SubjectServicer:
         key = wire.export_key_in(request)
         exported = await export_record(served, call, request.capability, key)
         return pb.ExportResponse(package=exported.package, request=request_out(exported.request))
+
+    async def Report(self, call: Call, request: pb.ReportRequest) -> pb.ReportResponse:
+        """Say what is done with the record."""
+        served = self._house.served(call, request.compartment)
+        page = await report(served, call, request.capability, request.language, request.page_token)
+        return report_out(page, call, served.uuid, request.language)
 
     async def GrantConsent(
         self, call: Call, request: pb.GrantConsentRequest

@@ -13,6 +13,8 @@ from vault.rpc.status import is_retryable
 from vault.service.register import ConsentAsked
 from vault.service.reveal import RevealedValue
 
+_REASON = "ERROR_REASON_"
+
 
 def fields_in(values: Iterable[types_pb2.FieldValue]) -> dict[str, str]:
     """Read values by field name; raise VaultError(MALFORMED_REQUEST) if one stands twice."""
@@ -80,10 +82,18 @@ def notice_out(notice: Notice) -> types_pb2.Notice:
 
 def error_out(error: VaultError) -> types_pb2.ItemError:
     """Write one item's refusal."""
-    reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
     return types_pb2.ItemError(
-        reason=reason, message=error.message, retryable=is_retryable(error.reason)
+        reason=reason_out(error.reason),
+        message=error.message,
+        retryable=is_retryable(error.reason),
     )
+
+
+def reason_out(reason: str) -> errors_pb2.ErrorReason.ValueType:
+    """Return a reason's number: unset for none, and for one that a newer release wrote."""
+    name = f"{_REASON}{reason or 'UNSPECIFIED'}"
+    known = errors_pb2.ErrorReason.keys()
+    return errors_pb2.ErrorReason.Value(name if name in known else f"{_REASON}UNSPECIFIED")
 
 
 def timestamp(moment: datetime) -> Timestamp:

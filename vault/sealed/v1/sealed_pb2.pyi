@@ -249,7 +249,7 @@ class AuditEvent(_message.Message):
     purpose: _builtins.str
     """Empty for a subject-facing service."""
     operation: _builtins.str
-    """reveal, put, find, describe, register, view, export, grant_consent, withdraw_consent, list_consents, erase, restrict, lift_restriction, expire; of officers
+    """reveal, put, find, describe, register, view, report, export, grant_consent, withdraw_consent, list_consents, erase, restrict, lift_restriction, expire; of officers
     keys.suspend, keys.resume, keys.evict, for one version of a key with its name: keys.suspend/kek/2.
     requests.list. The broker's is issue.
     """

@@ -24,6 +24,15 @@ The generated messages are in `piivault.v1`.
 """
 
 from piivault._certificate import TLS
+from piivault._report import (
+    HeldField,
+    Named,
+    Report,
+    ReportedConsent,
+    ReportedEvent,
+    ReportedPurpose,
+    SeenField,
+)
 from piivault._types import (
     Consent,
     ConsentState,
@@ -64,13 +73,20 @@ __all__ = [
     "FieldDescription",
     "Form",
     "KeptByLaw",
+    "HeldField",
+    "Named",
     "Notice",
     "PiivaultError",
+    "Report",
+    "ReportedConsent",
+    "ReportedEvent",
+    "ReportedPurpose",
     "Revealed",
     "RevealedItem",
     "RootId",
     "SealedExport",
     "Secret",
+    "SeenField",
     "Subject",
     "SubjectKind",
     "SubjectRequest",

@@ -1,6 +1,6 @@
 """Calls of PseudonymService and SubjectService: what a subject-facing service asks. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
@@ -14,10 +14,10 @@ from piivault._call import (
     text,
     texts,
 )
+from piivault._report import consent_state
 from piivault._requests import request_in
 from piivault._types import (
     Consent,
-    ConsentState,
     ConsentText,
     Erasure,
     KeptByLaw,
@@ -206,6 +206,29 @@ def export(
     )
 
 
+def report_page(
+    compartment: str, language: str, before: Sequence[pb.ReportResponse], request_id: str
+) -> Callable[[str], Call[pb.ReportResponse, pb.ReportResponse]]:
+    """Ask for the page of a report that follows those before it, given the capability.
+
+    The first page is the subject's request, and has its id.
+    """
+    token = before[-1].next_page_token if before else ""
+    return lambda capability: Call(
+        f"{_SERVICE}/Report",
+        compartment,
+        pb.ReportRequest(
+            compartment=compartment,
+            capability=capability,
+            language=text(language, "language"),
+            page_token=token,
+        ),
+        pb.ReportResponse,
+        lambda got: got,
+        request_id_or_new() if before else request_id,
+    )
+
+
 def grant(
     compartment: str, capability: str, consents: Iterable[Consent], request_id: str
 ) -> Call[pb.GrantConsentResponse, str]:
@@ -262,7 +285,7 @@ def list_consents(
         pb.ListConsentsRequest(compartment=compartment, capability=capability, language=language),
         pb.ListConsentsResponse,
         lambda got: [
-            ConsentText(_consent_state(its.consent), _notice(its.notice), its.as_shown)
+            ConsentText(consent_state(its.consent), _notice(its.notice), its.as_shown)
             for its in got.consents
         ],
         request_id_or_new(),
@@ -351,7 +374,7 @@ def _view(got: pb.ViewResponse) -> SubjectView:
     return SubjectView(
         fields={field.name: secret_of(field) for field in got.fields},
         kind="enterprise" if got.kind == types_pb2.SUBJECT_KIND_ENTERPRISE else "person",
-        consents=tuple(_consent_state(state) for state in got.consents),
+        consents=tuple(consent_state(state) for state in got.consents),
         etag=got.etag,
         restricted=got.restricted,
         erased=got.erased,
@@ -363,16 +386,4 @@ def _kept(said: Iterable[pb.KeptByLaw]) -> tuple[KeptByLaw, ...]:
     return tuple(
         KeptByLaw(its.purpose, its.basis, tuple(its.fields), date.fromisoformat(its.until))
         for its in said
-    )
-
-
-def _consent_state(state: types_pb2.ConsentState) -> ConsentState:
-    withdrawn = state.HasField("withdrawn_at")
-    return ConsentState(
-        purpose=state.purpose,
-        edition=state.edition,
-        language=state.language,
-        given_at=state.given_at.ToDatetime(UTC),
-        withdrawn_at=state.withdrawn_at.ToDatetime(UTC) if withdrawn else None,
-        ask_again=state.ask_again,
     )

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
+from piivault._report import Report
 from piivault.aio_subject import AsyncSubject
 from piivault.errors import Erased, NotFound, PiivaultError
 from piivault.export_keys import PublicKey
@@ -172,6 +173,19 @@ def export_everywhere(
     return everywhere(journey, act, keep, apart=apart)
 
 
+def report_everywhere(
+    subject: Subject, language: str, journey: Journey, keep: Keep, *, apart: float = 0.0
+) -> Journey:
+    """Ask what is done with the subject's data; each step's result is its report (`report_of`)."""
+
+    def act(step: Step) -> str:
+        with _erased_is_nothing():
+            found = subject.report(step.compartment, language, request_id=step.request_id)
+        return found.to_json()
+
+    return everywhere(journey, act, keep, apart=apart)
+
+
 async def export_everywhere_async(
     subject: AsyncSubject,
     keys: Mapping[str, PublicKey],
@@ -195,6 +209,19 @@ async def export_everywhere_async(
     return await everywhere_async(journey, act, keep, apart=apart)
 
 
+async def report_everywhere_async(
+    subject: AsyncSubject, language: str, journey: Journey, keep: Keep, *, apart: float = 0.0
+) -> Journey:
+    """Do what `report_everywhere` does, for asyncio."""
+
+    async def act(step: Step) -> str:
+        with _erased_is_nothing():
+            found = await subject.report(step.compartment, language, request_id=step.request_id)
+        return found.to_json()
+
+    return await everywhere_async(journey, act, keep, apart=apart)
+
+
 @contextmanager
 def _erased_is_nothing() -> Iterator[None]:
     try:
@@ -206,6 +233,11 @@ def _erased_is_nothing() -> Iterator[None]:
 def package_of(step: Step) -> bytes:
     """Return the package that an export's step ended with; empty if it has none."""
     return base64.b64decode(step.result)
+
+
+def report_of(step: Step) -> Report | None:
+    """Return the report that a step ended with; None where nothing is held."""
+    return Report.from_json(step.result) if step.result else None
 
 
 def receipt_of(step: Step) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from piivault import _subject_calls
 from piivault._call import Call, Response, Result, request_id_or_new, text, texts
+from piivault._report import Report
 from piivault._settings import Deadline
 from piivault._subject_calls import Issued
 from piivault._transport import Transport
@@ -20,6 +21,7 @@ from piivault._types import (
 from piivault.errors import CapabilityExpired
 from piivault.export_keys import PublicKey
 from piivault.receipt import checked
+from piivault.v1.subject_service_pb2 import ReportResponse
 
 
 class Subject:
@@ -109,6 +111,25 @@ class Subject:
         return self._transport.run(
             _subject_calls.export(compartment, capability, key, id_), deadline
         )
+
+    def report(
+        self,
+        compartment: str,
+        language: str,
+        *,
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Report:
+        """Return what is done with the subject's data: what is held and what for, and who read it.
+
+        Texts are in a language of the edition, such as "ky". Give it to the subject, then say so:
+        its request is open until then. `timeout` is for each of its pages.
+        """
+        pages, id_ = list[ReportResponse](), request_id_or_new(request_id)
+        while not pages or pages[-1].next_page_token:
+            ask = _subject_calls.report_page(compartment, language, pages, id_)
+            pages.append(self._act(compartment, timeout, ask))
+        return Report.of(pages)
 
     def grant(
         self,

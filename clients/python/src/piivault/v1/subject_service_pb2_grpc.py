@@ -64,6 +64,11 @@ class SubjectServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.ExportRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ExportResponse.FromString,
                 _registered_method=True)
+        self.Report = channel.unary_unary(
+                '/piivault.v1.SubjectService/Report',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.ReportRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ReportResponse.FromString,
+                _registered_method=True)
         self.GrantConsent = channel.unary_unary(
                 '/piivault.v1.SubjectService/GrantConsent',
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.GrantConsentRequest.SerializeToString,
@@ -157,6 +162,17 @@ class SubjectServiceServicer(object):
         Leaves an audit event.
 
         Who may call: subject-facing services, with a capability for an export to that key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Report(self, request, context):
+        """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+        basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+        No value. Page by page, each of which leaves an audit event before it is answered.
+
+        Who may call: subject-facing services, with a capability.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -267,6 +283,11 @@ def add_SubjectServiceServicer_to_server(servicer, server):
                     servicer.Export,
                     request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ExportRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_subject__service__pb2.ExportResponse.SerializeToString,
+            ),
+            'Report': grpc.unary_unary_rpc_method_handler(
+                    servicer.Report,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ReportRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.ReportResponse.SerializeToString,
             ),
             'GrantConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantConsent,
@@ -449,6 +470,33 @@ class SubjectService(object):
             '/piivault.v1.SubjectService/Export',
             piivault_dot_v1_dot_subject__service__pb2.ExportRequest.SerializeToString,
             piivault_dot_v1_dot_subject__service__pb2.ExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Report(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/Report',
+            piivault_dot_v1_dot_subject__service__pb2.ReportRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.ReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

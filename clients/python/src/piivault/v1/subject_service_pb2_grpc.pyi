@@ -66,6 +66,13 @@ class SubjectServiceStub:
 
     Who may call: subject-facing services, with a capability for an export to that key.
     """
+    Report: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ReportRequest, _subject_service_pb2.ReportResponse]
+    """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+    basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+    No value. Page by page, each of which leaves an audit event before it is answered.
+
+    Who may call: subject-facing services, with a capability.
+    """
     GrantConsent: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.GrantConsentRequest, _subject_service_pb2.GrantConsentResponse]
     """Adds or renews consents.
 
@@ -150,6 +157,13 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     Leaves an audit event.
 
     Who may call: subject-facing services, with a capability for an export to that key.
+    """
+    Report: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ReportRequest, _subject_service_pb2.ReportResponse]  # type: ignore[assignment]
+    """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+    basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+    No value. Page by page, each of which leaves an audit event before it is answered.
+
+    Who may call: subject-facing services, with a capability.
     """
     GrantConsent: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.GrantConsentRequest, _subject_service_pb2.GrantConsentResponse]  # type: ignore[assignment]
     """Adds or renews consents.
@@ -262,6 +276,19 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         Leaves an audit event.
 
         Who may call: subject-facing services, with a capability for an export to that key.
+        """
+
+    @_abc_1.abstractmethod
+    def Report(
+        self,
+        request: _subject_service_pb2.ReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.ReportResponse, _abc.Awaitable[_subject_service_pb2.ReportResponse]]:
+        """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+        basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+        No value. Page by page, each of which leaves an audit event before it is answered.
+
+        Who may call: subject-facing services, with a capability.
         """
 
     @_abc_1.abstractmethod
