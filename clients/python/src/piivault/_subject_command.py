@@ -2,6 +2,7 @@
 
     piivault-subject new mine.keys accounts orders      # mine.keys stays, mine.keys.public goes out
     piivault-subject open --keys mine.keys -o mine.json accounts.package orders.package
+    piivault-subject report -o mine.pdf accounts.json orders.json    # what Report.to_json() wrote
 
 It asks nobody: what is put together here is on this machine alone.
 """
@@ -12,8 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from piivault import pages
 from piivault._exports_shown import shown
+from piivault._report import Report
 from piivault._settings import signing_keys_in
 from piivault.errors import AttestationError, ConfigurationError, PiivaultError
 from piivault.export_keys import DEFAULT_SUITE, SUITES, ExportKeys, Suite
@@ -26,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if asked.command == "new":
             _new(asked.keys, asked.compartments, asked.suite)
+        elif asked.command == "report":
+            _report(asked.reports, asked.output, asked.zone)
         else:
             _open(asked.packages, asked.keys, asked.signing_keys, asked.output, asked.language)
     except PiivaultError as e:
@@ -52,7 +58,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     opening.add_argument("-o", "--output", type=Path, help="a JSON file for all of it")
     opening.add_argument("--language", default="en", help="of the table; en by default")
+    report = commands.add_parser("report", help="write reports as a page to read or to print")
+    report.add_argument("reports", nargs="+", type=Path, metavar="REPORT", help="in JSON")
+    report.add_argument("-o", "--output", type=Path, required=True, help="a .html or .pdf file")
+    report.add_argument("--zone", default="UTC", help="whose clocks it goes by: Asia/Bishkek")
     return parser
+
+
+def _report(files: Sequence[Path], output: Path, zone: str) -> None:
+    try:
+        clocks = ZoneInfo(zone)
+    except (ValueError, ZoneInfoNotFoundError):
+        raise ConfigurationError(f"This machine knows no zone {zone!r}.") from None
+    reports = [Report.from_json(_text(file)) for file in files]
+    if output.suffix == ".pdf":
+        _write(output, pages.pdf(reports, zone=clocks))
+    elif output.suffix == ".html":
+        _write(output, pages.html(reports, zone=clocks))
+    else:
+        raise ConfigurationError("The output is a .html or a .pdf file.")
 
 
 def _new(file: Path, compartments: Sequence[str], suite: Suite) -> None:
@@ -118,12 +142,11 @@ def _text(file: Path) -> str:
         raise ConfigurationError(f"{file} isn't text.") from None
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, content: str | bytes) -> None:
     """Write a new file that its owner alone reads; what is there stays."""
-    with os.fdopen(
-        os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-    ) as out:
-        out.write(text)
+    raw = content.encode() if isinstance(content, str) else content
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(raw)
 
 
 def _fail(sentence: str) -> NoReturn:
