@@ -12,11 +12,11 @@ from piivault import errors, pages
 from piivault.export_keys import ExportKeys
 from piivault.exports import open_package
 from piivault.receipt import Receipt
-from tests.officers import Officers
 
 from tests import clauses
 from tests.exporting import signing_keys
 from tests.house import POLICY, House, run_house
+from tests.officers import Officers
 from tests.people import Registered, new_values
 from vault.audit.chain import Link, verify
 from vault.names import Pseudonym

@@ -13,9 +13,9 @@ from piivault.everywhere import Journey, report_everywhere, report_everywhere_as
 from piivault.officers import OfficersClient
 from piivault.v1 import subject_service_pb2 as pb
 from piivault.v1 import types_pb2
-from tests.officers import Officers
 
 from tests.house import House
+from tests.officers import Officers
 from tests.people import Registered
 from tests.wire import new_request_id, wait_for
 from vault.audit.event import ALLOWED
