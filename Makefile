@@ -6,7 +6,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test attack contract lint proto proto-check bench bench-audit lock clean
+.PHONY: help demo dev test attack clauses contract lint proto proto-check bench bench-audit lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ attack: $(VENV)/.made ## Try to break every wall, on split processes (dumps: one
 
 contract: $(VENV)/.made ## Try what is relied upon in a key server: OpenBao, or yours (docs/keys.md)
 	$(BIN)/pytest tests/contract $(ARGS)
+
+clauses: $(VENV)/.made ## Walk the example's privacy policy, clause by clause; prints a table for lawyers
+	$(BIN)/pytest tests/integration/test_clauses.py --quiet $(ARGS)
 
 lint: $(VENV)/.made proto-check ## Check style, types, floors and protos
 	$(BIN)/ruff check .

@@ -144,6 +144,9 @@ def content(subjects: int = 7) -> Content:
             {"number": n, "closed_at": 10 + n, "tombstones": n, "transit_version": n}
             for n in (1, 2)
         ],
+        t.requests: [
+            {"id": draw(f"request {n}", 16), "sealed": draw(f"sealed {n}", 103)} for n in range(3)
+        ],
         t.rotations: [rotation()],
         t.idempotency: [{"token": draw("asked"), "content": draw("what"), "day": 20_000}],
     }
@@ -164,7 +167,7 @@ async def fill(database: Database, given: Content, seed: int = 0) -> None:
 
 
 async def everything(database: Database) -> dict[str, list[Any]]:
-    """Return what a backup keeps: not requests, rotations, or the sweeper's cursor."""
+    """Return what a backup keeps: not marks of requests, rotations, or the sweeper's cursor."""
     found = {}
     for table in t.COMPARTMENT.sorted_tables:
         if table not in (t.idempotency, t.rotations):

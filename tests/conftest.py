@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.attack.attempts import Gathering
+from tests.clauses import Walked
 from tests.house import house, postgres_house, sqlite_house
 from tests.split import split_house
 from tests.stack import login_as, plan, running, sqlite_urls
@@ -26,5 +27,6 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gather what attack tests attempted; xdist's controller reads no conftest but this one."""
+    """Gather what tests note for tables; xdist's controller reads no conftest but this one."""
     config.pluginmanager.register(Gathering())
+    config.pluginmanager.register(Walked())

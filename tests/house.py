@@ -145,9 +145,10 @@ class House:
     def consents(
         self, compartment: str, purposes: Collection[str] | None = None
     ) -> list[piivault.Consent]:
-        """Accept the notices of some purposes, of all by default."""
+        """Accept the notices of some purposes, of all that ask for consent by default."""
         notices = self.client("portal").notices(compartment, "ky")
-        return [n.accept() for n in notices if purposes is None or n.purpose in purposes]
+        asking = [n for n in notices if n.consent_needed]
+        return [n.accept() for n in asking if purposes is None or n.purpose in purposes]
 
     def issue(self, root: piivault.RootId, compartment: str) -> pseudonym_service_pb2.IssueResponse:
         """Return what the broker issues to the portal."""

@@ -26,6 +26,7 @@ from piivault.v1 import (
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
+    request_service_pb2,
     subject_service_pb2,
 )
 
@@ -38,6 +39,7 @@ MODULES = (
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
+    request_service_pb2,
     subject_service_pb2,
 )
 

@@ -212,6 +212,8 @@ class Compartment(_Section):
     login: Login
     transit_key: str
     audit_transit_key: str
+    signing_transit_key: str  # signs what subjects are handed
+    signing_keys: tuple[str, ...] = ()  # its public halves, 32 bytes each in base64url
     sweep_interval: Annotated[float, Field(gt=0)] = 600.0  # seconds between looks at retention
     key_soft_ttl: Annotated[float, Field(gt=0)] = 300.0  # seconds
     key_hard_ttl: Annotated[float, Field(gt=0)] = 3600.0  # seconds

@@ -13,6 +13,7 @@ from vault.crypto import capability
 from vault.crypto.assertion import PinnedKey, PinnedProvider, read_public_key
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
+from vault.keys.signing import SigningKey
 from vault.logins import LoginError, log_in, open_database
 from vault.names import BROKER, BROKER_TRAIL, from_base64url
 from vault.policy import Edition
@@ -119,6 +120,8 @@ async def open_compartment(
         soft=section.key_soft_ttl,
         hard=section.key_hard_ttl,
     )
+    pinned = [_public_key(text, "signing_keys") for text in section.signing_keys]
+    signing = SigningKey(transit, section.signing_transit_key, pinned)
     served = ServedCompartment(
         name,
         uuid,
@@ -132,9 +135,15 @@ async def open_compartment(
         section.key_stale_after,
         settings.key_server.snapshot_retention_days if settings.key_server else None,
         settings.server.most_records,
+        signing,
     )
     stack.push_async_callback(served.close)
     known = await served.establish()
+    if await signing.signs_with() is None:
+        raise StartError(
+            f"compartment {name}: its key for attestations isn't among `signing_keys`, so no "
+            "subject would believe what it signs. `piivault setup --apply` writes them."
+        )
     await editions.check_seen(known.ledger_sequence, known.ledger_head)
     await history.provisioned(uuid)
     await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
@@ -158,20 +167,19 @@ async def open_broker(
             "under [[broker.identity_providers]]."
         )
     transit = await log_in(settings, section.login, stack)
-    broker = Broker(
-        transit,
-        section.pseudonym_key,
-        section.capability_key,
-        section.capability_ttl,
-        frozenset(capability_keys.values()),
-        [_identity_provider(provider) for provider in section.identity_providers],
-    )
-    if await broker.signs_with() is None:
+    signing = SigningKey(transit, section.capability_key, frozenset(capability_keys.values()))
+    if await signing.signs_with() is None:
         raise StartError(
             "broker: its key for capabilities isn't among `capability_keys`, so no worker would "
             "take what it issues. Check that [key_server] is the one that this house began with."
         )
-    return broker
+    return Broker(
+        transit,
+        section.pseudonym_key,
+        signing,
+        section.capability_ttl,
+        [_identity_provider(provider) for provider in section.identity_providers],
+    )
 
 
 async def open_broker_trail(

@@ -38,6 +38,7 @@ _OWN: Sequence[tuple[str, Callable[[Compartment], object]]] = (
     ("login", lambda c: c.login),
     ("transit_key", lambda c: c.transit_key),
     ("audit_transit_key", lambda c: c.audit_transit_key),
+    ("signing_transit_key", lambda c: c.signing_transit_key),
     ("database", lambda c: c.database.url),
     ("database role", lambda c: urlsplit(c.database.url).username),
 )

@@ -83,6 +83,28 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "merge": frozenset({"SELECT", "DELETE"}),
 }  # fmt: skip
 
+# What acts as its owner, and who may call it. A worker names tokens, and gets their events.
+FUNCTIONS: Mapping[str, tuple[frozenset[str], str]] = {
+    "subject_events": (
+        frozenset({"worker"}),
+        r"SELECT * FROM subject_events(ARRAY['\x00'::bytea], '', -1, 500)"),
+}  # fmt: skip
+# What a worker may try with it, to see events whose tokens it hasn't got. {token}: one of theirs.
+TOKENS: Mapping[str, str] = {
+    "no token": "ARRAY[]::bytea[]",
+    "an empty one": "ARRAY[''::bytea]",
+    "a null": "ARRAY[NULL]::bytea[]",
+    "no array": "NULL::bytea[]",
+    "its beginning": "ARRAY[substring({token} FROM 1 FOR 15)]",
+    "its end": "ARRAY[substring({token} FROM 2)]",
+    "more than it": "ARRAY[{token} || '\\x00'::bytea]",
+    "a pattern": "ARRAY['%'::bytea, '*'::bytea]",
+    "all of one byte": "(SELECT array_agg(decode(repeat(to_hex(16 + n % 240), 16), 'hex')) "
+                       "FROM generate_series(1, 500) n)",
+    "at random": "(SELECT array_agg(decode(md5(random()::text), 'hex')) "
+                 "FROM generate_series(1, 500) n)",
+}  # fmt: skip
+
 # What the design grants, by kind of role: process of a role, then table.
 _ALL = "SELECT INSERT UPDATE DELETE"
 LEGAL: Mapping[str, Mapping[str, str]] = {
@@ -124,6 +146,12 @@ BEYOND: Mapping[str, str] = {
     "make a table elsewhere": "CREATE TABLE pg_temp.mine (a int)",
     "make a schema": "CREATE SCHEMA mine",
     "make a function": "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "change what a function does": "CREATE OR REPLACE FUNCTION subject_events(asked bytea[], "
+                                   "after_writer bytea, after_sequence bigint, most integer) "
+                                   "RETURNS TABLE (writer bytea, sequence bigint, previous bytea, "
+                                   "token bytea, sealed bytea) LANGUAGE sql AS "
+                                   "$$SELECT ''::bytea, 1::bigint, ''::bytea, ''::bytea, "
+                                   "''::bytea$$",
     "make a type": "CREATE TYPE mine AS (a int)",
     "make a sequence": "CREATE SEQUENCE mine",
     "make an operator": "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",

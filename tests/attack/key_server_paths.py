@@ -10,7 +10,8 @@ from tests.attack.key_server import text
 from tests.people import COMPARTMENTS
 
 OWN = ("piivault-pseudonym", "piivault-capability", "piivault-audit", "piivault.broker")
-KEYS = (*(f"piivault-{c}{end}" for c in COMPARTMENTS for end in ("", ".audit")), *OWN)
+_ENDS = ("", ".audit", ".signing")
+KEYS = (*(f"piivault-{c}{end}" for c in COMPARTMENTS for end in _ENDS), *OWN)
 LOGINS = (*(f"worker-{c}" for c in COMPARTMENTS), "broker", "auditor")
 
 INPUT = text(b"attack")
@@ -60,6 +61,7 @@ LEGAL: Mapping[str, frozenset[tuple[str, str]]] = {
             for key in (f"piivault-{c}", f"piivault-{c}.audit")
             for use in (*_WRAPS, "rewrap")
         )
+        | {(f"piivault-{c}.signing", use) for use in ("sign", "read", "read for a context")}
         for c in COMPARTMENTS
     },
     "broker": frozenset(

@@ -35,7 +35,7 @@ from vault.policy import compile_edition, notices
 from vault.rpc.guard import Guard
 from vault.rpc.records import RecordServicer
 from vault.rpc.subjects import SubjectServicer
-from vault.service import compartment, consents, rewrite
+from vault.service import compartment, consents, erase, requests, rewrite
 from vault.service.call import PolicyState
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
@@ -220,7 +220,8 @@ def simulated_time() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (compartment, rewrite, audit_event):
             patch.setattr(module, "time", _Time)
-        patch.setattr(consents, "datetime", _Datetime)
+        for module in (consents, erase, requests):
+            patch.setattr(module, "datetime", _Datetime)
         patch.setattr(Lookups, "now", now)
         yield
 

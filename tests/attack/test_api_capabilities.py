@@ -48,6 +48,8 @@ BY_CAPABILITY: dict[str, For] = {
         compartment=compartment, capability=token, fields=[new_value(compartment)]),
     "View": lambda compartment, token: subjects.ViewRequest(
         compartment=compartment, capability=token),
+    "Report": lambda compartment, token: subjects.ReportRequest(
+        compartment=compartment, capability=token, language="ky"),
     "GrantConsent": lambda compartment, token: subjects.GrantConsentRequest(
         compartment=compartment, capability=token, consents=_consents(compartment)),
     "WithdrawConsent": lambda compartment, token: subjects.WithdrawConsentRequest(

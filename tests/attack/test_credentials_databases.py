@@ -122,6 +122,42 @@ def test_a_role_has_its_privileges(
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_a_role_calls_nothing_else_that_acts_as_an_owner(
+    sessions: Mapping[str, Session], attempts: Attempts, role: str
+) -> None:
+    """What there is of the kind is listed, and each role calls its own."""
+    database, kind = ROLES[role]
+    there = sessions[role].rows(
+        "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+    )
+    assert {row[0] for row in there} == (set(sql.FUNCTIONS) if database in COMPARTMENTS else set())
+    for name, (legal, call) in sql.FUNCTIONS.items():
+        may = kind in legal
+        state = sessions[role].state_of(call)
+        undefined = database not in COMPARTMENTS and state == "42883"
+        assert undefined or state == ("" if may else DENIED), role
+        result = CONTROL if may else REFUSED
+        attempts.record(Wall.STORAGE, "call what acts as an owner", f"{role}: {name}", result)
+
+
+@pytest.mark.parametrize("compartment", COMPARTMENTS)
+def test_a_worker_lists_no_events_by_what_finds_a_subjects_own(
+    sessions: Mapping[str, Session], attempts: Attempts, compartment: str
+) -> None:
+    """Whoever has a whole token has read the record that it is keyed by."""
+    session = sessions[f"piivault_{compartment}"]
+    call = "SELECT * FROM subject_events({}, '', -1, 500)"
+    own = r"'\x000102030405060708090a0b0c0d0e0f'::bytea"
+    add = f"INSERT INTO audit VALUES ('\\x01', 0, '', {own}, '')"
+    for what, tokens in sql.TOKENS.items():
+        asked = call.format(tokens.format(token=own))
+        assert session.rows(add, asked) == [], what
+        attempts.record(Wall.STORAGE, "list a trail by tokens", f"{compartment}: {what}", REFUSED)
+    assert len(session.rows(add, call.format(f"ARRAY[{own}]"))) == 1
+    attempts.record(Wall.STORAGE, "list a trail by tokens", f"{compartment}: the token", CONTROL)
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_a_role_has_nothing_beyond_its_tables(
     sessions: Mapping[str, Session], attempts: Attempts, role: str
 ) -> None:

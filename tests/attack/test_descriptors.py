@@ -26,6 +26,8 @@ PLAIN_BYTES = frozenset({
     "GetEditionResponse.digest", "BlockedService.statement", "ApproveRequest.body",
     "ApproveRequest.signature", "PendingEntry.body", "Consent.notice_digest", "Notice.digest",
     "Touch.compartment_uuid", "AuditEvent.writer", "Rotation.id", "GetRotationRequest.id",
+    "EraseResponse.receipt", "SubjectRequest.id", "GetRequestRequest.id", "FinishRequestRequest.id",
+    "IssueRequest.export_key", "ExportRequest.public_key", "ExportResponse.package",
     "DestroyRequest.digest", "DestroyResponse.digest",
 })  # fmt: skip
 # For which compartment the broker issued, in its own trail: nothing of a subject stands beside it.

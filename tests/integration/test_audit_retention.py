@@ -157,6 +157,7 @@ async def test_what_is_old_enough_is_cut_off_and_the_rest_still_verifies(
     shipped = ShippedFile(ship_file)
     pruned = await prune(database, shipped, KEYS)
     assert pruned.at.number == 6
+    assert [its.trail_begins for its in await rows(database, t.compartment)] == [pruned.at.at]
     left = await rows(database, t.audit)
     assert pruned.events == pruned.before.events - len(left) == 15
     assert {its.writer for its in left} == {one._writer, two._writer}

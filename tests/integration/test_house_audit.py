@@ -116,6 +116,11 @@ EVENTS: dict[str, tuple[str, Make, Told]] = {
         "portal", lambda h, p: subjects.ViewRequest(
             compartment="accounts", capability=p.values["email"]),
         _denied("view", "", Reason.CAPABILITY_INVALID)),
+    "a report": (
+        "portal", lambda h, p: _own(subjects.ReportRequest, p, language="ky"), Told("report")),
+    "a report in a language that the edition hasn't": (
+        "portal", lambda h, p: _own(subjects.ReportRequest, p, language="kk"),
+        _denied("report", "", Reason.MALFORMED_REQUEST)),
     "the subject's put": (
         "portal", lambda h, p: _own(
             subjects.SubjectServicePutRequest, p, fields=[_value("city", "Өзгөн")]),

@@ -115,6 +115,7 @@ def _everything(house: House, capability: str) -> list[Message]:
         ),
         pb.SubjectServicePutRequest(**here, fields=fields),
         pb.ViewRequest(**here),
+        pb.ReportRequest(**here, language="ky"),
         pb.GrantConsentRequest(**here, consents=consents),
         pb.WithdrawConsentRequest(**here, purposes=["services"]),
         pb.EraseRequest(**here),

@@ -32,6 +32,7 @@ PLACE = configuration.place(
     officers={"aida": (bytes(32), "spiffe://oshto.kg/officer/aida")},
     capability_keys={1: bytes(32)},
     checkpoint_keys={1: bytes(32)},
+    signing_keys={"accounts": ["A" * 43]},
 )
 TOML = toml(settings(processes(["accounts"]), PLACE), configuration.HEAD)
 SECRET = "planted-password"

@@ -19,6 +19,7 @@ from piivault.v1 import key_service_pb2 as ring
 from piivault.v1 import policy_service_pb2 as policies
 from piivault.v1 import pseudonym_service_pb2 as pseudonyms
 from piivault.v1 import record_service_pb2 as records
+from piivault.v1 import request_service_pb2 as asked
 from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 from sqlalchemy import Engine, event
@@ -151,12 +152,24 @@ SUBJECTS: dict[str, For] = {
         compartment=compartment, capability=capability, clear=["city"]),
     "View": lambda compartment, capability: subjects.ViewRequest(
         compartment=compartment, capability=capability),
+    "Report": lambda compartment, capability: subjects.ReportRequest(
+        compartment=compartment, capability=capability, language="ky"),
     "GrantConsent": lambda compartment, capability: subjects.GrantConsentRequest(
         compartment=compartment, capability=capability),
     "WithdrawConsent": lambda compartment, capability: subjects.WithdrawConsentRequest(
         compartment=compartment, capability=capability, purposes=list(TREE["purposes"])),
     "Erase": lambda compartment, capability: subjects.EraseRequest(
         compartment=compartment, capability=capability),
+    "ListConsents": lambda compartment, capability: subjects.ListConsentsRequest(
+        compartment=compartment, capability=capability),
+    "Restrict": lambda compartment, capability: subjects.RestrictRequest(
+        compartment=compartment, capability=capability),
+    "LiftRestriction": lambda compartment, capability: subjects.LiftRestrictionRequest(
+        compartment=compartment, capability=capability),
+    "GetRequest": lambda compartment, capability: subjects.GetRequestRequest(
+        compartment=compartment, capability=capability, id=bytes(16)),
+    "FinishRequest": lambda compartment, capability: subjects.FinishRequestRequest(
+        compartment=compartment, capability=capability, id=bytes(16)),
 }  # fmt: skip
 
 ALL = frozenset(IDENTITIES) - {STRANGER}
@@ -198,15 +211,21 @@ KEYS: dict[str, Callable[[str], Message]] = {
 }
 
 
+REQUESTS: dict[str, Callable[[str], Message]] = {
+    "ListRequests": lambda compartment: asked.ListRequestsRequest(compartment=compartment),
+}
+
+
 def test_the_matrix_knows_every_rpc() -> None:
     """A new RPC fails here until somebody says who may call it."""
     known: dict[str, list[str]] = {
         "RecordService": list(RECORDS),
-        "SubjectService": list(SUBJECTS),
+        "SubjectService": [*SUBJECTS, "Export"],  # which test_house_export.py asks for
         "PolicyService": list(POLICIES),
         "AuditService": [*AUDITS, "TailEvents"],  # which test_house_auditing.py asks for
         "PseudonymService": ["Issue"],
         "KeyService": list(KEYS),
+        "RequestService": list(REQUESTS),
     }
     assert METHODS.keys() == {
         f"/piivault.v1.{service}/{method}"
@@ -307,8 +326,8 @@ def test_the_policy_is_shown_and_officers_alone_decide_and_audit(
 
 
 @pytest.mark.parametrize("compartment", COMPARTMENTS)
-@pytest.mark.parametrize("make", KEYS.values(), ids=KEYS)
-def test_nobody_but_officers_asks_about_keys(
+@pytest.mark.parametrize("make", [*KEYS.values(), *REQUESTS.values()], ids=[*KEYS, *REQUESTS])
+def test_nobody_but_officers_asks_about_keys_and_requests(
     city: City, make: Callable[[str], Message], compartment: str
 ) -> None:
     for identity in IDENTITIES:

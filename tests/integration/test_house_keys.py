@@ -7,6 +7,7 @@ import piivault
 import pytest
 from click.testing import CliRunner, Result
 from piivault import errors
+from piivault.export_keys import ExportKey
 from piivault.keys import Keys, KeyStatus, KeyVersion
 from piivault.officers import OfficersClient
 
@@ -52,6 +53,7 @@ NEEDS_KEYS: dict[str, Asks] = {
     "reveal": lambda house, person: house.phone_of(person),
     "find": _find,
     "view": lambda house, person: person.subject.view("accounts"),
+    "export": lambda house, person: person.subject.export("accounts", ExportKey.new().public),
     "put": lambda house, person: person.subject.put("accounts", {"city": "Ош"}),
     "register": lambda house, person: house.register(),
     "withdraw": lambda house, person: person.subject.withdraw("accounts", ["newsletter"]),
@@ -120,7 +122,7 @@ def test_each_act_may_be_repeated(ring: Keys) -> None:
 
 
 VERSIONS: dict[str, tuple[KeyVersion, set[str]]] = {
-    "kek": (KEK, {"reveal", "find", "view", "put", "register", "withdraw"}),
+    "kek": (KEK, {"reveal", "find", "view", "export", "put", "register", "withdraw"}),
     "index": (EMAIL, {"find", "register"}),
     "lookup": (LOOKUP, {"put", "register", "withdraw", "erase"}),
 }

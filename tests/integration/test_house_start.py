@@ -125,6 +125,9 @@ REFUSED: Refused = {
         _with(CAPABILITY_KEYS="жок"), "capability_keys: an ed25519 public key is 32 bytes", ""),
     "another key for capabilities": (
         _with(CAPABILITY_KEYS="A" * 43), "no worker would take what it issues", ""),
+    "another key that signs for subjects": (
+        _with(COMPARTMENTS__ACCOUNTS__SIGNING_KEYS="A" * 43),
+        "no subject would believe what it signs", ""),
     "a compartment that the edition lacks": (
         lambda h, t: h.configured().model_copy(update={"compartments": {
             "shaar": h.settings.compartments["accounts"]}}),

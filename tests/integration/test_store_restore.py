@@ -216,7 +216,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
     ),
     "a value damaged in the last table": (
         lambda data, keys: flip(data, -32 - 32 - 1),
-        "the checksum of checkpoints doesn't hold",
+        "the checksum of requests doesn't hold",
     ),
     "a value damaged in the data keys": (
         lambda data, keys: flip(keys, -32 - 32 - 1),
@@ -297,7 +297,7 @@ def as_of_c0001(path: Path) -> None:
     path.unlink()
     old = []
     for section, some in content:
-        if section.layout.name == "epochs":
+        if section.layout.name in ("epochs", "requests"):
             continue
         kept = C0001.get(section.layout.name, [name for name, _ in section.layout.columns])
         at = [n for n, (name, _) in enumerate(section.layout.columns) if name in kept]

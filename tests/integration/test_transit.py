@@ -30,6 +30,7 @@ from vault.keys.provision import (
     CAPABILITY_KEY,
     PSEUDONYM_KEY,
     provision,
+    signing_transit_key,
     worker,
 )
 from vault.keys.transit import AppRole, Token, Transit
@@ -66,7 +67,13 @@ def test_an_hmac_stays_the_same_when_the_key_is_rotated(running: Running) -> Non
 
 
 @pytest.mark.parametrize(
-    ("app_role", "key"), [(BROKER, CAPABILITY_KEY), (AUDITOR, AUDIT_KEY)], ids=["broker", "auditor"]
+    ("app_role", "key"),
+    [
+        (BROKER, CAPABILITY_KEY),
+        (AUDITOR, AUDIT_KEY),
+        (worker("accounts"), signing_transit_key("accounts")),
+    ],
+    ids=["broker", "auditor", "worker"],
 )
 def test_signatures_verify_under_the_public_key(login_as: LogIn, app_role: str, key: str) -> None:
     transit = login_as(app_role)
@@ -104,6 +111,26 @@ MAY_NOT: dict[str, tuple[str, Callable[[Transit], Any]]] = {
     ),
     "a worker computing pseudonyms": (worker("accounts"), lambda t: t.hmac(PSEUDONYM_KEY, CANARY)),
     "a worker signing capabilities": (worker("accounts"), lambda t: t.sign(CAPABILITY_KEY, CANARY)),
+    "a worker signing for another compartment": (
+        worker("accounts"),
+        lambda t: t.sign(signing_transit_key("orders"), CANARY),
+    ),
+    "a worker rotating the key that it signs with": (
+        worker("accounts"),
+        lambda t: t.write(f"transit/keys/{signing_transit_key('accounts')}/rotate"),
+    ),
+    "a worker taking out the key that it signs with": (
+        worker("accounts"),
+        lambda t: t.read(f"transit/export/signing-key/{signing_transit_key('accounts')}"),
+    ),
+    "the broker signing for a compartment": (
+        BROKER,
+        lambda t: t.sign(signing_transit_key("accounts"), CANARY),
+    ),
+    "the auditor signing for a compartment": (
+        AUDITOR,
+        lambda t: t.sign(signing_transit_key("accounts"), CANARY),
+    ),
     "a worker issuing certificates": (
         worker("accounts"),
         lambda t: t.write("pki/issue/piivault-clients", uri_sans="spiffe://osh.example/portal"),

@@ -10,7 +10,19 @@ import json
 import sys
 from pathlib import Path
 
-from tests.vectors import backups, capabilities, checkpoints, envelopes, index, records, trail
+from tests.vectors import (
+    attestations,
+    backups,
+    capabilities,
+    checkpoints,
+    envelopes,
+    export_capabilities,
+    exports,
+    index,
+    records,
+    requests,
+    trail,
+)
 from tests.vectors.formats import Vector
 
 FILES = {
@@ -21,6 +33,10 @@ FILES = {
     "audit_v1.json": trail.vectors,
     "backup_v1.json": backups.vectors,
     "checkpoint_v1.json": checkpoints.vectors,
+    "attestation_v1.json": attestations.vectors,
+    "request_v1.json": requests.vectors,
+    "capability_v2.json": export_capabilities.vectors,
+    "export_v1.json": exports.vectors,
 }
 
 

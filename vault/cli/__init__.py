@@ -14,6 +14,7 @@
     piivault history          show what owners touched; reset it
     piivault audit            verify, export and prune audit trails
     piivault import           put a file's rows, as a service that may put
+    piivault requests         what subjects asked for, and what is overdue
     piivault keys             how a compartment's keys are; stop, rotate, destroy them; close epochs
 
 Each says more with --help. A module a command; what they share is in `options` and `signing`.
@@ -40,6 +41,7 @@ from vault.cli.keys_destroy import destroy
 from vault.cli.keys_epoch import close_epoch
 from vault.cli.keys_rotate import rotate, rotations
 from vault.cli.policy import approve, policy
+from vault.cli.requests import requests
 from vault.cli.restore import restore
 from vault.cli.serve import serve
 from vault.cli.service import service
@@ -99,6 +101,7 @@ for command in (
     history,
     audit,
     import_,
+    requests,
     keys,
     restore_drill,
     verify,

@@ -185,6 +185,9 @@ def _also(found: RingStatus) -> Iterator[str]:
             f"Up to {found.superseded_data_keys:,} data keys are superseded: data backups from "
             "before need them. `close-epoch --drop-superseded` drops them."
         )
+    signing = found.signing
+    yield f"Signs for its subjects: {signing.name} v{signing.version}, public key"
+    yield f"    {signing.public_key}"
     for key in (found.transit, found.audit_transit):
         yield f"Transit key {key.name}: versions below {key.oldest_needed} aren't needed here."
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import click
 from piivault.keys import Keys, TransitKey
@@ -13,10 +13,11 @@ from rich.table import Table
 from vault.cli.keys import asking
 from vault.cli.keys_watch import OFFICERS_LOGIN, at_key_server, trim, watch
 from vault.keys.officer import TransitOfficer
-from vault.keys.provision import CAPABILITY_KEY
+from vault.keys.provision import CAPABILITY_KEY, signing_transit_key
 from vault.names import to_base64url
 
 _CAPABILITY = "capability"
+_SIGNING = "signing"
 _LEVELS = tuple(level for level in get_args(Level) if level not in ("epoch", "superseded"))
 _WHAT = {
     "transit": "Both Transit keys of {c} get a new version, and every key of {c} is wrapped anew.",
@@ -26,10 +27,24 @@ _WHAT = {
     "audit": "The trail of {c} is sealed under a new key from now on.",
 }
 
+_PIN_CAPABILITY = (
+    "1. Add it to `capability_keys` of every worker, and restart them one by one.\n"
+    "2. Then add it to the broker's, and restart it: from then on it signs with this version.\n"
+    "3. Once the last old capability has expired (`capability_ttl`), take the old key out of\n"
+    "   every `capability_keys`, and restart."
+)
+_PIN_SIGNING = (
+    "1. Publish it beside the old one, and pin it where attestations are verified\n"
+    "   (PIIVAULT_COMPARTMENT_<NAME>_SIGNING_KEYS).\n"
+    "2. Then add it to `signing_keys` of the compartment's workers, and restart them: from then\n"
+    "   on they sign with this version.\n"
+    "3. Leave the old one published for ever: what it signed is verified by it."
+)
+
 
 @click.command(epilog=OFFICERS_LOGIN)
 @click.argument("compartment")
-@click.argument("level", type=click.Choice(_LEVELS), required=False)
+@click.argument("level", type=click.Choice((*_LEVELS, _SIGNING)), required=False)
 @click.argument("field", required=False)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option(
@@ -37,29 +52,39 @@ _WHAT = {
 )
 @click.option("--leave", is_flag=True, help="Begin it, and don't wait for the end.")
 def rotate(
-    compartment: str, level: Level | None, field: str | None, yes: bool, asked: bool, leave: bool
+    compartment: str, level: str | None, field: str | None, yes: bool, asked: bool, leave: bool
 ) -> None:
     """Rotate one level of a compartment's keys; an index is FIELD's. No call fails because of it.
 
     It may be left and come back to: while it runs, the same command shows how far it is. `transit`
-    needs your login at the key server. `piivault keys rotate capability` is for the broker's key.
+    and `signing` need your login at the key server. `piivault keys rotate capability` is for the
+    broker's key.
     """
     if level is None:
         if compartment != _CAPABILITY:
-            raise click.UsageError(f"Name a level: {', '.join(_LEVELS)}.")
-        _rotate_capability(yes)
+            raise click.UsageError(f"Name a level: {', '.join((*_LEVELS, _SIGNING))}.")
+        _rotate_pinned(CAPABILITY_KEY, _PIN_CAPABILITY, yes)
         return
     if bool(field) != (level == "index"):
         raise click.UsageError("An index is one of a field: `index FIELD`; nothing else has one.")
+    if level == _SIGNING:
+        _rotate_pinned(signing_transit_key(compartment), _PIN_SIGNING, yes)
+        return
+    _rotate(compartment, cast(Level, level), field or "", yes=yes, asked=asked, leave=leave)
+
+
+def _rotate(
+    compartment: str, level: Level, field: str, *, yes: bool, asked: bool, leave: bool
+) -> None:
     with asking(compartment, "Whether it began isn't known.") as ring:
-        running = _running(ring, level, field or "")
+        running = _running(ring, level, field)
         if not running and not yes:
             click.echo(_WHAT[level].format(c=compartment, f=field))
             click.confirm("Rotate?", abort=True)
         if level == "transit":
             _rotate_transit(ring, running, asked, yes)
             return
-        rotation = running or ring.rotate(level, field or "")
+        rotation = running or ring.rotate(level, field)
         if not leave:
             rotation = watch(ring, rotation)
     click.echo(_sentence(rotation))
@@ -128,22 +153,15 @@ def _offer_to_trim(
     click.echo(f"{key.name}: versions below {key.oldest_needed} are trimmed away.")
 
 
-def _rotate_capability(yes: bool) -> None:
+def _rotate_pinned(key: str, then: str, yes: bool) -> None:
     if not yes:
-        click.echo(
-            f"{CAPABILITY_KEY} gets a new version. Nothing signs with it until it is pinned."
-        )
+        click.echo(f"{key} gets a new version. Nothing signs with it until it is pinned.")
         click.confirm("Rotate?", abort=True)
     with at_key_server() as server:
-        version = server.rotate(CAPABILITY_KEY)
-        public = to_base64url(server.public_keys(CAPABILITY_KEY)[version])
-    click.echo(f"{CAPABILITY_KEY} is at version {version}. Its public key:\n\n    {public}\n")
-    click.echo(
-        "1. Add it to `capability_keys` of every worker, and restart them one by one.\n"
-        "2. Then add it to the broker's, and restart it: from then on it signs with this version.\n"
-        "3. Once the last old capability has expired (`capability_ttl`), take the old key out of\n"
-        "   every `capability_keys`, and restart."
-    )
+        version = server.rotate(key)
+        public = to_base64url(server.public_keys(key)[version])
+    click.echo(f"{key} is at version {version}. Its public key:\n\n    {public}\n")
+    click.echo(then)
 
 
 def _sentence(rotation: Rotation) -> str:

@@ -8,7 +8,7 @@ import click
 from vault.cli.options import read_edition
 from vault.keys.transit import TokenFile, Transit
 from vault.policy import Edition
-from vault.setup.apply import apply_to_key_server, apply_to_postgresql
+from vault.setup.apply import PublicKeys, apply_to_key_server, apply_to_postgresql
 from vault.setup.files import SECRETS, Deployment, files
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -79,7 +79,7 @@ def setup(
     """
     edition = read_edition(policy)
     owner_url = owner_url_file.read_text(encoding="utf-8").strip() if owner_url_file else ""
-    keys: tuple[list[str], list[str]] = ([], [])
+    keys = PublicKeys()
     if is_applied:
         if not token_file and not owner_url:
             raise click.UsageError("--apply needs --token-file, --owner-url-file, or both.")
@@ -100,8 +100,9 @@ def setup(
         key_server=key_server,
         mount=mount,
         postgres=owner_url or postgres,
-        capability_keys=keys[0],
-        checkpoint_keys=keys[1],
+        capability_keys=keys.capability,
+        checkpoint_keys=keys.checkpoint,
+        signing_keys=keys.signing,
     )
     for name, content in files(deployment).items():
         file = output / name

@@ -8,6 +8,7 @@ A JWT (RFC 7519, RFC 8725) in compact form, signed by a pinned key:
     sub      the root id, 16 bytes in base64url
     azp      the SPIFFE id of the service that may use it; without `azp`, `aud` names it too
     iat exp  seconds since 1970, at most MOST_SECONDS apart; `nbf`, if there, is kept to
+    cnf      for an export: {"jkt": …}, the thumbprint of the subject's key (RFC 7800, RFC 9449)
 
 PyJWT checks the signature, issuer and audience; what stands here is stricter than the standard.
 No claim and nothing of the token is ever in an error.
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from vault.crypto.export_key import THUMBPRINT_BYTES
 from vault.errors import Reason, VaultError
 from vault.names import ROOT_ID_BYTES, from_base64url
 
@@ -64,7 +66,19 @@ _BORROWED = (
     "This assertion was made for another service: `azp`, or without it `aud`, must name the SPIFFE "
     "id of the service that uses it."
 )
+_NO_KEY = (
+    "This assertion's `cnf` is none that can be read: its `jkt` must be a JWK thumbprint, "
+    f"{THUMBPRINT_BYTES} bytes in base64url."
+)
 _NO_ROOT = f"This assertion's subject is no root id: {ROOT_ID_BYTES} bytes in base64url."
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """Who is there, and the thumbprint of the key that is theirs for an export; empty if none."""
+
+    root_id: bytes = field(repr=False)
+    export_key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +115,8 @@ def read_public_key(algorithm: Algorithm, pem: str) -> PublicKey:
     raise ValueError(f"isn't a key for {algorithm}, which takes {needed[algorithm]}")
 
 
-def verify(token: str, providers: Sequence[PinnedProvider], holder: str, now: float) -> bytes:
-    """Return the root id of the subject who is there, before the holder (a SPIFFE id), now.
+def verify(token: str, providers: Sequence[PinnedProvider], holder: str, now: float) -> Assertion:
+    """Return what a provider says of a subject who is there, before the holder (a SPIFFE id), now.
 
     Raises VaultError(SUBJECT_ASSERTION_INVALID). The signature is checked before any claim but
     `iss`, which only chooses among pinned keys.
@@ -118,7 +132,7 @@ def verify(token: str, providers: Sequence[PinnedProvider], holder: str, now: fl
         root_id = b""
     if len(root_id) != ROOT_ID_BYTES:
         raise _invalid(_NO_ROOT)
-    return root_id
+    return Assertion(root_id, _export_key(claims.get("cnf", {})))
 
 
 def _opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -212,6 +226,21 @@ def _check_holder(claims: Mapping[str, Any], holder: str) -> None:
     named = [claims["azp"]] if "azp" in claims else audience if isinstance(audience, list) else []
     if holder not in named:
         raise _invalid(_BORROWED)
+
+
+def _export_key(confirmation: object) -> bytes:
+    if not isinstance(confirmation, dict):
+        raise _invalid(_NO_KEY)
+    # Other ways to confirm a key are other protocols' (RFC 7800, 3.1): not understood, not used.
+    if "jkt" not in confirmation:
+        return b""
+    try:
+        thumbprint = from_base64url(confirmation["jkt"])
+    except (TypeError, ValueError):
+        raise _invalid(_NO_KEY) from None
+    if len(thumbprint) != THUMBPRINT_BYTES:
+        raise _invalid(_NO_KEY)
+    return thumbprint
 
 
 def _invalid(sentence: str) -> VaultError:

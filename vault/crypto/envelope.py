@@ -9,9 +9,10 @@ each with its length in front, in a fixed order for each kind:
     field      compartment uuid, pseudonym, row version, field uid, field type
     data key   compartment uuid, pseudonym
     audit      compartment uuid, writer, sequence, previous hash, token
+    request    compartment uuid, request id
 
 No purpose and no KEK version: those may change while the bytes stay. Vectors that every
-later release opens: tests/vectors/envelope_v1.json.
+later release opens: tests/vectors/envelope_v1.json, and request_v1.json.
 """
 
 from enum import Enum
@@ -34,6 +35,7 @@ class Kind(Enum):
     FIELD = b"field"
     DATA_KEY = b"data-key"
     AUDIT = b"audit"
+    REQUEST = b"request"
 
 
 def seal(

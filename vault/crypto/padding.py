@@ -3,6 +3,8 @@
 LENGTH_BYTES = 4
 SMALLEST_RECORD = 1024
 AUDIT_STEP = 256
+SMALLEST_EXPORT = 16 * 1024
+EXPORT_STEP = 1024 * 1024
 _FIELD_BUCKETS = (32, 64, 128, 256)
 
 
@@ -28,6 +30,17 @@ def record_size(length: int) -> int:
     while size < length + LENGTH_BYTES:
         size *= 2
     return size
+
+
+def export_size(length: int) -> int:
+    """Return the padded size of an export: 16 KiB, doubled up to 1 MiB, then whole MiB.
+
+    By then doubling would outgrow what one answer of gRPC may have.
+    """
+    size = SMALLEST_EXPORT
+    while size < min(length + LENGTH_BYTES, EXPORT_STEP):
+        size *= 2
+    return max(size, step_size(length, EXPORT_STEP) if size == EXPORT_STEP else 0)
 
 
 def step_size(length: int, step: int) -> int:

@@ -30,6 +30,7 @@ def place(
     officers: Mapping[str, tuple[bytes, str]],
     capability_keys: Mapping[int, bytes],
     checkpoint_keys: Mapping[int, bytes],
+    signing_keys: Mapping[str, Sequence[str]],
     identity_providers: Sequence[Section] = (),
     certificate: str = "server",
     development: bool = True,
@@ -56,6 +57,7 @@ def place(
         capability_keys=[to_base64url(key) for key in capability_keys.values()],
         identity_providers=identity_providers,
         checkpoint_keys=[to_base64url(key) for key in checkpoint_keys.values()],
+        signing_keys=signing_keys,
         development=development,
     )
 

@@ -20,9 +20,15 @@ from vault.dev.openbao import OpenBao
 from vault.dev.postgres import Postgres
 from vault.keys.errors import KeyServerError
 from vault.keys.login import AppRole
-from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, OFFICER, provision
+from vault.keys.provision import (
+    AUDIT_KEY,
+    CAPABILITY_KEY,
+    OFFICER,
+    provision,
+    signing_transit_key,
+)
 from vault.keys.transit import Transit
-from vault.names import BROKER
+from vault.names import BROKER, to_base64url
 from vault.setup.configuration import Section
 from vault.setup.processes import Process, processes
 from vault.store.rights import CONTROL, OWNER, database_of, roles
@@ -243,6 +249,7 @@ class Stack:
                 capability_keys=capability_keys,
                 identity_providers=plan.identity_providers,
                 checkpoint_keys=checkpoint_keys,
+                signing_keys=self._signing_keys(admin),
                 certificate=name,
                 development=not self._split,
             )
@@ -260,10 +267,14 @@ class Stack:
         # Officers ask control, the auditor, and workers about their keys; the broker is nobody's.
         for_officers = {k: v for k, v in addresses.items() if k != "PIIVAULT_BROKER_ADDRESS"}
         addresses.pop("PIIVAULT_AUDITOR_ADDRESS", None)
+        signing = {
+            f"PIIVAULT_COMPARTMENT_{_variable(name)}_SIGNING_KEYS": ",".join(keys)
+            for name, keys in self._signing_keys(admin).items()
+        }
         environments = {}
         for name, certificate in names.items():
             variables: dict[str, str | Path] = {
-                **(addresses if name in self._plan.services else for_officers),
+                **({**addresses, **signing} if name in self._plan.services else for_officers),
                 "PIIVAULT_CA": path("ca.pem"),
                 "PIIVAULT_CERTIFICATE": path("certificates", f"{certificate}.pem"),
                 "PIIVAULT_PRIVATE_KEY": path("certificates", f"{certificate}.key"),
@@ -277,6 +288,12 @@ class Stack:
                 variables["PIIVAULT_TOKEN_FILE"] = self._officer_token(admin, officer)
             environments[name] = configuration.write_env(self._layout, name, variables)
         return environments
+
+    def _signing_keys(self, admin: Transit) -> dict[str, list[str]]:
+        return {
+            name: [to_base64url(k) for k in admin.public_keys(signing_transit_key(name)).values()]
+            for name in self._plan.compartments
+        }
 
     def _officer_token(self, admin: Transit, officer: str) -> Path:
         """Issue what an officer rotates Transit keys with; one that still holds is kept."""
@@ -296,10 +313,14 @@ def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:
     found = {"PIIVAULT_ADDRESS": first.address}
     for server in others:
         for compartment in server.compartments:
-            name = compartment.upper().replace("-", "_")
-            found[f"PIIVAULT_COMPARTMENT_{name}_ADDRESS"] = server.address
+            found[f"PIIVAULT_COMPARTMENT_{_variable(compartment)}_ADDRESS"] = server.address
         if any(process.role == "broker" for process in server.played):
             found["PIIVAULT_BROKER_ADDRESS"] = server.address
         if any(process.role == "auditor" for process in server.played):
             found["PIIVAULT_AUDITOR_ADDRESS"] = server.address
     return found
+
+
+def _variable(compartment: str) -> str:
+    """Write a compartment's name as environment variables do."""
+    return compartment.upper().replace("-", "_")

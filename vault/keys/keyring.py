@@ -227,6 +227,12 @@ class Keyring:
         self._confirm()
         self._check(name)
 
+    def check_serving(self) -> None:
+        """Raise VaultError(KEYS_UNAVAILABLE, KEYS_SUSPENDED) unless the compartment may serve."""
+        self._confirm()
+        if self._standing.suspended:
+            raise suspended("This compartment")
+
     def _confirm(self) -> None:
         if not self.is_current:
             raise unconfirmed()

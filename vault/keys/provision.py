@@ -38,10 +38,11 @@ TOKEN_MAX_TTL = 24 * 3600  # seconds; then a new login
 # Derived: the context of each call decides what it can open. HMAC and ed25519 keys can do nothing
 # but what their names say.
 _COMPARTMENT = {"type": "aes256-gcm96", "derived": True}
+_SIGNING = {"type": "ed25519", "derived": False}
 _OWN: Mapping[str, Mapping[str, Any]] = {
     PSEUDONYM_KEY: {"type": "hmac", "derived": False, "key_size": 32},
-    CAPABILITY_KEY: {"type": "ed25519", "derived": False},
-    AUDIT_KEY: {"type": "ed25519", "derived": False},
+    CAPABILITY_KEY: _SIGNING,
+    AUDIT_KEY: _SIGNING,
     BROKERS_AUDIT_KEY: _COMPARTMENT,
 }
 _NEVER_LEAVES = {"exportable": False, "allow_plaintext_backup": False}
@@ -69,6 +70,11 @@ def audit_transit_key(compartment: str) -> str:
     return f"piivault-{compartment}.audit"
 
 
+def signing_transit_key(compartment: str) -> str:
+    """Name the Transit key that signs what subjects of a compartment are handed."""
+    return f"piivault-{compartment}.signing"
+
+
 def worker(compartment: str) -> str:
     """Name the AppRole and the policy of the worker of a compartment."""
     return f"piivault-worker-{compartment}"
@@ -77,7 +83,9 @@ def worker(compartment: str) -> str:
 def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, str]:
     """Write the key-server policy (HCL) of every process, by its name. Pure."""
     compartments = tuple(compartments)
-    written = {worker(c): worker_policy(_keys_of(c), mount) for c in compartments}
+    written = {
+        worker(c): worker_policy(_keys_of(c), mount, signing_transit_key(c)) for c in compartments
+    }
     written[BROKER] = _policy(
         {
             f"{mount}/hmac/{PSEUDONYM_KEY}": "update",
@@ -95,10 +103,13 @@ def policies(compartments: Iterable[str], mount: str = "transit") -> dict[str, s
     return written
 
 
-def worker_policy(keys: Iterable[str], mount: str = "transit") -> str:
-    """Let a worker draw, wrap and unwrap under its keys; nothing else."""
+def worker_policy(keys: Iterable[str], mount: str = "transit", signing: str = "") -> str:
+    """Let a worker draw, wrap and unwrap under its keys, and sign with one; nothing else."""
     uses = ("datakey/wrapped", "encrypt", "decrypt", "rewrap")
-    return _policy({f"{mount}/{use}/{key}": "update" for key in keys for use in uses})
+    rules = {f"{mount}/{use}/{key}": "update" for key in keys for use in uses}
+    if signing:
+        rules |= {f"{mount}/sign/{signing}": "update", f"{mount}/keys/{signing}": "read"}
+    return _policy(rules)
 
 
 def officer_policy(compartments: Iterable[str], mount: str = "transit") -> str:
@@ -107,9 +118,11 @@ def officer_policy(compartments: Iterable[str], mount: str = "transit") -> str:
     Each key by its name: the pseudonym key isn't among them, since it is never rotated. Of a key's
     configuration only the minimum versions: not that it may be exported, or deleted.
     """
+    compartments = tuple(compartments)
     keys = [key for c in compartments for key in _keys_of(c)]
-    rules = {f"{mount}/keys/{key}": "read" for key in (*keys, CAPABILITY_KEY)}
-    rules |= {f"{mount}/keys/{key}/rotate": "update" for key in (*keys, CAPABILITY_KEY)}
+    rotated = (*keys, *map(signing_transit_key, compartments), CAPABILITY_KEY)
+    rules = {f"{mount}/keys/{key}": "read" for key in rotated}
+    rules |= {f"{mount}/keys/{key}/rotate": "update" for key in rotated}
     rules |= {f"{mount}/keys/{key}/trim": "update" for key in keys}
     configuring = (_MINIMUM_VERSIONS.format(path=f"{mount}/keys/{key}/config") for key in keys)
     return "\n".join((_policy(rules), *configuring))
@@ -120,7 +133,9 @@ def transit_keys(compartments: Iterable[str]) -> dict[str, dict[str, Any]]:
 
     Raises KeyServerError if a compartment's name clashes with a key of piivault's own.
     """
+    compartments = tuple(compartments)
     wanted = {name: _COMPARTMENT for c in compartments for name in _keys_of(c)}
+    wanted |= {signing_transit_key(c): _SIGNING for c in compartments}
     if taken := wanted.keys() & _OWN.keys():
         raise KeyServerError(
             f"a compartment's key would be called {min(taken)}, which is piivault's own."

@@ -6,8 +6,8 @@
 
 An edition is written as `document` says, read by `parse`, held against `rules` and `clique`,
 against the editions before it in `succession`, and compiled into `edition`. `decide` and
-`consent` answer requests; `notice` tells subjects; `due` tells the sweeper. For people there are
-`explain`, `diff` and `graph`, and for their editors `schema`.
+`consent` answer requests; `notice`, `holdings` and `processing` tell subjects; `due` tells the
+sweeper. For people there are `explain`, `diff` and `graph`, and for their editors `schema`.
 """
 
 from vault.policy.clique import Conflict, Holder, conflicts, reach
@@ -40,8 +40,26 @@ from vault.policy.edition import (
 from vault.policy.explain import Step, explain
 from vault.policy.faults import EditionError, Fault
 from vault.policy.graph import graph
+from vault.policy.holdings import Held, HeldByLaw, Record, holdings
+from vault.policy.holdings_form import Asked, Holdings, holdings_schema, rfc3339
+from vault.policy.keeping import Kept, kept_by_law, may_keep
 from vault.policy.masks import mask
 from vault.policy.notice import Notice, notice, notices, verify_notice
+from vault.policy.processing import (
+    Agreed,
+    ForPurpose,
+    HeldField,
+    Named,
+    Processing,
+    RecordHeld,
+    SeenField,
+    check_language,
+    field_named,
+    owner_title,
+    processing,
+    purpose_title,
+    recipient_title,
+)
 from vault.policy.schema import edition_schema
 from vault.policy.succession import WORKERS, check_succession, needs_officers
 from vault.policy.told import ConsentGiven
@@ -73,8 +91,14 @@ __all__ = [
     # What the subject was told, and agreed to
     "check_consent", "check_recipient", "ask_again", "Covered", "ConsentGiven", "terms",
     "notice", "notices", "verify_notice", "Notice",
+    # What they are handed
+    "holdings", "holdings_schema", "Holdings", "Record", "Held", "HeldByLaw", "Asked", "rfc3339",
+    # What is done with their data
+    "check_language", "processing", "Processing", "RecordHeld", "HeldField", "SeenField",
+    "ForPurpose", "Agreed", "Named",
+    "field_named", "owner_title", "purpose_title", "recipient_title",
     # What is to be erased
-    "due",
+    "due", "kept_by_law", "may_keep", "Kept",
     # Values
     "check_value", "mask",
     # Who would hold what

@@ -64,10 +64,12 @@ def _build(written: Document) -> Edition:
         posted=written.posted,
         in_force=written.in_force,
         law=written.law,
+        answer_within=Retention.parse(written.answer_within),
         trust_domain=written.trust_domain,
         region=written.region,
         languages=tuple(written.languages),
         owners={name: str(owner.id) for name, owner in written.owners.items()},
+        owner_titles={name: owner.title for name, owner in written.owners.items()},
         recipients={name: recipient.title for name, recipient in written.recipients.items()},
         compartments=compartments,
         purposes=purposes,
@@ -118,7 +120,8 @@ def _use(written: document.Use, compartment: Compartment) -> Use:
         for name, field in compartment.fields.items()
         if name in written.fields
     }
-    return Use(Retention.parse(written.retention), fields)
+    kept = tuple(its.field for name, its in fields.items() if name in written.kept_after_erasure)
+    return Use(Retention.parse(written.retention), fields, kept)
 
 
 def _service(name: str, written: document.Service, edition: Document) -> Service:
@@ -191,4 +194,5 @@ def _terms(
             for other in purpose.uses
             if frozenset((compartment.name, other)) in joinable
         ),
+        kept=frozenset(its.uid for its in use.kept),
     )

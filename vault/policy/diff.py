@@ -50,6 +50,8 @@ def diff(before: Edition, after: Edition) -> tuple[Change, ...]:
 def _policy(before: Edition, after: Edition) -> Named:
     if before.law != after.law:
         yield "", f"The law that governs what is left open is now: {english(after.law)}."
+    if before.answer_within != after.answer_within:
+        yield "", f"Subjects must be answered within {after.answer_within}."
     if before.trust_domain != after.trust_domain:
         yield "", f"Services are now of the trust domain {after.trust_domain}."
     if before.languages != after.languages:

@@ -59,6 +59,12 @@ def _others(was: Terms, now: Terms, before: Edition, after: Edition) -> Iterator
         yield f"uses {name} for {now.retention} and no longer {was.retention}"
     if was.basis is not now.basis:
         yield f"now stands on {now.basis} and no longer on {was.basis}"
+    for uid in sorted(now.kept - was.kept):
+        field = after.by_uuid[now.compartment].by_uid[uid].name
+        yield f"keeps {field} of {name} after an erasure, as the law demands"
+    for uid in sorted(was.kept - now.kept):
+        field = before.by_uuid[was.compartment].by_uid[uid].name
+        yield f"no longer keeps {field} of {name} after an erasure"
     for recipient in sorted(now.recipients - was.recipients):
         yield f"lets data of {name} go to {recipient} now"
     for recipient in sorted(was.recipients - now.recipients):

@@ -152,6 +152,9 @@ class Use(_Part):
     retention: Duration
     fields: Annotated[dict[Name, FormWord], Limits(min_length=1)]
     """The fields that it sees, each in its form: no other exists for it."""
+    kept_after_erasure: list[Name] = []
+    """Of these fields, what the law makes the operator keep when the subject erases their data:
+    under this purpose alone, until its retention ends. For the basis legal_obligation."""
 
 
 class Purpose(_Part):
@@ -233,6 +236,8 @@ class Document(_Part):
     """From when on it decides, never before it was posted."""
     law: Text
     """The law that governs what the edition leaves open."""
+    answer_within: Duration = "1 week"
+    """How long that law gives for an answer to a subject. One week: law 58/2008, article 17."""
     trust_domain: TrustDomain
     """The SPIFFE trust domain of all services."""
     region: Region | None = None

@@ -21,15 +21,27 @@ def due(
     or from the registration if there is none; the shorter of what was told and what is declared
     now. A field that no purpose sees any more fell due when the current edition came into force.
     """
+    last: dict[int, datetime] = {}
+    for purpose, end in ends(editions, current, compartment, consents, registered_at).items():
+        for uid in current.terms[purpose, compartment].fields:
+            last[uid] = max(end, last.get(uid, end))
+    return {uid: last.get(uid, current.in_force) for uid in held}
+
+
+def ends(
+    editions: Mapping[int, Edition],
+    current: Edition,
+    compartment: str,
+    consents: Sequence[ConsentGiven],
+    registered_at: datetime,
+) -> dict[str, datetime]:
+    """Return for each purpose that the current edition has here when its time ends."""
     uuid = current.compartment(compartment).uuid
-    ends: dict[int, datetime] = {}
-    for present in current.terms.values():
-        if present.compartment != uuid:
-            continue
-        end = _end(editions, present, consents, registered_at)
-        for uid in present.fields:
-            ends[uid] = max(end, ends.get(uid, end))
-    return {uid: ends.get(uid, current.in_force) for uid in held}
+    return {
+        present.purpose: _end(editions, present, consents, registered_at)
+        for present in current.terms.values()
+        if present.compartment == uuid
+    }
 
 
 def _end(

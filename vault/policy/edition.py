@@ -81,6 +81,7 @@ class Use:
 
     retention: Retention
     fields: Mapping[str, FieldUse]  # in the order of the compartment
+    kept: tuple[Field, ...] = ()  # what the law makes the operator keep after an erasure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,10 +171,13 @@ class Terms:
     basis: Basis
     retention: Retention
     joins: frozenset[bytes]  # uuids of compartments that the purpose may join this one with
+    kept: frozenset[int] = frozenset()  # uids of what outlasts an erasure
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the terms in canonical JSON."""
+        # Only where there is any: what a later release added leaves old digests alone.
+        kept = {"kept": sorted(self.kept)} if self.kept else {}
         return canonical_digest(
             {
                 "purpose": self.purpose,
@@ -183,6 +187,7 @@ class Terms:
                 "basis": self.basis,
                 "retention": str(self.retention),
                 "joins": sorted(other.hex() for other in self.joins),
+                **kept,
             }
         )
 
@@ -200,10 +205,12 @@ class Edition:
     posted: datetime
     in_force: datetime  # never before posted (clause 1.1 g)
     law: Text  # what governs all that the edition leaves open (clause 5.1)
+    answer_within: Retention  # by when a subject's request must be answered
     trust_domain: str
     region: str | None  # completes telephone numbers without a country code, for the index
     languages: tuple[str, ...]
     owners: Mapping[str, str]  # immutable ids by name
+    owner_titles: Mapping[str, Text]
     recipients: Mapping[str, Text]
     compartments: Mapping[str, Compartment]
     purposes: Mapping[str, Purpose]
@@ -238,6 +245,17 @@ class Edition:
                 f"Edition {self.number} has no such compartment: it has {some(self.compartments)}.",
             )
         return found
+
+
+def declared(editions: Mapping[int, Edition], place: Compartment, uid: int) -> Field | None:
+    """Return a field as its compartment has it now, or else as the last edition that had it did."""
+    if uid in place.by_uid:
+        return place.by_uid[uid]
+    for _, edition in sorted(editions.items(), reverse=True):
+        past = edition.by_uuid.get(place.uuid)
+        if past is not None and uid in past.by_uid:
+            return past.by_uid[uid]
+    return None
 
 
 def canonical_digest(tree: object) -> bytes:

@@ -104,6 +104,9 @@ def _lines(
     joins = list(_joins(edition, compartment, purpose, language, words))
     yield f"{words.joins}: {'; '.join(joins) or words.no_joins}."
     yield f"{words.retention}: {words.duration(use.retention)}."
+    if use.kept:  # else not a word, so that older notices stay as they are
+        titles = "; ".join(field.title[language] for field in use.kept)
+        yield f"{words.kept}: {titles}."
     yield f"{words.law}: {edition.law[language]}."
     yield f"{words.edition.format(number=edition.number, date=in_force)}."
     yield words.consent if purpose.basis is Basis.CONSENT else words.no_consent

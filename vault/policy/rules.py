@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from vault.policy import clique
 from vault.policy.document import Document, Forbid, Grant, Service, Text, Use
 from vault.policy.faults import Path, Refusals
-from vault.policy.vocabulary import Operation
+from vault.policy.vocabulary import Basis, Operation
 from vault.policy.wording import WORDINGS
 
 
@@ -129,6 +129,27 @@ def _purposes(edition: Document) -> Refusals:
                 if field not in compartment.fields:
                     sentence = _nowhere("field", field, f" in the compartment {used}")
                     yield (*at, "uses", used, "fields", field), sentence
+
+
+def _kept(edition: Document) -> Refusals:
+    for name, purpose in edition.purposes.items():
+        for used, use in purpose.uses.items():
+            at = ("purposes", name, "uses", used, "kept_after_erasure")
+            if use.kept_after_erasure and purpose.basis is not Basis.LEGAL_OBLIGATION:
+                sentence = (
+                    f"is for purposes on a legal obligation, and {name} stands on {purpose.basis}: "
+                    "nothing else outlasts an erasure, so remove it"
+                )
+                yield at, sentence
+            for i, field in enumerate(use.kept_after_erasure):
+                if field in use.kept_after_erasure[:i]:
+                    yield (*at, i), "stands twice: remove one"
+                if use.fields.get(field) in (None, "present"):
+                    sentence = (
+                        f"{field} isn't shown to {name} plain or masked: nobody would have a use "
+                        "for what is kept, so show it or remove it here"
+                    )
+                    yield (*at, i), sentence
 
 
 def _services(edition: Document) -> Refusals:
@@ -295,6 +316,7 @@ _RULES = (
     _fields,
     _joinable,
     _purposes,
+    _kept,
     _services,
     _grants,
     _forbids,

@@ -96,6 +96,8 @@ def widenings(told: Terms, present: Terms, current: Edition, since: datetime) ->
         yield f"may join {compartment.name} with {other}"
     if present.retention.end(since) > told.retention.end(since):
         yield f"keeps {compartment.name} for {present.retention} and not only {told.retention}"
+    for uid in sorted(present.kept - told.kept):
+        yield f"keeps {compartment.by_uid[uid].name} of {compartment.name} after an erasure"
     if present.basis is not told.basis:
         yield f"stands on {present.basis} and not on {told.basis}"
 

@@ -11,6 +11,11 @@ Text = Mapping[str, str]
 """One text for people, by language: {"ky": …, "ru": …, "en": …}."""
 
 
+def said(text: Text, language: str) -> str:
+    """Return a text in a language, or in English where an older edition hasn't that language."""
+    return text.get(language) or english(text)
+
+
 def english(text: Text) -> str:
     """Return a text in English, or in its first language where it has no English."""
     return text.get("en") or next(iter(text.values()))
@@ -75,6 +80,11 @@ class Basis(StrEnum):
     VITAL_INTEREST = "vital_interest"
     PUBLIC_TASK = "public_task"
     LEGITIMATE_INTEREST = "legitimate_interest"
+
+    @property
+    def outlasts_restriction(self) -> bool:
+        """Tell whether processing goes on while the subject restricts it: the law demands it."""
+        return self in (Basis.LEGAL_OBLIGATION, Basis.VITAL_INTEREST)
 
 
 class FieldType(StrEnum):

@@ -21,6 +21,7 @@ class Wording:
     no_joins: str
     retention: str
     duration: Callable[[Retention], str]
+    kept: str  # after an erasure
     law: str
     edition: str  # with {number} and {date}
     date: str  # for strftime
@@ -79,6 +80,8 @@ WORDINGS: Mapping[str, Wording] = {
         joins="Бириктирилиши мүмкүн болгон маалыматтар базалары",
         no_joins="жок",
         retention="Сактоо мөөнөтү",
+        kept="Маалыматтарыңызды өчүрсөңүз да,"
+        " мыйзам боюнча ушул максат үчүн гана мөөнөтү бүткөнчө сакталат",
         duration=_plain({"day": "күн", "week": "апта", "month": "ай", "year": "жыл"}),
         law="Колдонулуучу мыйзам",
         edition="Саясаттын № {number} редакциясы, күчүнө кирген күнү: {date}",
@@ -109,6 +112,8 @@ WORDINGS: Mapping[str, Wording] = {
         joins="Базы данных, с которыми возможно объединение",
         no_joins="нет",
         retention="Срок хранения",
+        kept="Если вы удалите свои данные,"
+        " по закону только для этой цели и до конца срока сохраняются",
         duration=_russian,
         law="Применимое право",
         edition="Редакция политики № {number}, вступила в силу {date}",
@@ -139,6 +144,8 @@ WORDINGS: Mapping[str, Wording] = {
         joins="Databases that it may be joined with",
         no_joins="none",
         retention="Kept for",
+        kept="If you erase your data,"
+        " the law has these kept for this purpose alone, until that time ends",
         duration=_english,
         law="Applicable law",
         edition="Edition {number} of the policy, in force from {date}",

@@ -7,6 +7,7 @@ from piivault.v1 import audit_service_pb2 as pb
 from piivault.v1 import errors_pb2, types_pb2
 
 from vault.errors import Reason, VaultError
+from vault.rpc.wire import reason_out
 from vault.service.audits import MOST_A_PAGE, Audited, Audits, Filter
 from vault.service.call import Visit
 from vault.service.reading import SECOND, ReadEvent
@@ -105,13 +106,6 @@ def _name(reason: errors_pb2.ErrorReason.ValueType) -> str:
     return errors_pb2.ErrorReason.Name(reason).removeprefix(_PREFIX) if reason else ""
 
 
-def _number(reason: str) -> errors_pb2.ErrorReason.ValueType:
-    """Return a reason's number: unset for none, and for one that a newer release wrote."""
-    name = f"{_PREFIX}{reason or 'UNSPECIFIED'}"
-    known = errors_pb2.ErrorReason.keys()
-    return errors_pb2.ErrorReason.Value(name if name in known else f"{_PREFIX}UNSPECIFIED")
-
-
 def _event(trail: Audited, event: ReadEvent) -> pb.AuditEvent:
     """Write an event: neither its token nor its row's digest, by which records could be told."""
     body = event.body
@@ -132,7 +126,7 @@ def _event(trail: Audited, event: ReadEvent) -> pb.AuditEvent:
             for use in body.fields
         ],
         outcome=pb.Outcome.ValueType(body.outcome),
-        reason=_number(body.reason),
+        reason=reason_out(body.reason),
         request_id=body.request_id,
         recipient=body.recipient,
         changed=bool(body.row_digest),

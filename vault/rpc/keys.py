@@ -9,6 +9,7 @@ from piivault.v1 import key_service_pb2 as pb
 
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState
+from vault.names import to_base64url
 from vault.policy import Compartment
 from vault.rpc.rotations import level_in, rotation_out
 from vault.service.call import Visit
@@ -16,7 +17,7 @@ from vault.service.compartment import ServedCompartment
 from vault.service.destruction import destroy
 from vault.service.epoch import Erasures, begin_closing, end_closing
 from vault.service.house import House
-from vault.service.key_status import KeyStatus, TransitStatus, ring_status
+from vault.service.key_status import KeyStatus, SigningStatus, TransitStatus, ring_status
 from vault.service.keys import evict, resume, suspend
 from vault.service.rotation import all_rotations, begin, rotation_of
 
@@ -61,6 +62,7 @@ class KeyServicer:
             audit_transit=_transit_out(found.transit[1]),
             erasures=_erasures_out(found.erasures),
             superseded_data_keys=found.superseded_data_keys,
+            signing=_signing_out(found.signing),
         )
 
     async def Suspend(self, visit: Visit, request: pb.SuspendRequest) -> pb.SuspendResponse:
@@ -196,6 +198,13 @@ def _status_out(status: KeyStatus, declared: Compartment) -> pb.KeyStatus:
         safe_to_trim=not status.why_not,
         why_not=status.why_not,
     )
+
+
+def _signing_out(signing: SigningStatus | None) -> pb.SigningKey | None:
+    if signing is None:
+        return None
+    public_key = to_base64url(signing.public_key)
+    return pb.SigningKey(name=signing.name, version=signing.version, public_key=public_key)
 
 
 def _transit_out(status: TransitStatus) -> pb.TransitKey:

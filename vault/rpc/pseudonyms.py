@@ -16,7 +16,11 @@ class PseudonymServicer:
     async def Issue(self, call: Call, request: pb.IssueRequest) -> pb.IssueResponse:
         """Return a subject's pseudonym in one compartment, and a capability."""
         issued = await self._broker.issue(
-            call, request.compartment, request.root_id, request.subject_assertion
+            call,
+            request.compartment,
+            request.root_id,
+            request.subject_assertion,
+            request.export_key,
         )
         return pb.IssueResponse(
             pseudonym=str(issued.pseudonym),

@@ -17,6 +17,7 @@ from piivault.v1 import (
     policy_service_pb2,
     pseudonym_service_pb2,
     record_service_pb2,
+    request_service_pb2,
     subject_service_pb2,
 )
 
@@ -26,6 +27,7 @@ from vault.rpc.keys import KeyServicer
 from vault.rpc.policies import PolicyServicer
 from vault.rpc.pseudonyms import PseudonymServicer
 from vault.rpc.records import RecordServicer
+from vault.rpc.requests import RequestServicer
 from vault.rpc.subjects import SubjectServicer
 from vault.service.house import House
 
@@ -87,6 +89,8 @@ class Server:
             self._add(guard.call, record_service_pb2, "RecordService", RecordServicer(house))
             self._add(guard.call, subject_service_pb2, "SubjectService", SubjectServicer(house))
             self._add(guard.visit, key_service_pb2, "KeyService", KeyServicer(house))
+            requests = RequestServicer(house)
+            self._add(guard.visit, request_service_pb2, "RequestService", requests)
         if house.broker is not None:
             servicer = PseudonymServicer(house.broker)
             self._add(guard.call, pseudonym_service_pb2, "PseudonymService", servicer)

@@ -5,13 +5,16 @@ from datetime import datetime
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from piivault.v1 import errors_pb2, types_pb2
+from piivault.v1 import errors_pb2, subject_service_pb2, types_pb2
 
+from vault.crypto.export_key import ExportKey, Suite
 from vault.errors import Reason, VaultError
-from vault.policy import ConsentGiven
+from vault.policy import ConsentGiven, Notice
 from vault.rpc.status import is_retryable
 from vault.service.register import ConsentAsked
 from vault.service.reveal import RevealedValue
+
+_REASON = "ERROR_REASON_"
 
 
 async def started(requests: AsyncGenerator[Any, None]) -> Any:
@@ -50,6 +53,18 @@ def consents_in(consents: Iterable[types_pb2.Consent]) -> list[ConsentAsked]:
     return [ConsentAsked(c.purpose, c.edition, c.language, c.notice_digest) for c in consents]
 
 
+def export_key_in(request: subject_service_pb2.ExportRequest) -> ExportKey:
+    """Read the key of an export; raise VaultError(MALFORMED_REQUEST) for an unknown suite."""
+    try:
+        return ExportKey(Suite(request.suite), request.public_key)
+    except ValueError:
+        raise VaultError(
+            Reason.MALFORMED_REQUEST,
+            "An export is sealed by one of the suites of ExportSuite.",
+            violations={"suite": "must be X25519 or MLKEM768_X25519"},
+        ) from None
+
+
 def fields_out(values: Iterable[RevealedValue]) -> list[types_pb2.RevealedField]:
     """Write revealed fields."""
     return [
@@ -75,12 +90,32 @@ def consent_out(consent: ConsentGiven, *, ask_again: bool) -> types_pb2.ConsentS
     )
 
 
+def notice_out(notice: Notice) -> types_pb2.Notice:
+    """Write what a subject is shown."""
+    return types_pb2.Notice(
+        purpose=notice.purpose,
+        edition=notice.edition,
+        language=notice.language,
+        text=notice.text,
+        digest=notice.digest,
+        consent_needed=notice.consent_needed,
+    )
+
+
 def error_out(error: VaultError) -> types_pb2.ItemError:
     """Write one item's refusal."""
-    reason = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
     return types_pb2.ItemError(
-        reason=reason, message=error.message, retryable=is_retryable(error.reason)
+        reason=reason_out(error.reason),
+        message=error.message,
+        retryable=is_retryable(error.reason),
     )
+
+
+def reason_out(reason: str) -> errors_pb2.ErrorReason.ValueType:
+    """Return a reason's number: unset for none, and for one that a newer release wrote."""
+    name = f"{_REASON}{reason or 'UNSPECIFIED'}"
+    known = errors_pb2.ErrorReason.keys()
+    return errors_pb2.ErrorReason.Value(name if name in known else f"{_REASON}UNSPECIFIED")
 
 
 def timestamp(moment: datetime) -> Timestamp:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 _TRIES = 5  # of a change, while keys keep changing
 
 # Not the policy's or the record's word, but something that didn't work.
-_FAILURES = frozenset(
+FAILURES = frozenset(
     {
         Reason.KEYS_UNAVAILABLE,
         Reason.KEYS_SUSPENDED,
@@ -135,15 +135,21 @@ class Attempt:
 
         return await self._commit(change, describe)
 
-    async def erase(self, change: Change[SealedRecord | None]) -> None:
-        """Carry out an erasure with its event; `change` returns the row that it deleted, if any."""
+    async def erase(
+        self, change: Change[SealedRecord | None], left: SealedRecord | None = None
+    ) -> None:
+        """Carry out an erasure with its event; `change` returns the row that it deleted, if any.
+
+        `left` is the row that it writes of what the law has kept.
+        """
 
         def describe(outcome: SealedRecord | VaultError | None) -> Event:
             if isinstance(outcome, VaultError):
                 return self._refused(outcome)
             if outcome is None or not self._salt:
                 return self._event
-            return self._event.replacing(self._salt, outcome.digest)
+            event = replace(self._event, row_digest=left.digest) if left else self._event
+            return event.replacing(self._salt, outcome.digest)
 
         await self._commit(change, describe)
 
@@ -157,7 +163,7 @@ class Attempt:
             self._settle(False)  # but this one
             raise
         except VaultError as e:
-            self._call.trace.has_event = e.reason not in _FAILURES  # then nothing was written
+            self._call.trace.has_event = e.reason not in FAILURES  # then nothing was written
             raise
 
     async def refuse(self, error: VaultError) -> None:
@@ -194,7 +200,7 @@ class Attempt:
 
 def refused(event: Event, error: VaultError) -> Event:
     """Return the event of a request that was denied, or failed."""
-    outcome = audit.FAILED if error.reason in _FAILURES else audit.DENIED
+    outcome = audit.FAILED if error.reason in FAILURES else audit.DENIED
     return event.refused(outcome, error.reason)
 
 

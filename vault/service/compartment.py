@@ -9,13 +9,15 @@ from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
 from vault.audit.event import Event
-from vault.crypto import capability
+from vault.crypto import attestation, capability
 from vault.crypto import record as sealing
+from vault.crypto.attestation import Attestation, Kind
 from vault.crypto.primitives import DamagedError, mac
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyState, check_state
 from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
+from vault.keys.signing import SigningKey
 from vault.names import Pseudonym
 from vault.sealed.v1 import sealed_pb2
 from vault.service.drawing import check_drawn, draw, until_written
@@ -77,6 +79,7 @@ class ServedCompartment:
         key_stale_after: float = KEY_STALE_AFTER,
         snapshot_retention_days: int | None = None,
         most_records: int = MOST_RECORDS,
+        signing: SigningKey | None = None,
     ) -> None:
         self.name = name
         self.uuid = uuid
@@ -90,11 +93,12 @@ class ServedCompartment:
         self.lookups = Lookups(database)
         self.key_stale_after = key_stale_after
         self.snapshot_retention_days = snapshot_retention_days
+        self._signing = signing
         keyring.watch(self.look_beyond, key_stale_after)
         self._looking = asyncio.Lock()
         self.rotation_wanted = asyncio.Event()  # wakes whoever carries rotations out
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-        chain = Chain(uuid, self._audit_key)
+        chain = Chain(uuid, self.audit_key)
         self.committer: Committer[Event] = Committer(
             database, chain, lambda: keyring.epoch, (metrics or Metrics()).wrote(name)
         )
@@ -170,9 +174,14 @@ class ServedCompartment:
                 violations={"pseudonym": "is malformed"},
             ) from None
 
-    def bearer(self, token: str, holder: str) -> Address:
-        """Return whose record the holder of a capability may act on, or raise VaultError."""
-        pseudonym = capability.verify(token, self._capability_keys, self.uuid, holder, time.time())
+    def bearer(self, token: str, holder: str, export_key: bytes = b"") -> Address:
+        """Return whose record the holder of a capability may act on, or raise VaultError.
+
+        With the thumbprint of an export key: whose record they may export to that key.
+        """
+        pseudonym = capability.verify(
+            token, self._capability_keys, self.uuid, holder, time.time(), export_key
+        )
         return Address(self.uuid, pseudonym.raw)
 
     async def open(self, address: Address) -> OpenedRecord:
@@ -263,6 +272,24 @@ class ServedCompartment:
         """Return a keyed hash: recognised again here, of no meaning elsewhere."""
         return mac(await self.keyring.get(self._newest(KeyKind.LOOKUP)), *parts)
 
+    async def attest(self, kind: Kind, body: bytes) -> bytes:
+        """Sign something for a subject, who can show it to others.
+
+        Raises VaultError(KEYS_UNAVAILABLE, KEYS_SUSPENDED).
+        """
+        await self.keyring.current()
+        self.keyring.check_serving()
+        said = Attestation(kind, self.uuid, body)
+        payload, signature = await self.signing.sign(said.payload, attestation.to_sign)
+        return payload + signature
+
+    @property
+    def signing(self) -> SigningKey:
+        """The key that signs what subjects are handed; a drill's compartment has none."""
+        if self._signing is None:
+            raise VaultError(Reason.KEYS_UNAVAILABLE, "Nothing is signed by this process.")
+        return self._signing
+
     async def index_names(self, uid: int) -> Sequence[KeyName]:
         """Return the index keys of a field that write: the active one, then one being built.
 
@@ -279,7 +306,8 @@ class ServedCompartment:
         first = await draw(self.keyring, self.lookups, KeyName(KeyKind.INDEX, field=uid))
         await self.lookups.add_key(row_of(first), check_drawn)
 
-    async def _audit_key(self) -> tuple[bytes, int]:
+    async def audit_key(self) -> tuple[bytes, int]:
+        """Return the audit-data key that writes, and its version; it goes on in a suspension."""
         name = self._newest(KeyKind.AUDIT)
         return await self.keyring.get(name), name.version
 

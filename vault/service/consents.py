@@ -29,7 +29,8 @@ def covered(
 
     Raises VaultError(RESTRICTED, CONSENT_REQUIRED, RETENTION_EXPIRED, RECIPIENT_NOT_ALLOWED).
     """
-    if record.about.restricted:
+    basis = call.edition.purposes[purpose].basis
+    if record.about.restricted and not basis.outlasts_restriction:
         raise VaultError(Reason.RESTRICTED, "The subject restricted the processing of this record.")
     policy = (call.policy.editions, call.edition, purpose, served.name)
     consents, registered = given(record.about), moment(record.about.registered_at)

@@ -1,39 +1,84 @@
-"""Erase: the record, its data keys and its index rows go at once (clause 3.1.2)."""
+"""Erase: the record, its data keys and its index rows go at once (clause 3.1.2).
+
+What the law makes the operator keep is sealed anew, apart (`keep`). All of it is one transaction:
+a crash leaves the record as it was, or erased. The receipt is signed after that; where it can't be,
+the erasure stands, and a repetition brings the receipt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from vault.crypto.record import Address, SealedRecord
+from vault.crypto.request import RequestKind, SubjectRequest
 from vault.errors import Reason, VaultError
+from vault.policy import kept_by_law, may_keep
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
-from vault.service.compartment import ServedCompartment
-from vault.service.rewrite import request_mark
+from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.consents import given, moment
+from vault.service.keep import KeptFields, Rest, kept_records, rest_of, told
+from vault.service.receipt import receipt
+from vault.service.requests import Begun, requested
+from vault.service.rewrite import TRIES, pause, request_mark
 from vault.store import changes
 from vault.store.commit import Transaction
 
 _UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 
 
-async def erase(served: ServedCompartment, call: Call, capability: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What a subject has in hand after an erasure: a signed receipt, and what is kept."""
+
+    receipt: bytes = field(repr=False)
+    request: SubjectRequest
+    kept: Sequence[KeptFields]
+
+
+async def erase(served: ServedCompartment, call: Call, capability: str) -> Erased:
     """Delete all that is held of a subject here, leaving a keyed tombstone. Raises VaultError.
 
     Erasing once more changes nothing and succeeds. It needs no key but the look-up key: a
-    record that can't be opened, for its bytes or for its key, can be erased too.
+    record that can't be opened, for its bytes or for its key, can be erased too; but not one whose
+    KEK is suspended, where the edition has something kept that is inside.
     """
     async with attempt(served, call, "erase") as attempted:
         address = served.bearer(capability, call.service.spiffe)
+        async with (
+            requested(served, call, RequestKind.ERASURE, address) as request,
+            served.turn(address),
+        ):
+            await _until_unchanged(served, call, attempted, address, request)
+        kept = told(served, call, await kept_records(served, call, address))
+        signed = await receipt(served, call, address, request.id, kept)
+        return Erased(signed, request.finished, kept)
+
+
+async def _until_unchanged(
+    served: ServedCompartment, call: Call, attempted: Attempt, address: Address, request: Begun
+) -> None:
+    """Erase what was read; anew where somebody changed it meanwhile."""
+    for tries in range(TRIES):
+        await pause(tries)
         try:
-            record = await served.open_if_any(address)
+            await attempted.with_keys(lambda: _erase(served, call, attempted, address, request))
         except VaultError as e:
-            if e.reason not in _UNREADABLE:
+            if e.reason is not Reason.STALE_ETAG:
                 raise
-            record = None
-        if record is not None:
-            attempted.met(record.about)
-        await attempted.with_keys(lambda: _erase(served, call, attempted, address))
+        else:
+            return
+    raise VaultError(Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=0.1)
 
 
 async def _erase(
-    served: ServedCompartment, call: Call, attempted: Attempt, address: Address
+    served: ServedCompartment, call: Call, attempted: Attempt, address: Address, request: Begun
 ) -> None:
+    record = await _read(served, call, address)
+    rest = None
+    if record is not None:
+        attempted.met(record.about)
+        rest = await _rest(served, call, record)
     tombstone = await served.tombstone(address)
     mark = await request_mark(served, call, "erase", address, None)
 
@@ -41,12 +86,52 @@ async def _erase(
         if mark and not await changes.remember_request(transaction, mark):
             return None  # a repetition: what was registered since stays
         row = await changes.take_row(transaction, address.pseudonym)
+        if rest and (row is None or record is None or row != record.row):
+            raise changes.stale()  # what is kept must be of the very record that goes
         erased = await changes.erase_record(transaction, address.pseudonym, tombstone)
         if not erased and not await changes.has_tombstone(transaction, tombstone):
             raise VaultError(
                 Reason.NOT_FOUND, f"Nothing is registered for this subject in {served.name}."
             )
-
+        if rest:
+            await _keep(transaction, rest)
+        await request.finish(transaction)
         return row
 
-    await attempted.erase(change)
+    await attempted.erase(change, rest.sealed if rest else None)
+
+
+async def _read(served: ServedCompartment, call: Call, address: Address) -> OpenedRecord | None:
+    try:
+        return await served.open_if_any(address)
+    except VaultError as e:
+        keeps = may_keep(call.policy.editions, served.uuid)
+        if e.reason not in _UNREADABLE or (e.reason is Reason.KEYS_SUSPENDED and keeps):
+            raise
+        return None
+
+
+async def _rest(served: ServedCompartment, call: Call, record: OpenedRecord) -> Rest | None:
+    kept = kept_by_law(
+        call.policy.editions,
+        call.edition,
+        served.name,
+        given(record.about),
+        moment(record.about.registered_at),
+        [item.uid for item in record.about.fields],
+        datetime.now(UTC),
+    )
+    return await rest_of(served, record, kept) if kept else None
+
+
+async def _keep(transaction: Transaction, rest: Rest) -> None:
+    try:
+        await changes.insert_record(
+            transaction,
+            rest.address.pseudonym,
+            rest.sealed.row_version,
+            rest.sealed.sealed,
+            rest.data_key,
+        )
+    except VaultError:  # the place was taken meanwhile
+        raise changes.stale() from None

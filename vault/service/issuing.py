@@ -25,7 +25,12 @@ class Issuing:
         self.trail = trail
 
     async def issue(
-        self, call: Call, compartment: str, root_id: bytes, subject_assertion: str = ""
+        self,
+        call: Call,
+        compartment: str,
+        root_id: bytes,
+        subject_assertion: str = "",
+        export_key: bytes = b"",
     ) -> Issued:
         """Return what the broker issues, once the trail says so.
 
@@ -34,7 +39,9 @@ class Issuing:
         """
         event, call.trace.has_event = _event(call, compartment), True
         try:
-            issued = await self._broker.issue(call, compartment, root_id, subject_assertion)
+            issued = await self._broker.issue(
+                call, compartment, root_id, subject_assertion, export_key
+            )
         except asyncio.CancelledError:
             self.trail.flood.note(unanswered(event))
             raise

@@ -47,6 +47,15 @@ class TransitStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningStatus:
+    """The key that signs what subjects are handed: the version that does, and its public half."""
+
+    name: str
+    version: int
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RingStatus:
     """How a compartment's keys are."""
 
@@ -56,10 +65,11 @@ class RingStatus:
     transit: tuple[TransitStatus, TransitStatus]  # of the data, of the trail
     superseded_data_keys: int
     erasures: Erasures
+    signing: SigningStatus | None  # None where no version is pinned
 
 
 async def ring_status(served: ServedCompartment) -> RingStatus:
-    """Look at the database and count. Raises VaultError(STORAGE_UNAVAILABLE)."""
+    """Look at the database and count. Raises VaultError(STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE)."""
     await served.look_at_keys()
     ring = served.keyring
     wrapped = await store.count_data_keys(served.database)
@@ -73,7 +83,13 @@ async def ring_status(served: ServedCompartment) -> RingStatus:
         await _transit(served),
         await _superseded(served),
         await erasures(served),
+        await _signing(served),
     )
+
+
+async def _signing(served: ServedCompartment) -> SigningStatus | None:
+    signs = await served.signing.signs_with()
+    return SigningStatus(served.signing.name, *signs) if signs else None
 
 
 async def _superseded(served: ServedCompartment) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vault.audit.checkpoint import Checkpoint
 from vault.audit.signed import hash_of
 from vault.audit.verification import Verdict
+from vault.names import BROKER_TRAIL
 from vault.service.verify_chains import Keys, Progress, ShippedFile, verify_database
 from vault.store.checkpoints import checkpoints_from, cut_off
 from vault.store.engine import Database
@@ -67,4 +68,5 @@ async def prune(
         for writer, head in at.heads.items()
         if writer not in noted and stored.get(writer, -1) >= head.sequence
     }
-    return Pruned(await cut_off(database, at.number, first_kept), at, verdict)
+    begins = None if at.compartment == BROKER_TRAIL else at.at
+    return Pruned(await cut_off(database, at.number, first_kept, begins), at, verdict)

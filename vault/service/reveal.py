@@ -23,6 +23,7 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import covered
+from vault.service.keep import check_kept, open_for
 from vault.service.rewrite import etag_of
 from vault.service.streaming import Calls, Turns, in_order
 
@@ -79,8 +80,9 @@ async def _allowed(
 ) -> Opening:
     async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
         uses = await attempted.admit(Operation.REVEAL, purpose, names)
-        record = await served.open(served.address(pseudonym))
+        record = await open_for(served, call, served.address(pseudonym), purpose)
         attempted.met(record.about)
+        check_kept(served, call, purpose, uses, record.about)
         allowed = covered(call, served, purpose, uses, record, recipient)
         attempted.asks_for(allowed.uses)
         await attempted.allow(recipient)

@@ -21,9 +21,9 @@ from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.values import check_record_size
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.commit import Transaction
+from vault.store.commit import Change, Transaction
 
-_TRIES = 8
+TRIES = 8
 _PAUSE = 0.02  # seconds, more with each try
 _DAY = 24 * 3600
 
@@ -48,11 +48,13 @@ async def rewrite(
     edit: Edit,
     mark: RequestMark | None,
     etag: str = "",
+    also: Change[object] | None = None,
 ) -> str:
     """Change a record and return its new etag.
 
     `edit` is pure but for keys, and may run again if another process changed the record
-    meanwhile: unless the caller gave an etag, which then is refused as stale. Writers of one
+    meanwhile: unless the caller gave an etag, which then is refused as stale. `also` is carried out
+    in the same transaction. Writers of one
     record in this process take turns, so that nobody's withdrawal is starved by others' puts.
     Raises VaultError.
     """
@@ -64,25 +66,35 @@ async def rewrite(
         check_record_size(edited.values.values())
         sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
         changed = await attempted.change(
-            _swap(record, sealed, edited, mark, etag), sealed, record.row
+            _swap(record, sealed, edited, mark, etag, also), sealed, record.row
         )
         return etag_of(sealed) if changed else await current_etag(served, address)
 
     async with served.turn(address):
-        for tries in range(_TRIES):
-            await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
+        for tries in range(TRIES):
+            await pause(tries)
             try:
                 return await attempted.with_keys(write)
             except VaultError as e:
                 if e.reason is not Reason.STALE_ETAG or etag:
                     raise
     raise VaultError(
-        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=_TRIES * _PAUSE
+        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=TRIES * _PAUSE
     )
 
 
+async def pause(tries: int) -> None:
+    """Wait a little before trying again, at random and longer each time; not before the first."""
+    await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
+
+
 def _swap(
-    record: OpenedRecord, sealed: SealedRecord, edited: Edited, mark: RequestMark | None, etag: str
+    record: OpenedRecord,
+    sealed: SealedRecord,
+    edited: Edited,
+    mark: RequestMark | None,
+    etag: str,
+    also: Change[object] | None,
 ) -> Callable[[Transaction], Awaitable[bool | None]]:
     async def change(transaction: Transaction) -> bool | None:
         """Return True, or None where this very request was carried out before."""
@@ -95,6 +107,8 @@ def _swap(
             transaction, pseudonym, record.row.row_version, sealed.row_version, sealed.sealed
         )
         await changes.replace_index_rows(transaction, pseudonym, edited.index_of, edited.index_rows)
+        if also is not None:
+            await also(transaction)
         return True
 
     return change

@@ -74,7 +74,9 @@ async def _open(work: Work, pseudonym: bytes) -> Sequence[_Read] | None:
     uid = work.row.field
     try:
         record = await work.served.open_if_any(Address(work.served.uuid, pseudonym))
-        return [(record, record.values([uid]).get(uid))] if record else []
+        if record is None or record.about.kept:  # what the law has kept isn't found by
+            return []
+        return [(record, record.values([uid]).get(uid))]
     except DamagedError:
         return None
     except VaultError as e:

@@ -20,6 +20,8 @@ from vault.policy import Edition, due
 from vault.service.call import PolicyState
 from vault.service.compartment import OpenedRecord, ServedCompartment
 from vault.service.consents import given, moment
+from vault.service.keep import due_of
+from vault.service.requests import forget_closed
 from vault.store import changes
 from vault.store.commit import KeysChangedError, Transaction
 
@@ -58,7 +60,9 @@ async def sweep(
         cursor = page[-1] if page else b""  # at the end: the next run begins anew
         await served.lookups.swept(cursor, int(now.timestamp()) // _DAY - _REMEMBERED)
         if not page:
+            await forget_closed(served)
             break
+    await served.lookups.empty_log()
     if swept.erased or swept.trimmed or swept.damaged or swept.suspended:
         log.log(
             logging.WARNING if swept.suspended else logging.INFO,
@@ -138,6 +142,8 @@ def overdue(
     served: ServedCompartment, policy: PolicyState, record: OpenedRecord, now: datetime
 ) -> frozenset[int]:
     """Return the uids of the fields that no purpose may use any more."""
+    if record.about.kept:
+        return frozenset(uid for uid, end in due_of(record.about).items() if end <= now)
     moments = due(
         policy.editions,
         policy.current,
@@ -162,7 +168,8 @@ async def _remove(
     uids = [item.uid for item in record.about.fields if item.uid not in expired]
     kept = record.values(uids).values()  # what goes needn't open
     sealed = seal_record(record.address, record.data_key, record.about, kept)
-    tombstone = await served.tombstone(record.address)
+    # What is left of an erased record has its tombstone elsewhere.
+    tombstone = None if record.about.kept else await served.tombstone(record.address)
 
     async def change(transaction: Transaction) -> None:
         await changes.replace_record(

@@ -165,7 +165,7 @@ class Examiner:
             said.add((entry.uid, entry.version))
             if await self._computed(looked, entry, value) is False:
                 looked.findings.append(self._of_entry(Kind.WRONG_INDEX, entry))
-        for uid, value in values.items():
+        for uid, value in values.items() if not looked.about.kept else ():  # those aren't found by
             version = self._required(value)
             if version and (uid, version) not in said:
                 looked.found(Kind.MISSING_INDEX, self._name(uid))

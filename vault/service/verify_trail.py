@@ -196,9 +196,12 @@ def first_day(about: sealed_pb2.Record) -> int:
     return about.registered_at * _SECOND - _DAY
 
 
-def subject_tokens(salt: bytes, since: int) -> Iterator[bytes]:
-    """Yield a subject's tokens of each day, from tomorrow (clocks differ) back to a moment's."""
-    day = time.time_ns() // 1000 + _DAY
+def subject_tokens(salt: bytes, since: int, until: int | None = None) -> Iterator[bytes]:
+    """Yield a subject's tokens of each day, from a moment's back to another's.
+
+    From tomorrow's, unless told otherwise: clocks differ.
+    """
+    day = time.time_ns() // 1000 + _DAY if until is None else until
     while day // _DAY >= since // _DAY:
         yield token(salt, day)
         day -= _DAY

@@ -10,31 +10,39 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import given
+from vault.service.keep import KeptFields, kept_records, open_own, told
 from vault.service.reveal import RevealedValue
 from vault.service.rewrite import etag_of
 
 
 @dataclass(frozen=True, slots=True)
 class Viewed:
-    """The subject's own record."""
+    """The subject's own record. If it was erased, it is what the law has kept, and has no etag."""
 
     kind: int
     fields: tuple[RevealedValue, ...]
     consents: Sequence[ConsentGiven]
     ask_again: frozenset[str]  # purposes that now go beyond what was agreed to
     etag: str
+    restricted: bool
+    erased: bool
+    kept: Sequence[KeptFields]
 
 
 async def view(
     served: ServedCompartment, call: Call, capability: str, names: Sequence[str]
 ) -> Viewed:
-    """Return the subject's values, all of them if no names are given. Raises VaultError."""
+    """Return the subject's values, all of them if no names are given. Raises VaultError.
+
+    Restricted or not: it is theirs.
+    """
     async with attempt(served, call, "view") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         compartment = call.edition.compartment(served.name)
         fields = [compartment.field(n) for n in names or compartment.fields]
         attempted.asks_for([FieldUse(f, Form.PLAIN) for f in fields])
-        record = await served.open(address)
+        kept = await kept_records(served, call, address)
+        record = await open_own(served, address, kept)
         attempted.met(record.about)
         await attempted.allow()
         try:
@@ -52,11 +60,15 @@ async def view(
             )
             for f in fields
         )
-        consents = given(record.about)
+        erased = bool(record.about.kept)
+        consents = () if erased else given(record.about)
         return Viewed(
             record.about.subject_kind,
             tuple(shown),
             consents,
             ask_again(call.policy.editions, call.edition, served.name, consents),
-            etag_of(record.row),
+            "" if erased else etag_of(record.row),
+            record.about.restricted,
+            erased,
+            told(served, call, kept),
         )

@@ -93,7 +93,7 @@ class _Window:
             del self.subjects[subject]
 
 
-_SEES = frozenset({"reveal", "find", "view"})
+_SEES = frozenset({"reveal", "find", "view", "report", "export"})
 
 
 class Watch:

@@ -2,11 +2,12 @@
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vault.errors import VaultError
-from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision
+from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision, signing_transit_key
 from vault.keys.transit import Transit
 from vault.names import BROKER, to_base64url
 from vault.setup.scram import verifier
@@ -18,24 +19,36 @@ from vault.store.schema import SchemaError, schema_of
 Told = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """What configurations pin, in base64url; `signing` by compartment."""
+
+    capability: Sequence[str] = ()
+    checkpoint: Sequence[str] = ()
+    signing: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
 def apply_to_key_server(
     admin: Transit, compartments: tuple[str, ...], folder: Path, told: Told
-) -> tuple[list[str], list[str]]:
+) -> PublicKeys:
     """Make keys, policies and AppRoles; write the AppRoles' ids into a folder.
 
-    Returns the public keys for `capability_keys` and for `checkpoint_keys`. Raises KeyServerError
-    where something is in the way; nothing is overwritten then.
+    Raises KeyServerError where something is in the way; nothing is overwritten then.
     """
     files = {p.name.removesuffix(".secret-id"): p for p in folder.glob("*.secret-id")}
     known = {name: file.read_text(encoding="ascii") for name, file in files.items()}
     for name, ids in provision(admin, compartments, known, told).items():
         _write(folder / f"{name}.role-id", ids.role_id)
         _write(folder / f"{name}.secret-id", ids.secret_id)
-    capability, checkpoint = (
-        [to_base64url(key) for key in admin.public_keys(name).values()]
-        for name in (CAPABILITY_KEY, AUDIT_KEY)
+    return PublicKeys(
+        _public(admin, CAPABILITY_KEY),
+        _public(admin, AUDIT_KEY),
+        {name: _public(admin, signing_transit_key(name)) for name in compartments},
     )
-    return capability, checkpoint
+
+
+def _public(admin: Transit, key: str) -> Sequence[str]:
+    return [to_base64url(public) for public in admin.public_keys(key).values()]
 
 
 async def apply_to_postgresql(

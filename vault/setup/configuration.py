@@ -1,10 +1,15 @@
 """The configuration of a process: its own logins and databases, and no other's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from vault.keys.provision import BROKERS_AUDIT_KEY, audit_transit_key, transit_key
+from vault.keys.provision import (
+    BROKERS_AUDIT_KEY,
+    audit_transit_key,
+    signing_transit_key,
+    transit_key,
+)
 from vault.names import BROKER
 from vault.setup.processes import Process
 
@@ -27,6 +32,7 @@ class Place:
     capability_keys: Sequence[str] = ()
     identity_providers: Sequence[Section] = ()
     checkpoint_keys: Sequence[str] = ()
+    signing_keys: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by compartment
     development: bool = False
 
 
@@ -62,6 +68,8 @@ def _compartment(process: Process, name: str, login: Section, place: Place) -> S
     return {
         "transit_key": transit_key(name),
         "audit_transit_key": audit_transit_key(name),
+        "signing_transit_key": signing_transit_key(name),
+        "signing_keys": list(place.signing_keys.get(name, ())),
         "database": place.databases(process.database_role(name)),
         "login": login,
     }

@@ -7,8 +7,8 @@ piivault-PROCESS.toml         a configuration a process, to be filled in
 secrets/                      what `--apply` was given: see `setup.apply`
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vault.setup.configuration import Place, Section, settings
 from vault.setup.key_server import key_server_files
@@ -41,6 +41,7 @@ class Deployment:
     postgres: str
     capability_keys: Sequence[str] = ()
     checkpoint_keys: Sequence[str] = ()
+    signing_keys: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by compartment
 
 
 def files(deployment: Deployment) -> dict[str, str]:
@@ -95,4 +96,5 @@ def _place(deployment: Deployment) -> Place:
         login=login,
         capability_keys=deployment.capability_keys,
         checkpoint_keys=deployment.checkpoint_keys,
+        signing_keys=deployment.signing_keys,
     )

@@ -2,7 +2,12 @@
 
 from collections.abc import Iterable
 
-from vault.keys.provision import AUDIT_KEY, BROKERS_AUDIT_KEY, CAPABILITY_KEY
+from vault.keys.provision import (
+    AUDIT_KEY,
+    BROKERS_AUDIT_KEY,
+    CAPABILITY_KEY,
+    signing_transit_key,
+)
 from vault.names import BROKER
 from vault.setup.processes import Process
 from vault.store.rights import OWNER, database_of
@@ -36,6 +41,12 @@ Each worker and the broker also have the public half of `{capability_key}` in `c
 base64url without padding, where the key server writes base64.
 
     bao read -field=keys transit/keys/{capability_key}
+
+Each worker has the public half of its own `{signing_key}` in `signing_keys`: it signs what subjects
+are handed (receipts of erasures, exports, reports). Publish it where the policy is posted, not
+through the services that relay such documents, and pin it where they are verified
+(`PIIVAULT_COMPARTMENT_<NAME>_SIGNING_KEYS`): who has it from the relaying service alone has that
+service's word. `piivault keys status` prints it again.
 
 The auditor has that of `{audit_key}` in `checkpoint_keys`, and whoever verifies trails has it too:
 `piivault audit keys` prints it. Say in [auditor] where checkpoints are shipped, `ship_file` or
@@ -156,6 +167,7 @@ def readme(parts: Iterable[Process]) -> str:
         owner=OWNER,
         audit_key=AUDIT_KEY,
         capability_key=CAPABILITY_KEY,
+        signing_key=signing_transit_key("COMPARTMENT"),
         brokers_key=BROKERS_AUDIT_KEY,
         brokers_database=database_of(BROKER),
     )

@@ -3,7 +3,7 @@
 A compartment's backup is two files, so that an old one of the first can be restored with the
 newest of the second: every living record comes back, and no erased one does.
 
-    data   what may be old: records, index, audit trail, checkpoints
+    data   what may be old: records, index, audit trail, checkpoints, subjects' requests
     keys   what must be the newest: data keys, keyring, tombstones, closed epochs, and the
            database's own row, whose epoch, state, canary and sight of the control chain must never
            go back
@@ -88,10 +88,11 @@ KEYRING, TOMBSTONES, DATA_KEYS = map(Source.of, (t.keyring, t.tombstones, t.data
 EPOCHS = Source.of(t.epochs)
 RECORDS, INDEX = map(Source.of, (t.records, t.blind_index))
 AUDIT, CHECKPOINTS = map(Source.of, (t.audit, t.checkpoints))
+REQUESTS = Source.of(t.requests)
 CHAIN, APPROVALS = map(Source.of, (t.chain, t.approvals))
 
 SOURCES: Mapping[Contents, tuple[Source, ...]] = {
-    Contents.DATA: (HEADS, RECORDS, INDEX, AUDIT, CHECKPOINTS),
+    Contents.DATA: (HEADS, RECORDS, INDEX, AUDIT, CHECKPOINTS, REQUESTS),
     Contents.KEYS: (HEADS, COMPARTMENT, KEYRING, EPOCHS, TOMBSTONES, DATA_KEYS),
     Contents.CONTROL: (CHAIN, APPROVALS),
 }
@@ -114,6 +115,8 @@ ADDED: Mapping[str, Added] = {
         frozenset({"epochs"}), {"compartment": {"state": "serving"}, "keyring": {"created": 0}}
     ),
     "c0003": Added(),
+    "c0004": Added(frozenset({"requests"})),
+    "c0005": Added(columns={"compartment": {"trail_begins": 0}}),
 }
 
 

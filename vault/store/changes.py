@@ -111,13 +111,15 @@ async def take_row(connection: AsyncConnection, pseudonym: bytes) -> SealedRecor
     return SealedRecord(*row) if row else None
 
 
-async def erase_record(connection: AsyncConnection, pseudonym: bytes, tombstone: bytes) -> bool:
-    """Delete all rows of a pseudonym and leave a tombstone; return whether there was a record."""
+async def erase_record(
+    connection: AsyncConnection, pseudonym: bytes, tombstone: bytes | None
+) -> bool:
+    """Delete all rows of a pseudonym, leave a tombstone; return whether there was a record."""
     gone = 0
     for table in (t.blind_index, t.data_keys, t.records):
         result = await connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
         gone = result.rowcount
-    if gone:
+    if gone and tombstone is not None:
         await insert_if_absent(connection, t.tombstones, token=tombstone)
     return gone > 0
 

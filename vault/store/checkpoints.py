@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from vault.store import changes
 from vault.store import tables as t
@@ -60,11 +60,14 @@ async def add_checkpoint(database: Database, row: CheckpointRow) -> bool:
             )
 
 
-async def cut_off(database: Database, number: int, first_kept: Mapping[bytes, int]) -> int:
+async def cut_off(
+    database: Database, number: int, first_kept: Mapping[bytes, int], begins: int | None = None
+) -> int:
     """Delete events before the first that each writer keeps, and checkpoints before a number.
 
-    One transaction. Returns how many events are gone. Raises BackupError if the login isn't the
-    tables' owner's, VaultError(STORAGE_UNAVAILABLE).
+    One transaction. Notes since when a compartment's trail is whole, in microseconds since 1970:
+    the broker's database has no room for it. Returns how many events are gone. Raises BackupError
+    if the login isn't the tables' owner's, VaultError(STORAGE_UNAVAILABLE).
     """
     gone = 0
     with storage_errors(), owner_alone():
@@ -75,4 +78,6 @@ async def cut_off(database: Database, number: int, first_kept: Mapping[bytes, in
                 )
                 gone += result.rowcount
             await connection.execute(delete(t.checkpoints).where(t.checkpoints.c.number < number))
+            if gone and begins is not None:
+                await connection.execute(update(t.compartment).values(trail_begins=begins))
     return gone

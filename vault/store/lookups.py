@@ -22,6 +22,7 @@ class Identity:
     """What a compartment's database says of itself.
 
     `canary` is a Transit ciphertext; the ledger's sequence and head are the last that a worker saw.
+    Events from before `trail_begins` (microseconds since 1970) may have been cut off; 0: none were.
     """
 
     uuid: bytes
@@ -32,6 +33,7 @@ class Identity:
     canary: str
     state: str = SERVING
     evicted: int = 0
+    trail_begins: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,17 @@ class Lookups:
             async with self._database.writes.begin() as connection:
                 await connection.execute(update(t.compartment).values(sweep_cursor=cursor))
                 await changes.forget_requests(connection, forget_before)
+
+    async def empty_log(self) -> None:
+        """Empty SQLite's write-ahead log, which has pages as they were: also those of the erased.
+
+        It goes as far as readers let it. PostgreSQL's is its administrator's.
+        """
+        if self._database.is_postgresql:
+            return
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def add_key(self, key: KeyRow, check: CheckKey) -> None:
         """Write one more key, unless another process wrote that version first.

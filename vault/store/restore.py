@@ -77,6 +77,7 @@ async def restore_compartment(
                 restored.rebuilt = await begin_rebuilding(connection)
                 await filling.table(b.AUDIT, rows.rows(b.AUDIT))
                 await filling.table(b.CHECKPOINTS, rows.rows(b.CHECKPOINTS))
+                await filling.table(b.REQUESTS, rows.rows(b.REQUESTS))
                 restored.digests = {data: rows.finish(), keys: keyed.finish()}
     return restored
 

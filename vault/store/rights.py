@@ -43,7 +43,8 @@ class Rights(Enum):
     BROKERS_AUDITOR = "auditor of the broker"
 
 
-# A worker can't read the trail back, change it or cut it; nobody can change it or cut it.
+# A worker can't read the trail back, change it or cut it; nobody can change it or cut it. FUNCTIONS
+# has what a worker may ask of it.
 PRIVILEGES: Mapping[Rights, Mapping[Table, str]] = {
     Rights.WORKER: {
         t.compartment: "SELECT, INSERT, UPDATE",
@@ -56,6 +57,7 @@ PRIVILEGES: Mapping[Rights, Mapping[Table, str]] = {
         t.audit: "INSERT",
         t.tombstones: "SELECT, INSERT, DELETE",
         t.idempotency: "SELECT, INSERT, DELETE",
+        t.requests: "SELECT, INSERT, UPDATE, DELETE",
     },
     Rights.AUDITOR: {
         t.compartment: "SELECT",
@@ -77,6 +79,11 @@ PRIVILEGES: Mapping[Rights, Mapping[Table, str]] = {
         t.brokers_audit: "SELECT",
         t.brokers_checkpoints: "SELECT, INSERT",
     },
+}
+
+# What each may ask the tables' owner to do, by a function that does that and no more.
+FUNCTIONS: Mapping[Rights, tuple[str, ...]] = {
+    Rights.WORKER: ("subject_events(bytea[],bytea,bigint,integer)",),  # events by their tokens
 }
 
 # Where a right doesn't cover every row of a table, those that it covers. A table that is named here
@@ -198,7 +205,10 @@ def granting(name: str, rights: Rights) -> Iterator[str]:
     role = _quoted(name)
     yield "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
     yield f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}"
+    yield f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM {role}"
     yield f"GRANT SELECT ON alembic_version TO {role}"
+    for function in FUNCTIONS.get(rights, ()):
+        yield f"GRANT EXECUTE ON FUNCTION {function} TO {role}"
     for table, privileges in PRIVILEGES[rights].items():
         yield f"GRANT {privileges} ON {table.name} TO {role}"
         if table in _BY_ROW:
@@ -248,14 +258,27 @@ async def check(database: Database, rights: Rights) -> None:
         "unnest(CAST(:privileges AS text[])) p WHERE has_table_privilege(t, p)"
     )
     asked = {"tables": list(tables), "privileges": list(_EVERY_PRIVILEGE)}
+    as_owner = text(
+        "SELECT current_user, CAST(CAST(oid AS regprocedure) AS text) FROM pg_proc "
+        "WHERE prosecdef AND pronamespace = CAST('public' AS regnamespace) "
+        "AND has_function_privilege(oid, 'EXECUTE')"
+    )
     with storage_errors():
         async with database.reads.connect() as connection:
             may = (await connection.execute(query, asked)).all()
+            calls = (await connection.execute(as_owner)).all()
     for user, table, privilege in may:
         if privilege not in PRIVILEGES[rights].get(tables[table], "").split(", "):
             raise RoleError(
                 f"The login {user} may {privilege} in the table {table}, which isn't for this "
                 "process to do. Use the role that `piivault setup` writes for it."
+            )
+
+    for user, function in calls:
+        if function not in FUNCTIONS.get(rights, ()):
+            raise RoleError(
+                f"The login {user} may call {function}, which acts as its owner and isn't for this "
+                "process to call. Use the role that `piivault setup` writes for it."
             )
 
 

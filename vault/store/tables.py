@@ -43,6 +43,8 @@ compartment = _table(
     Column("state", Text, nullable=False, server_default="serving"),  # or "suspended"
     # the epoch since which no process may have a key in clear from before; 0 where there is none
     Column("evicted", BigInteger, nullable=False, server_default="0"),
+    # microseconds since 1970: events from before then may have been cut off; 0: none were
+    Column("trail_begins", BigInteger, nullable=False, server_default="0"),
 )
 
 records = _table(
@@ -148,6 +150,10 @@ idempotency = _table(
     _bytes("content"),
     Column("day", Integer, nullable=False),
 )
+
+# What subjects asked for under the law: an id that means nothing elsewhere, and all else sealed.
+# Whose it is stands nowhere.
+requests = _table("requests", COMPARTMENT, _bytes("id", key=True), _bytes("sealed"))
 
 # The control database: editions and whatever else officers sign, as one chain.
 chain = _table(

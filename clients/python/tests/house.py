@@ -160,6 +160,19 @@ def record(**values: str | None) -> record_pb.RevealResponse:
     return record_pb.RevealResponse(fields=fields, etag="e1", edition=3)
 
 
+def erased() -> subject_pb.EraseResponse:
+    """The answer to an erasure."""
+    request = types_pb2.SubjectRequest(
+        id=bytes(16),
+        kind=types_pb2.REQUEST_KIND_ERASURE,
+        state=types_pb2.REQUEST_STATE_DONE,
+        opened="2026-01-01",
+        due="2026-01-08",
+        closed="2026-01-01",
+    )
+    return subject_pb.EraseResponse(receipt=b"signed", request=request)
+
+
 def etag(of: type[Any] = subject_pb.RegisterResponse) -> Message:
     """What a write answers."""
     response: Message = of(etag="e2")

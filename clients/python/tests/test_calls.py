@@ -12,7 +12,7 @@ from piivault import TLS, errors, new_root
 from piivault.v1 import record_service_pb2 as record_pb
 from piivault.v1 import subject_service_pb2 as subject_pb
 
-from .house import PSEUDONYM, House, Sdk, bare, etag, issued, record, refusal
+from .house import PSEUDONYM, House, Sdk, bare, erased, etag, issued, record, refusal
 
 UNAVAILABLE = bare(grpc.StatusCode.UNAVAILABLE)
 CANCELLED = bare(grpc.StatusCode.CANCELLED)
@@ -47,7 +47,7 @@ def test_a_caller_may_repeat_a_write_under_its_request_id(
 ) -> None:
     house.answer("Issue", issued())
     house.answer("Put", etag(record_pb.RecordServicePutResponse))
-    house.answer("Erase", subject_pb.EraseResponse())
+    house.answer("Erase", erased())
     sdk.do(accounts.put(PSEUDONYM, {"city": "Ош"}, request_id=REQUEST_ID))
     sdk.do(person.erase("accounts", request_id=REQUEST_ID))
     assert house.calls("Put")[0].request_id == house.calls("Erase")[0].request_id == REQUEST_ID

@@ -7,11 +7,20 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from piivault import Consent, Form, RootId, Secret, errors, new_root
+from piivault.export_keys import ExportKeys
 from piivault.v1 import record_service_pb2 as record_pb
 from piivault.v1 import subject_service_pb2 as subject_pb
 from piivault.v1 import types_pb2
 
-from .house import PSEUDONYM, House, Sdk, etag, issued, record, refusal
+from .house import PSEUDONYM, House, Sdk, erased, etag, issued, record, refusal
+
+EXPORT = types_pb2.SubjectRequest(
+    id=bytes(16),
+    kind=types_pb2.REQUEST_KIND_EXPORT,
+    state=types_pb2.REQUEST_STATE_OPEN,
+    opened="2026-11-22",
+    due="2026-11-29",
+)
 
 # Requests and answers
 
@@ -95,6 +104,40 @@ def test_notices_are_shown_and_accepted(sdk: Sdk, house: House, vault: Any) -> N
     assert not house.calls("Issue")  # a notice needs no capability
 
 
+def test_an_export_carries_the_key_that_the_broker_was_shown(
+    sdk: Sdk, house: House, vault: Any
+) -> None:
+    """Under a capability of its own, whatever was issued before; with the export's assertion."""
+    key = ExportKeys.new(["accounts"]).public["accounts"]
+    house.answer("View", subject_pb.ViewResponse())
+    house.answer("Issue", issued("cap_1"), issued("cap_2"))
+    house.answer("Export", subject_pb.ExportResponse(package=b"p", request=EXPORT))
+    subject = vault.subject(new_root(), assertion="their own")
+    sdk.do(subject.view("accounts"))
+    answer = sdk.do(subject.export("accounts", key, assertion="for this key"))
+    assert (answer.package, answer.request.kind, answer.request.due.day) == (b"p", "export", 29)
+    acting, exporting = (seen.request for seen in house.calls("Issue"))
+    assert (acting.export_key, acting.subject_assertion) == (b"", "their own")
+    assert (exporting.export_key, exporting.subject_assertion) == (key.digest, "for this key")
+    [seen] = house.calls("Export")
+    assert seen.request == subject_pb.ExportRequest(
+        compartment="accounts",
+        capability="cap_2",
+        suite=subject_pb.EXPORT_SUITE_MLKEM768_X25519,
+        public_key=key.raw,
+    )
+    sdk.do(subject.view("accounts"))
+    assert house.calls("View")[-1].request.capability == "cap_1"
+
+
+def test_an_export_is_to_a_public_key_alone(sdk: Sdk, house: House, vault: Any) -> None:
+    """A pair in its place would send the secret's holder into the portal."""
+    pair = ExportKeys.new(["accounts"])["accounts"]
+    with pytest.raises(errors.InvalidRequest, match="sealed to a PublicKey"):
+        sdk.do(vault.subject(new_root()).export("accounts", pair))
+    assert not house.seen
+
+
 def test_a_registration_carries_fields_consents_kind_and_capability(
     sdk: Sdk, house: House, vault: Any
 ) -> None:
@@ -150,11 +193,13 @@ def test_the_other_changes_carry_what_they_name(sdk: Sdk, house: House, person: 
     house.answer("Put", etag(subject_pb.SubjectServicePutResponse))
     house.answer("GrantConsent", etag(subject_pb.GrantConsentResponse))
     house.answer("WithdrawConsent", etag(subject_pb.WithdrawConsentResponse))
-    house.answer("Erase", subject_pb.EraseResponse())
+    house.answer("Erase", erased())
     assert sdk.do(person.put("accounts", {"city": None}, etag="e1")) == "e2"
     assert sdk.do(person.grant("accounts", iter([Consent("services", 3, "ky", b"d")]))) == "e2"
     assert sdk.do(person.withdraw("accounts", iter(["newsletter"]))) == "e2"
-    assert sdk.do(person.erase("accounts")) is None
+    erasure = sdk.do(person.erase("accounts"))
+    assert (erasure.request.kind, erasure.request.state) == ("erasure", "done")
+    assert not erasure.verified  # no key of the compartment is known
     assert list(house.calls("Put")[0].request.clear) == ["city"]
     assert house.calls("GrantConsent")[0].request.consents[0].purpose == "services"
     assert list(house.calls("WithdrawConsent")[0].request.purposes) == ["newsletter"]

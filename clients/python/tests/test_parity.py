@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from piivault import aio, aio_compartment, client, compartment
+from piivault import aio, aio_compartment, aio_subject, client, compartment, subject
 
 PAIRS = [
     (client.Client, aio.AsyncClient),
-    (client.Subject, aio.AsyncSubject),
+    (subject.Subject, aio_subject.AsyncSubject),
     (compartment.CompartmentClient, aio_compartment.AsyncCompartmentClient),
 ]
 WAITS_FOR_NOTHING = {"from_env", "subject", "compartment", "__init__", "__repr__"}
@@ -27,7 +27,9 @@ def methods(of: type[Any]) -> dict[str, Any]:
 def signature(of: Any) -> str:
     """The signature as text, without what must differ."""
     text = str(inspect.signature(inspect.unwrap(getattr(of, "__func__", of))))
-    text = text.replace("Async", "").replace("aio_compartment", "compartment")
+    text = text.replace("Async", "")
+    for module in ("compartment", "subject"):
+        text = text.replace(f"aio_{module}", module)
     return text.replace("collections.abc.Awaitable[str]", "str")
 
 

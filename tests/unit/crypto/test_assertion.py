@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.identity_provider import ISSUER, KEY_ID, IdentityProvider
-from vault.crypto.assertion import LEEWAY, MOST_BYTES, MOST_SECONDS, read_public_key, verify
+from vault.crypto.assertion import (
+    LEEWAY,
+    MOST_BYTES,
+    MOST_SECONDS,
+    Assertion,
+    read_public_key,
+    verify,
+)
 from vault.errors import Reason, VaultError
 from vault.names import from_base64url, to_base64url
 
@@ -37,7 +44,7 @@ def _with(**parts: Any) -> Make:
 
 
 def _verified(token: str, now: float = NOW, provider: IdentityProvider = PROVIDER) -> bytes:
-    return verify(token, [provider.pinned], PORTAL, now)
+    return verify(token, [provider.pinned], PORTAL, now).root_id
 
 
 def _unsigned(alg: str, signature: bytes = b"") -> Make:
@@ -95,6 +102,7 @@ HEADER = json.dumps({"alg": "EdDSA", "kid": KEY_ID, "typ": "JWT"})
 MALFORMED, UNPINNED, UNSIGNED = "isn't an assertion", "aren't pinned", "isn't signed by the key"
 NOT_ALLOWED = "algorithm isn't allowed"
 LACKS, NO_ROOT, BORROWED = "lacks a claim", "no root id", "made for another service"
+NO_KEY = "must be a JWK thumbprint"
 BAD: dict[str, tuple[Make, str]] = {
     # Form
     "nothing but dots": (lambda: "..", MALFORMED),
@@ -161,6 +169,13 @@ BAD: dict[str, tuple[Make, str]] = {
     "a subject that is an account's name": (_made(sub="aigul@example.kg"), NO_ROOT),
     "a subject in a second spelling": (_made(sub=to_base64url(ROOT)[:-1] + "x"), NO_ROOT),
     "a subject as it is kept": (_made(sub="root_" + to_base64url(ROOT)), NO_ROOT),
+    # The key for an export
+    "a confirmation that is no object": (_made(cnf=[]), NO_KEY),
+    "a thumbprint that is a number": (_made(cnf={"jkt": 1}), NO_KEY),
+    "a thumbprint that is nothing": (_made(cnf={"jkt": None}), NO_KEY),
+    "an empty thumbprint": (_made(cnf={"jkt": ""}), NO_KEY),
+    "a thumbprint that is too short": (_made(cnf={"jkt": to_base64url(bytes(31))}), NO_KEY),
+    "a thumbprint in a second spelling": (_made(cnf={"jkt": "A" * 42 + "B"}), NO_KEY),
     # Whose
     "another service's": (_made(azp=CABINET), BORROWED),
     "nobody's": (_made(azp=None), BORROWED),
@@ -222,6 +237,20 @@ def test_says_who_is_there(make: Make) -> None:
     assert _verified(make()) == ROOT
 
 
+KEYS: dict[str, tuple[Make, bytes]] = {
+    "none": (_made(), b""),
+    "a thumbprint": (_made(cnf={"jkt": to_base64url(bytes(range(32)))}), bytes(range(32))),
+    "beside what isn't ours": (
+        _made(cnf={"x5t#S256": "…", "jkt": to_base64url(bytes(32))}), bytes(32)),
+    "what isn't ours alone": (_made(cnf={"x5t#S256": "…"}), b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "key"), KEYS.values(), ids=KEYS)
+def test_says_whose_key_it_is(make: Make, key: bytes) -> None:
+    assert verify(make(), [PROVIDER.pinned], PORTAL, NOW) == Assertion(ROOT, key)
+
+
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 def test_each_key_signs_with_its_one_algorithm(provider: IdentityProvider) -> None:
     good = provider.assertion(ROOT, PORTAL, now=NOW)
@@ -246,7 +275,8 @@ def test_each_issuer_signs_with_its_own_keys_alone() -> None:
     other = IdentityProvider(issuer="https://id.bishkek.example")
     providers = [PROVIDER.pinned, other.pinned]
     for provider in (PROVIDER, other):
-        assert verify(provider.assertion(ROOT, PORTAL, now=NOW), providers, PORTAL, NOW) == ROOT
+        said = verify(provider.assertion(ROOT, PORTAL, now=NOW), providers, PORTAL, NOW)
+        assert said.root_id == ROOT
     with pytest.raises(VaultError, match="isn't signed by the key"):
         verify(other.assertion(ROOT, PORTAL, now=NOW, iss=ISSUER), providers, PORTAL, NOW)
 

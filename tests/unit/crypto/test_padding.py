@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault.crypto.padding import LENGTH_BYTES, field_size, pad, record_size, step_size, unpad
+from vault.crypto.padding import (
+    LENGTH_BYTES,
+    export_size,
+    field_size,
+    pad,
+    record_size,
+    step_size,
+    unpad,
+)
 
 LARGEST = 64 * 1024  # the largest value, in bytes
 MEBIBYTE = 1024 * 1024
@@ -117,3 +125,12 @@ def test_a_step_is_the_next_multiple(step: int) -> None:
         size = step_size(length, step)
         assert size % step == 0
         assert size - step < length + LENGTH_BYTES <= size
+
+
+@pytest.mark.parametrize(
+    ("length", "kibibytes"),
+    [(0, 16), (16 * 1024 - 4, 16), (16 * 1024 - 3, 32), (100_000, 128), (600_000, 1024),
+     (MEBIBYTE - 4, 1024), (MEBIBYTE - 3, 2048), (2 * MEBIBYTE, 3072)],
+)  # fmt: skip
+def test_exports_have_few_sizes(length: int, kibibytes: int) -> None:
+    assert export_size(length) == kibibytes * 1024

@@ -3,16 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from vault.policy import compile_edition, edition_schema, graph
+from vault.policy import compile_edition, edition_schema, graph, holdings_schema
 
 ROOT = Path(__file__).parents[3]
 OSH = ROOT / "examples/osh/policy.yaml"
 CLINIC = ROOT / "examples/clinic/policy.yaml"
 
 
-def schema() -> str:
-    return json.dumps(edition_schema(), ensure_ascii=False, indent=2) + "\n"
+def schema(of: dict[str, Any]) -> str:
+    return json.dumps(of, ensure_ascii=False, indent=2) + "\n"
 
 
 def picture() -> str:
@@ -20,7 +21,8 @@ def picture() -> str:
 
 
 MADE: dict[str, Callable[[], str]] = {
-    "docs/edition.schema.json": schema,
+    "docs/edition.schema.json": lambda: schema(edition_schema()),
+    "docs/export.schema.json": lambda: schema(holdings_schema()),
     "examples/osh/policy.svg": picture,
 }
 

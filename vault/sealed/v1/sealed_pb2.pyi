@@ -63,6 +63,7 @@ class Record(_message.Message):
     RESTRICTED_FIELD_NUMBER: _builtins.int
     AUDIT_SALT_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     subject_kind: _builtins.int
     """1 person, 2 enterprise."""
     registered_at: _builtins.int
@@ -79,6 +80,12 @@ class Record(_message.Message):
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___Field]:
         """Sorted by field uid."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___Kept]:
+        """What is left of an erased record, and why; empty for one that is whole. Its fields are for these purposes
+        alone, and it lies under another pseudonym: see service/keep.py.
+        """
+
     def __init__(
         self,
         *,
@@ -88,14 +95,51 @@ class Record(_message.Message):
         restricted: _builtins.bool = ...,
         audit_salt: _builtins.bytes = ...,
         fields: _abc.Iterable[Global___Field] | None = ...,
+        kept: _abc.Iterable[Global___Kept] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_salt", b"audit_salt", "consents", b"consents", "fields", b"fields", "registered_at", b"registered_at", "restricted", b"restricted", "subject_kind", b"subject_kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_salt", b"audit_salt", "consents", b"consents", "fields", b"fields", "kept", b"kept", "registered_at", b"registered_at", "restricted", b"restricted", "subject_kind", b"subject_kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class Kept(_message.Message):
+    """What the law makes the operator keep of an erased record, under one purpose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    UIDS_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose's name."""
+    until: _builtins.int
+    """Seconds since 1970, UTC: from then on it is gone."""
+    basis: _builtins.str
+    """Why it is lawful, as the edition spells it."""
+    @_builtins.property
+    def uids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The uids of the fields."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        uids: _abc.Iterable[_builtins.int] | None = ...,
+        until: _builtins.int = ...,
+        basis: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "purpose", b"purpose", "uids", b"uids", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Kept: _TypeAlias = Kept  # noqa: Y015
 
 @_typing.final
 class Field(_message.Message):
@@ -205,9 +249,9 @@ class AuditEvent(_message.Message):
     purpose: _builtins.str
     """Empty for a subject-facing service."""
     operation: _builtins.str
-    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase, expire; of officers
+    """reveal, put, find, describe, register, view, report, export, grant_consent, withdraw_consent, list_consents, erase, restrict, lift_restriction, expire; of officers
     keys.suspend, keys.resume, keys.evict, for one version of a key with its name: keys.suspend/kek/2.
-    The broker's is issue.
+    requests.list. The broker's is issue.
     """
     outcome: Global___Outcome.ValueType
     """What became of it."""
@@ -285,3 +329,45 @@ class FieldUse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FieldUse: _TypeAlias = FieldUse  # noqa: Y015
+
+@_typing.final
+class SubjectRequest(_message.Message):
+    """The plaintext of a subject's request. Days count from 1970-01-01, UTC."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    kind: _builtins.int
+    """piivault.v1.RequestKind."""
+    state: _builtins.int
+    """piivault.v1.RequestState."""
+    opened: _builtins.int
+    """When it was made."""
+    due: _builtins.int
+    """By when it must be answered."""
+    closed: _builtins.int
+    """When it was done or refused; zero while it is open."""
+    reason: _builtins.str
+    """The error reason, without its prefix, that it was refused for."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.int = ...,
+        state: _builtins.int = ...,
+        opened: _builtins.int = ...,
+        due: _builtins.int = ...,
+        closed: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "due", b"due", "kind", b"kind", "opened", b"opened", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectRequest: _TypeAlias = SubjectRequest  # noqa: Y015

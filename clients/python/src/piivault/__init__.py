@@ -24,28 +24,44 @@ The generated messages are in `piivault.v1`.
 """
 
 from piivault._certificate import TLS
+from piivault._report import (
+    HeldField,
+    Named,
+    Report,
+    ReportedConsent,
+    ReportedEvent,
+    ReportedPurpose,
+    SeenField,
+)
 from piivault._types import (
     Consent,
     ConsentState,
+    ConsentText,
     Description,
+    Erasure,
     FieldDescription,
     Form,
+    KeptByLaw,
     Notice,
     Put,
     PutItem,
     Revealed,
     RevealedItem,
     RootId,
+    SealedExport,
     Secret,
     SubjectKind,
+    SubjectRequest,
     SubjectView,
     new_root,
 )
-from piivault.aio import AsyncClient, AsyncSubject
+from piivault.aio import AsyncClient
 from piivault.aio_compartment import AsyncCompartmentClient
-from piivault.client import Client, Subject
+from piivault.aio_subject import AsyncSubject
+from piivault.client import Client
 from piivault.compartment import CompartmentClient
 from piivault.errors import PiivaultError
+from piivault.subject import Subject
 
 __all__ = [
     "AsyncClient",
@@ -55,19 +71,31 @@ __all__ = [
     "CompartmentClient",
     "Consent",
     "ConsentState",
+    "ConsentText",
     "Description",
+    "Erasure",
     "FieldDescription",
     "Form",
+    "HeldField",
+    "KeptByLaw",
+    "Named",
     "Notice",
     "PiivaultError",
     "Put",
     "PutItem",
+    "Report",
+    "ReportedConsent",
+    "ReportedEvent",
+    "ReportedPurpose",
     "Revealed",
     "RevealedItem",
     "RootId",
+    "SealedExport",
     "Secret",
+    "SeenField",
     "Subject",
     "SubjectKind",
+    "SubjectRequest",
     "SubjectView",
     "TLS",
     "new_root",

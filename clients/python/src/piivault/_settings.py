@@ -8,11 +8,13 @@ PIIVAULT_TIMEOUT                     seconds a call, 2 by default
 PIIVAULT_CONNECTIONS                 connections an address, 1 by default
 PIIVAULT_BROKER_ADDRESS              where the broker is, if elsewhere
 PIIVAULT_COMPARTMENT_<NAME>_ADDRESS  where one compartment's worker is, if elsewhere
+PIIVAULT_COMPARTMENT_<NAME>_SIGNING_KEYS  the public keys that its attestations are verified by,
+                                     in base64url, with commas between them
 """
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -23,7 +25,8 @@ DEFAULT_TIMEOUT = 2.0
 LONGEST_TIMEOUT = 60.0
 
 _REQUIRED = ("PIIVAULT_ADDRESS", "PIIVAULT_CA", "PIIVAULT_CERTIFICATE", "PIIVAULT_PRIVATE_KEY")
-_COMPARTMENT = re.compile(r"PIIVAULT_COMPARTMENT_([A-Z0-9_]+)_ADDRESS")
+_ADDRESS = re.compile(r"PIIVAULT_COMPARTMENT_([A-Z0-9_]+)_ADDRESS")
+_SIGNING_KEYS = re.compile(r"PIIVAULT_COMPARTMENT_([A-Z0-9_]+)_SIGNING_KEYS")
 _HOST_AND_PORT = re.compile(r"[^/\s]+:[0-9]{1,5}")
 
 Number = TypeVar("Number", int, float)
@@ -39,6 +42,7 @@ class Settings:
     connections: int = 1
     broker_address: str | None = None
     compartment_addresses: Mapping[str, str] = field(default_factory=dict)
+    signing_keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_timeout(self.timeout)
@@ -52,6 +56,8 @@ class Settings:
                 )
         known = {_key(name): address for name, address in self.compartment_addresses.items()}
         object.__setattr__(self, "compartment_addresses", known)
+        keys = {_key(name): tuple(its) for name, its in self.signing_keys.items()}
+        object.__setattr__(self, "signing_keys", keys)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -63,14 +69,14 @@ class Settings:
                 "file for every service: `. .piivault/env/portal.env` sets them for the portal."
             )
         address, ca, certificate, private_key = (environ[name] for name in _REQUIRED)
-        found = ((_COMPARTMENT.fullmatch(name), value) for name, value in environ.items())
         return cls(
             address=address,
             tls=TLS(ca=ca, certificate=certificate, private_key=private_key),
             timeout=_number(environ, "PIIVAULT_TIMEOUT", DEFAULT_TIMEOUT, float),
             connections=_number(environ, "PIIVAULT_CONNECTIONS", 1, int),
             broker_address=environ.get("PIIVAULT_BROKER_ADDRESS"),
-            compartment_addresses={match[1]: value for match, value in found if match},
+            compartment_addresses=_by_compartment(_ADDRESS, environ),
+            signing_keys=_signing_keys(environ),
         )
 
     def address_of(self, compartment: str | None) -> str:
@@ -78,6 +84,10 @@ class Settings:
         if compartment is None:
             return self.broker_address or self.address
         return self.compartment_addresses.get(_key(compartment), self.address)
+
+    def signing_keys_of(self, compartment: str) -> Sequence[str]:
+        """The public keys that a compartment's attestations are verified by."""
+        return self.signing_keys.get(_key(compartment), ())
 
 
 def check_timeout(seconds: float) -> float:
@@ -101,6 +111,26 @@ class Deadline:
     def left(self) -> float:
         """Seconds that are left, never below 0."""
         return max(0.0, self._ends - time.monotonic())
+
+
+def signing_keys_in(
+    environ: Mapping[str, str], compartments: Iterable[str]
+) -> dict[str, Sequence[str]]:
+    """Read the public keys of these compartments from the environment, as far as they are there."""
+    found = _signing_keys(environ)
+    return {name: found[_key(name)] for name in compartments if _key(name) in found}
+
+
+def _signing_keys(environ: Mapping[str, str]) -> dict[str, Sequence[str]]:
+    return {
+        name: [key.strip() for key in keys.split(",")]
+        for name, keys in _by_compartment(_SIGNING_KEYS, environ).items()
+    }
+
+
+def _by_compartment(pattern: re.Pattern[str], environ: Mapping[str, str]) -> dict[str, str]:
+    found = ((pattern.fullmatch(name), value) for name, value in environ.items())
+    return {match[1]: value for match, value in found if match}
 
 
 def _key(compartment: str) -> str:

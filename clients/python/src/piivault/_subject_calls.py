@@ -1,8 +1,8 @@
 """Calls of PseudonymService and SubjectService: what a subject-facing service asks. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 from piivault._call import (
@@ -14,15 +14,22 @@ from piivault._call import (
     text,
     texts,
 )
+from piivault._report import consent_state
+from piivault._requests import request_in
 from piivault._types import (
     Consent,
-    ConsentState,
+    ConsentText,
+    Erasure,
+    KeptByLaw,
     Notice,
     RootId,
+    SealedExport,
     SubjectKind,
+    SubjectRequest,
     SubjectView,
 )
 from piivault.errors import InvalidRequest
+from piivault.export_keys import PublicKey, Suite
 from piivault.v1 import pseudonym_service_pb2 as pseudonym_pb
 from piivault.v1 import subject_service_pb2 as pb
 from piivault.v1 import types_pb2
@@ -33,6 +40,10 @@ _SERVICE = "/piivault.v1.SubjectService"
 _KINDS: Mapping[SubjectKind, types_pb2.SubjectKind.ValueType] = {
     "person": types_pb2.SUBJECT_KIND_PERSON,
     "enterprise": types_pb2.SUBJECT_KIND_ENTERPRISE,
+}
+_SUITES: Mapping[Suite, pb.ExportSuite.ValueType] = {
+    "X25519": pb.EXPORT_SUITE_X25519,
+    "MLKEM768-X25519": pb.EXPORT_SUITE_MLKEM768_X25519,
 }
 _EARLY = timedelta(seconds=10)  # a capability may end while its call is under way
 
@@ -64,10 +75,20 @@ def checked_assertion(assertion: A) -> A:
     return assertion
 
 
+def checked_key(key: PublicKey) -> PublicKey:
+    """Return it; raise InvalidRequest for anything but a public key: above all for a pair."""
+    if not isinstance(key, PublicKey):
+        raise InvalidRequest("An export is sealed to a PublicKey: read_public(…)[compartment].")
+    return key
+
+
 def issue(
-    compartment: str, root: RootId, assertion: str
+    compartment: str, root: RootId, assertion: str, export_key: bytes = b""
 ) -> Call[pseudonym_pb.IssueResponse, Issued]:
-    """Ask the broker. Its request id is its own: broker and worker log nothing in common."""
+    """Ask the broker. Its request id is its own: broker and worker log nothing in common.
+
+    With the thumbprint of an export key, the capability is for an export to that key alone.
+    """
     return Call(
         "/piivault.v1.PseudonymService/Issue",
         None,
@@ -75,6 +96,7 @@ def issue(
             compartment=text(compartment, "compartment"),
             root_id=bytes(root),
             subject_assertion=text(assertion, "assertion"),
+            export_key=export_key,
         ),
         pseudonym_pb.IssueResponse,
         lambda got: Issued(got.pseudonym, got.capability, got.expires_at.ToDatetime(UTC)),
@@ -165,6 +187,48 @@ def view(
     )
 
 
+def export(
+    compartment: str, capability: str, key: PublicKey, request_id: str
+) -> Call[pb.ExportResponse, SealedExport]:
+    """Ask for all that the record holds, sealed to a key."""
+    return Call(
+        f"{_SERVICE}/Export",
+        compartment,
+        pb.ExportRequest(
+            compartment=compartment,
+            capability=capability,
+            suite=_SUITES[key.suite],
+            public_key=key.raw,
+        ),
+        pb.ExportResponse,
+        lambda got: SealedExport(got.package, request_in(got.request)),
+        request_id,
+    )
+
+
+def report_page(
+    compartment: str, language: str, before: Sequence[pb.ReportResponse], request_id: str
+) -> Callable[[str], Call[pb.ReportResponse, pb.ReportResponse]]:
+    """Ask for the page of a report that follows those before it, given the capability.
+
+    The first page is the subject's request, and has its id.
+    """
+    token = before[-1].next_page_token if before else ""
+    return lambda capability: Call(
+        f"{_SERVICE}/Report",
+        compartment,
+        pb.ReportRequest(
+            compartment=compartment,
+            capability=capability,
+            language=text(language, "language"),
+            page_token=token,
+        ),
+        pb.ReportResponse,
+        lambda got: got,
+        request_id_or_new() if before else request_id,
+    )
+
+
 def grant(
     compartment: str, capability: str, consents: Iterable[Consent], request_id: str
 ) -> Call[pb.GrantConsentResponse, str]:
@@ -199,15 +263,88 @@ def withdraw(
     )
 
 
-def erase(compartment: str, capability: str, request_id: str) -> Call[pb.EraseResponse, None]:
+def erase(compartment: str, capability: str, request_id: str) -> Call[pb.EraseResponse, Erasure]:
     """Erase the record."""
     return Call(
         f"{_SERVICE}/Erase",
         compartment,
         pb.EraseRequest(compartment=compartment, capability=capability),
         pb.EraseResponse,
-        lambda _: None,
+        lambda got: Erasure(got.receipt, request_in(got.request), _kept(got.kept)),
         request_id,
+    )
+
+
+def list_consents(
+    compartment: str, capability: str, language: str
+) -> Call[pb.ListConsentsResponse, list[ConsentText]]:
+    """Ask for the consents, with the texts that they were given to."""
+    return Call(
+        f"{_SERVICE}/ListConsents",
+        compartment,
+        pb.ListConsentsRequest(compartment=compartment, capability=capability, language=language),
+        pb.ListConsentsResponse,
+        lambda got: [
+            ConsentText(consent_state(its.consent), _notice(its.notice), its.as_shown)
+            for its in got.consents
+        ],
+        request_id_or_new(),
+    )
+
+
+def restrict(
+    compartment: str, capability: str, request_id: str
+) -> Call[pb.RestrictResponse, SubjectRequest]:
+    """Restrict processing."""
+    return Call(
+        f"{_SERVICE}/Restrict",
+        compartment,
+        pb.RestrictRequest(compartment=compartment, capability=capability),
+        pb.RestrictResponse,
+        lambda got: request_in(got.request),
+        request_id,
+    )
+
+
+def lift_restriction(
+    compartment: str, capability: str, request_id: str
+) -> Call[pb.LiftRestrictionResponse, str]:
+    """Lift the restriction."""
+    return Call(
+        f"{_SERVICE}/LiftRestriction",
+        compartment,
+        pb.LiftRestrictionRequest(compartment=compartment, capability=capability),
+        pb.LiftRestrictionResponse,
+        lambda got: got.etag,
+        request_id,
+    )
+
+
+def get_request(
+    compartment: str, capability: str, id_: bytes
+) -> Call[pb.GetRequestResponse, SubjectRequest]:
+    """Ask how a request stands."""
+    return Call(
+        f"{_SERVICE}/GetRequest",
+        compartment,
+        pb.GetRequestRequest(compartment=compartment, capability=capability, id=id_),
+        pb.GetRequestResponse,
+        lambda got: request_in(got.request),
+        request_id_or_new(),
+    )
+
+
+def finish_request(
+    compartment: str, capability: str, id_: bytes
+) -> Call[pb.FinishRequestResponse, SubjectRequest]:
+    """Close a request."""
+    return Call(
+        f"{_SERVICE}/FinishRequest",
+        compartment,
+        pb.FinishRequestRequest(compartment=compartment, capability=capability, id=id_),
+        pb.FinishRequestResponse,
+        lambda got: request_in(got.request),
+        request_id_or_new(),
     )
 
 
@@ -237,18 +374,16 @@ def _view(got: pb.ViewResponse) -> SubjectView:
     return SubjectView(
         fields={field.name: secret_of(field) for field in got.fields},
         kind="enterprise" if got.kind == types_pb2.SUBJECT_KIND_ENTERPRISE else "person",
-        consents=tuple(_consent_state(state) for state in got.consents),
+        consents=tuple(consent_state(state) for state in got.consents),
         etag=got.etag,
+        restricted=got.restricted,
+        erased=got.erased,
+        kept=_kept(got.kept),
     )
 
 
-def _consent_state(state: types_pb2.ConsentState) -> ConsentState:
-    withdrawn = state.HasField("withdrawn_at")
-    return ConsentState(
-        purpose=state.purpose,
-        edition=state.edition,
-        language=state.language,
-        given_at=state.given_at.ToDatetime(UTC),
-        withdrawn_at=state.withdrawn_at.ToDatetime(UTC) if withdrawn else None,
-        ask_again=state.ask_again,
+def _kept(said: Iterable[pb.KeptByLaw]) -> tuple[KeptByLaw, ...]:
+    return tuple(
+        KeptByLaw(its.purpose, its.basis, tuple(its.fields), date.fromisoformat(its.until))
+        for its in said
     )

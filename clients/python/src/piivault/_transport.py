@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -32,6 +32,10 @@ class Transport:
     def deadline(self, timeout: float | None) -> Deadline:
         """Begin to count: the method's own timeout, or else the client's."""
         return Deadline(self._settings.timeout if timeout is None else timeout)
+
+    def signing_keys(self, compartment: str) -> Sequence[str]:
+        """Return the public keys that a compartment's attestations are verified by."""
+        return self._settings.signing_keys_of(compartment)
 
     def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""
@@ -130,6 +134,10 @@ class AsyncTransport:
     def deadline(self, timeout: float | None) -> Deadline:
         """Begin to count: the method's own timeout, or else the client's."""
         return Deadline(self._settings.timeout if timeout is None else timeout)
+
+    def signing_keys(self, compartment: str) -> Sequence[str]:
+        """Return the public keys that a compartment's attestations are verified by."""
+        return self._settings.signing_keys_of(compartment)
 
     async def run(self, call: Call[Response, Result], deadline: Deadline) -> Result:
         """Send the call and read its answer; raise the PiivaultError that it ended with."""

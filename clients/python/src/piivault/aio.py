@@ -6,19 +6,21 @@ A test holds the two together: same classes, same methods, same signatures, same
 # ruff: noqa: ASYNC109 - a timeout a method is the API of both clients, and gRPC's own deadline
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from piivault import _subject_calls
-from piivault._call import Call, Response, Result, Scope, request_id_or_new, texts
+from piivault._call import Scope
 from piivault._certificate import TLS
-from piivault._settings import DEFAULT_TIMEOUT, Deadline, Settings
-from piivault._subject_calls import Issued
+from piivault._settings import DEFAULT_TIMEOUT, Settings
 from piivault._transport import AsyncTransport
-from piivault._types import Consent, Notice, RootId, SubjectKind, SubjectView
+from piivault._types import (
+    Notice,
+    RootId,
+)
 from piivault.aio_compartment import AsyncCompartmentClient
-from piivault.errors import CapabilityExpired
+from piivault.aio_subject import AsyncSubject
 
 
 class AsyncClient:
@@ -27,6 +29,7 @@ class AsyncClient:
     `timeout` is in seconds, for a whole method with its retries; each method takes its own too.
     Open several `connections` where the server runs several workers. `broker_address` and
     `compartment_addresses` (by compartment) are for deployments that run them apart.
+    `signing_keys` are the public keys, by compartment, that receipts are verified by.
 
     Raises ConfigurationError at once where a certificate file can't be used, and says why.
     """
@@ -40,10 +43,17 @@ class AsyncClient:
         connections: int = 1,
         broker_address: str | None = None,
         compartment_addresses: Mapping[str, str] | None = None,
+        signing_keys: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._transport = AsyncTransport(
             Settings(
-                address, tls, timeout, connections, broker_address, compartment_addresses or {}
+                address,
+                tls,
+                timeout,
+                connections,
+                broker_address,
+                compartment_addresses or {},
+                signing_keys or {},
             )
         )
 
@@ -58,11 +68,12 @@ class AsyncClient:
             connections=settings.connections,
             broker_address=settings.broker_address,
             compartment_addresses=settings.compartment_addresses,
+            signing_keys=settings.signing_keys,
         )
 
     def subject(
         self, root: RootId, *, assertion: str | Callable[[], Awaitable[str]] | None = None
-    ) -> "AsyncSubject":
+    ) -> AsyncSubject:
         """Return what acts for one subject; for subject-facing services.
 
         `assertion` is the identity provider's JWT that says that the subject is there, for services
@@ -97,136 +108,3 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-class AsyncSubject:
-    """Acts for one subject. Pseudonyms and capabilities are asked for as needed, and kept."""
-
-    def __init__(
-        self,
-        transport: AsyncTransport,
-        root: RootId,
-        assertion: str | Callable[[], Awaitable[str]] | None = None,
-    ) -> None:
-        self._transport = transport
-        self._root = _subject_calls.checked_root(root)
-        self._assertion = _subject_calls.checked_assertion(assertion)
-        self._issued: dict[str, Issued] = {}
-
-    async def pseudonym(self, compartment: str, *, timeout: float | None = None) -> str:
-        """Return the subject's pseudonym in the compartment, to be given to its services."""
-        return (await self._issue(compartment, self._transport.deadline(timeout))).pseudonym
-
-    async def register(
-        self,
-        compartment: str,
-        fields: Mapping[str, str],
-        consents: Iterable[Consent] = (),
-        *,
-        kind: SubjectKind = "person",
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> str:
-        """Open the subject's record with its first values; return its etag."""
-        given, id_ = tuple(consents), request_id_or_new(request_id)
-        return await self._act(
-            compartment,
-            timeout,
-            lambda cap: _subject_calls.register(compartment, cap, kind, fields, given, id_),
-        )
-
-    async def put(
-        self,
-        compartment: str,
-        fields: Mapping[str, str | None],
-        *,
-        etag: str | None = None,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> str:
-        """Set values, and remove those given as None; return the new etag.
-
-        With `etag`, raise StaleEtag unless the record is still at that version.
-        """
-        id_ = request_id_or_new(request_id)
-        return await self._act(
-            compartment,
-            timeout,
-            lambda cap: _subject_calls.put(compartment, cap, fields, etag, id_),
-        )
-
-    async def view(
-        self, compartment: str, fields: Iterable[str] = (), *, timeout: float | None = None
-    ) -> SubjectView:
-        """Return the subject's own values (all, unless `fields` names some) and consents."""
-        names = texts(fields, "fields")
-        return await self._act(
-            compartment, timeout, lambda cap: _subject_calls.view(compartment, cap, names)
-        )
-
-    async def grant(
-        self,
-        compartment: str,
-        consents: Iterable[Consent],
-        *,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> str:
-        """Add or renew consents; return the new etag."""
-        given, id_ = tuple(consents), request_id_or_new(request_id)
-        return await self._act(
-            compartment, timeout, lambda cap: _subject_calls.grant(compartment, cap, given, id_)
-        )
-
-    async def withdraw(
-        self,
-        compartment: str,
-        purposes: Iterable[str],
-        *,
-        request_id: str | None = None,
-        timeout: float | None = None,
-    ) -> str:
-        """Take consents back; return the new etag. No later reveal sees a value under them."""
-        names, id_ = texts(purposes, "purposes"), request_id_or_new(request_id)
-        return await self._act(
-            compartment,
-            timeout,
-            lambda cap: _subject_calls.withdraw(compartment, cap, names, id_),
-        )
-
-    async def erase(
-        self, compartment: str, *, request_id: str | None = None, timeout: float | None = None
-    ) -> None:
-        """Erase the subject's record in the compartment. It doesn't come back."""
-        id_ = request_id_or_new(request_id)
-        await self._act(
-            compartment, timeout, lambda cap: _subject_calls.erase(compartment, cap, id_)
-        )
-
-    def __repr__(self) -> str:
-        return "AsyncSubject(…)"
-
-    async def _issue(self, compartment: str, deadline: Deadline) -> Issued:
-        issued = self._issued.get(compartment)
-        if issued is None or not issued.is_fresh():
-            given = await self._assertion() if callable(self._assertion) else self._assertion
-            call = _subject_calls.issue(compartment, self._root, given or "")
-            issued = await self._transport.run(call, deadline)
-            self._issued[compartment] = issued
-        return issued
-
-    async def _act(
-        self,
-        compartment: str,
-        timeout: float | None,
-        call: Callable[[str], Call[Response, Result]],
-    ) -> Result:
-        """Call with the capability; should it have expired on the way, once more with a new one."""
-        deadline = self._transport.deadline(timeout)
-        try:
-            issued = await self._issue(compartment, deadline)
-            return await self._transport.run(call(issued.capability), deadline)
-        except CapabilityExpired:
-            self._issued.pop(compartment, None)
-        issued = await self._issue(compartment, deadline)
-        return await self._transport.run(call(issued.capability), deadline)

@@ -44,6 +44,8 @@
     │   ├── AuditUnavailable *   the audit trail can't be written, so nothing is revealed
     │   └── PolicyUnavailable *  no edition is in force, or none confirmed for too long
     ├── Damaged                  stored bytes don't authenticate: tell the security team
+    ├── AttestationError         what came isn't what the compartment signed: don't believe it
+    ├── PackageError             this export can't be opened with these keys, or was changed
     └── InternalError            a fault of the server's; its log has the request id
 
 `*`: the same call may succeed later, unchanged (`error.retryable`; a TLS refusal isn't).
@@ -147,6 +149,18 @@ class SubjectAssertionError(PermissionDenied):
 
 class SubjectAssertionRequired(SubjectAssertionError):
     """The edition lets this service act only for subjects who are there: give an assertion."""
+
+
+class AttestationError(PiivaultError):
+    """What came isn't what the compartment signed: forged, changed, or of another kind or place."""
+
+    default_reason = "NOT_ATTESTED"
+
+
+class PackageError(PiivaultError):
+    """An export that isn't for these keys, was changed on the way, or answers another request."""
+
+    default_reason = "NOT_OPENED"
 
 
 class InvalidRequest(PiivaultError):

@@ -109,6 +109,15 @@ class TransitKey:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The key of the key server that signs what subjects are handed: the version that does."""
+
+    name: str
+    version: int
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Erasures:
     """What became of erased records; piivault.v1.Erasures says what each number means."""
 
@@ -132,6 +141,7 @@ class RingStatus:
     audit_transit: TransitKey
     superseded_data_keys: int
     erasures: Erasures
+    signing: SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,7 @@ class Keys:
             audit_transit=TransitKey(said.audit_transit.name, said.audit_transit.oldest_needed),
             superseded_data_keys=said.superseded_data_keys,
             erasures=_erasures(said.erasures),
+            signing=SigningKey(said.signing.name, said.signing.version, said.signing.public_key),
         )
 
     def suspend(self, key: KeyVersion | None = None) -> Acted:

@@ -14,10 +14,13 @@ from typing import Self, TypeVar
 from google.protobuf.message import Message
 
 from piivault._call import Call, request_id_or_new, text
+from piivault._requests import request_in
 from piivault._settings import Settings
 from piivault._transport import Transport
+from piivault._types import SubjectRequest
 from piivault.keys import Keys
 from piivault.v1 import policy_service_pb2 as pb
+from piivault.v1 import request_service_pb2 as requests_pb
 
 Response = TypeVar("Response", bound=Message)
 
@@ -167,6 +170,15 @@ class OfficersClient:
     def keys(self, compartment: str) -> Keys:
         """Return the keys of one compartment, as its workers have them."""
         return Keys(text(compartment, "A compartment"), self._send)
+
+    def requests(self, compartment: str, *, closed: bool = False) -> list[SubjectRequest]:
+        """Return what subjects of one compartment asked for, the first due in front; not whose."""
+        request = requests_pb.ListRequestsRequest(
+            compartment=text(compartment, "A compartment"), closed=closed
+        )
+        method, response = "ListRequests", requests_pb.ListRequestsResponse
+        said = self._send(f"/piivault.v1.RequestService/{method}", compartment, request, response)
+        return [request_in(its) for its in said.requests]
 
     def _send(
         self, method: str, compartment: str | None, request: Message, response: type[Response]

@@ -70,7 +70,9 @@ class EventFilter(_message.Message):
     purpose: _builtins.str
     """The purpose's name."""
     operation: _builtins.str
-    """reveal, put, find, describe, register, view, grant_consent, withdraw_consent, erase, expire."""
+    """reveal, put, find, describe, register, view, report, grant_consent, withdraw_consent, list_consents,
+    restrict, lift_restriction, erase, expire.
+    """
     outcome: Global___Outcome.ValueType
     """What became of it."""
     reason: _errors_pb2.ErrorReason.ValueType

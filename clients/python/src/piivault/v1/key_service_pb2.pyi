@@ -254,6 +254,7 @@ class GetKeyStatusResponse(_message.Message):
     AUDIT_TRANSIT_FIELD_NUMBER: _builtins.int
     ERASURES_FIELD_NUMBER: _builtins.int
     SUPERSEDED_DATA_KEYS_FIELD_NUMBER: _builtins.int
+    SIGNING_FIELD_NUMBER: _builtins.int
     state: Global___CompartmentState.ValueType
     """Whether they may be used."""
     epoch: _builtins.int
@@ -280,6 +281,10 @@ class GetKeyStatusResponse(_message.Message):
     def erasures(self) -> Global___Erasures:
         """What became of the data of who erased it."""
 
+    @_builtins.property
+    def signing(self) -> Global___SigningKey:
+        """The key of the key server that signs what subjects are handed."""
+
     def __init__(
         self,
         *,
@@ -291,14 +296,47 @@ class GetKeyStatusResponse(_message.Message):
         audit_transit: Global___TransitKey | None = ...,
         erasures: Global___Erasures | None = ...,
         superseded_data_keys: _builtins.int = ...,
+        signing: Global___SigningKey | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_transit", b"audit_transit", "erasures", b"erasures", "transit", b"transit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_transit", b"audit_transit", "erasures", b"erasures", "signing", b"signing", "transit", b"transit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_transit", b"audit_transit", "bound_seconds", b"bound_seconds", "epoch", b"epoch", "erasures", b"erasures", "keys", b"keys", "state", b"state", "superseded_data_keys", b"superseded_data_keys", "transit", b"transit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_transit", b"audit_transit", "bound_seconds", b"bound_seconds", "epoch", b"epoch", "erasures", b"erasures", "keys", b"keys", "signing", b"signing", "state", b"state", "superseded_data_keys", b"superseded_data_keys", "transit", b"transit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetKeyStatusResponse: _TypeAlias = GetKeyStatusResponse  # noqa: Y015
+
+@_typing.final
+class SigningKey(_message.Message):
+    """A key of the key server that signs what a compartment hands to its subjects. What is signed goes on to verify
+    under its older versions' public keys, too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name there."""
+    version: _builtins.int
+    """The version that signs."""
+    public_key: _builtins.str
+    """Its public half, 32 bytes in base64url: to be published, and pinned by whoever verifies."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        public_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "public_key", b"public_key", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SigningKey: _TypeAlias = SigningKey  # noqa: Y015
 
 @_typing.final
 class TransitKey(_message.Message):

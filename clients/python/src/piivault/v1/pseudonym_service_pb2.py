@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#piivault/v1/pseudonym_service.proto\x12\x0bpiivault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\x0cIssueRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x14\n\x07root_id\x18\x02 \x01(\x0c\x42\x03\x80\x01\x01\x12\x1e\n\x11subject_assertion\x18\x03 \x01(\tB\x03\x80\x01\x01\"p\n\rIssueResponse\x12\x16\n\tpseudonym\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncapability\x18\x02 \x01(\tB\x03\x80\x01\x01\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2R\n\x10PseudonymService\x12>\n\x05Issue\x12\x19.piivault.v1.IssueRequest\x1a\x1a.piivault.v1.IssueResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#piivault/v1/pseudonym_service.proto\x12\x0bpiivault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"m\n\x0cIssueRequest\x12\x13\n\x0b\x63ompartment\x18\x01 \x01(\t\x12\x14\n\x07root_id\x18\x02 \x01(\x0c\x42\x03\x80\x01\x01\x12\x1e\n\x11subject_assertion\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x12\n\nexport_key\x18\x04 \x01(\x0c\"p\n\rIssueResponse\x12\x16\n\tpseudonym\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x17\n\ncapability\x18\x02 \x01(\tB\x03\x80\x01\x01\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2R\n\x10PseudonymService\x12>\n\x05Issue\x12\x19.piivault.v1.IssueRequest\x1a\x1a.piivault.v1.IssueResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ISSUERESPONSE'].fields_by_name['capability']._loaded_options = None
   _globals['_ISSUERESPONSE'].fields_by_name['capability']._serialized_options = b'\200\001\001'
   _globals['_ISSUEREQUEST']._serialized_start=85
-  _globals['_ISSUEREQUEST']._serialized_end=174
-  _globals['_ISSUERESPONSE']._serialized_start=176
-  _globals['_ISSUERESPONSE']._serialized_end=288
-  _globals['_PSEUDONYMSERVICE']._serialized_start=290
-  _globals['_PSEUDONYMSERVICE']._serialized_end=372
+  _globals['_ISSUEREQUEST']._serialized_end=194
+  _globals['_ISSUERESPONSE']._serialized_start=196
+  _globals['_ISSUERESPONSE']._serialized_end=308
+  _globals['_PSEUDONYMSERVICE']._serialized_start=310
+  _globals['_PSEUDONYMSERVICE']._serialized_end=392
 # @@protoc_insertion_point(module_scope)

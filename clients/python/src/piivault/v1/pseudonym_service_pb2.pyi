@@ -26,6 +26,7 @@ class IssueRequest(_message.Message):
     COMPARTMENT_FIELD_NUMBER: _builtins.int
     ROOT_ID_FIELD_NUMBER: _builtins.int
     SUBJECT_ASSERTION_FIELD_NUMBER: _builtins.int
+    EXPORT_KEY_FIELD_NUMBER: _builtins.int
     compartment: _builtins.str
     """The compartment's name in the edition."""
     root_id: _builtins.bytes
@@ -37,16 +38,21 @@ class IssueRequest(_message.Message):
     in base64url, and it is made for the calling service. Required where the edition says
     `require_subject_assertion` of the service; checked wherever it is given.
     """
+    export_key: _builtins.bytes
+    """For an export: the JWK thumbprint (RFC 7638) of the one key that it may be sealed to. The capability is then good
+    for that export alone. Where the broker pins an identity provider, the assertion must name it as `jkt` of `cnf`.
+    """
     def __init__(
         self,
         *,
         compartment: _builtins.str = ...,
         root_id: _builtins.bytes = ...,
         subject_assertion: _builtins.str = ...,
+        export_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "root_id", b"root_id", "subject_assertion", b"subject_assertion"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compartment", b"compartment", "export_key", b"export_key", "root_id", b"root_id", "subject_assertion", b"subject_assertion"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

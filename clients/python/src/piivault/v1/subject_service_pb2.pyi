@@ -6,7 +6,10 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from piivault.v1 import errors_pb2 as _errors_pb2
 from piivault.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +21,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ExportSuite:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExportSuiteEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExportSuite.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPORT_SUITE_UNSPECIFIED: _ExportSuite.ValueType  # 0
+    """Refused."""
+    EXPORT_SUITE_X25519: _ExportSuite.ValueType  # 1
+    """DHKEM(X25519, HKDF-SHA256)."""
+    EXPORT_SUITE_MLKEM768_X25519: _ExportSuite.ValueType  # 2
+    """ML-KEM-768 and X25519 together (X-Wing): safe as long as one of them is."""
+
+class ExportSuite(_ExportSuite, metaclass=_ExportSuiteEnumTypeWrapper):
+    """How an export is sealed: HPKE (RFC 9180) with HKDF-SHA256 and AES-256-GCM, by one of two ways to agree on a key."""
+
+EXPORT_SUITE_UNSPECIFIED: ExportSuite.ValueType  # 0
+"""Refused."""
+EXPORT_SUITE_X25519: ExportSuite.ValueType  # 1
+"""DHKEM(X25519, HKDF-SHA256)."""
+EXPORT_SUITE_MLKEM768_X25519: ExportSuite.ValueType  # 2
+"""ML-KEM-768 and X25519 together (X-Wing): safe as long as one of them is."""
+Global___ExportSuite: _TypeAlias = ExportSuite  # noqa: Y015
 
 @_typing.final
 class ListNoticesRequest(_message.Message):
@@ -239,10 +266,17 @@ class ViewResponse(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RESTRICTED_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     kind: _types_pb2.SubjectKind.ValueType
     """The kind of the subject."""
     etag: _builtins.str
-    """The record's version."""
+    """The record's version; empty for one that was erased."""
+    restricted: _builtins.bool
+    """Whether the subject restricted processing."""
+    erased: _builtins.bool
+    """Whether the record was erased: the fields are what the law has kept."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.RevealedField]:
         """In the order of the edition."""
@@ -251,6 +285,10 @@ class ViewResponse(_message.Message):
     def consents(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ConsentState]:
         """Sorted by purpose; withdrawn ones included."""
 
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptByLaw]:
+        """What the law has kept of erased records, of this one or of earlier ones."""
+
     def __init__(
         self,
         *,
@@ -258,14 +296,525 @@ class ViewResponse(_message.Message):
         fields: _abc.Iterable[_types_pb2.RevealedField] | None = ...,
         consents: _abc.Iterable[_types_pb2.ConsentState] | None = ...,
         etag: _builtins.str = ...,
+        restricted: _builtins.bool = ...,
+        erased: _builtins.bool = ...,
+        kept: _abc.Iterable[Global___KeptByLaw] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "etag", b"etag", "fields", b"fields", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "erased", b"erased", "etag", b"etag", "fields", b"fields", "kept", b"kept", "kind", b"kind", "restricted", b"restricted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ViewResponse: _TypeAlias = ViewResponse  # noqa: Y015
+
+@_typing.final
+class ExportRequest(_message.Message):
+    """Asks for all that a record holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    SUITE_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue, with the thumbprint of the public key as its `export_key`."""
+    suite: Global___ExportSuite.ValueType
+    """What the public key is for."""
+    public_key: _builtins.bytes
+    """Made by the subject for this request and this compartment alone: X25519's 32 bytes, or ML-KEM-768's 1184 and
+    then X25519's 32.
+    """
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+        suite: Global___ExportSuite.ValueType = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment", "public_key", b"public_key", "suite", b"suite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRequest: _TypeAlias = ExportRequest  # noqa: Y015
+
+@_typing.final
+class ExportResponse(_message.Message):
+    """All that a record holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    package: _builtins.bytes
+    """Opened with the subject's private key alone (docs/formats.md). Its length says little: it is padded."""
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request that it answers. It stays open until FinishRequest says that the package came to the subject."""
+
+    def __init__(
+        self,
+        *,
+        package: _builtins.bytes = ...,
+        request: _types_pb2.SubjectRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportResponse: _TypeAlias = ExportResponse  # noqa: Y015
+
+@_typing.final
+class ReportRequest(_message.Message):
+    """Asks what is done with the subject's data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    language: _builtins.str
+    """The subject's language, such as "ky": one of the edition's."""
+    page_token: _builtins.str
+    """The last answer's next_page_token, with all else the same; empty to begin."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+        language: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment", "language", b"language", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportRequest: _TypeAlias = ReportRequest  # noqa: Y015
+
+@_typing.final
+class ReportResponse(_message.Message):
+    """A page of a report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROCESSING_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty at the end."""
+    @_builtins.property
+    def processing(self) -> Global___Processing:
+        """What is held, and what for: on the first page alone."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportedEvent]:
+        """From the newest day to the oldest, within a day in no order. At most 200."""
+
+    @_builtins.property
+    def unread(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnreadEvents]:
+        """Events of this page that can't be opened."""
+
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request that this answers: on the first page alone. It stays open until FinishRequest says
+        that the report came to the subject.
+        """
+
+    def __init__(
+        self,
+        *,
+        processing: Global___Processing | None = ...,
+        events: _abc.Iterable[Global___ReportedEvent] | None = ...,
+        unread: _abc.Iterable[Global___UnreadEvents] | None = ...,
+        next_page_token: _builtins.str = ...,
+        request: _types_pb2.SubjectRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["processing", b"processing", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token", "processing", b"processing", "request", b"request", "unread", b"unread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportResponse: _TypeAlias = ReportResponse  # noqa: Y015
+
+@_typing.final
+class Processing(_message.Message):
+    """What is done with a record, under the edition in force. All texts are in the language asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EDITION_FIELD_NUMBER: _builtins.int
+    IN_FORCE_FIELD_NUMBER: _builtins.int
+    LAW_FIELD_NUMBER: _builtins.int
+    REGISTERED_AT_FIELD_NUMBER: _builtins.int
+    RESTRICTED_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    TRAIL_BEGINS_FIELD_NUMBER: _builtins.int
+    language: _builtins.str
+    """The language of all texts."""
+    title: _builtins.str
+    """What the edition calls the compartment."""
+    kind: _types_pb2.SubjectKind.ValueType
+    """The kind of the subject."""
+    edition: _builtins.int
+    """The number of the edition in force."""
+    law: _builtins.str
+    """The law that governs what the edition leaves open."""
+    restricted: _builtins.bool
+    """Whether the subject restricted the processing."""
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """As of this moment: later events aren't in the report, its own neither."""
+
+    @_builtins.property
+    def in_force(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is in force."""
+
+    @_builtins.property
+    def registered_at(self) -> _timestamp_pb2.Timestamp:
+        """When the record was opened."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldField]:
+        """What is held."""
+
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportedPurpose]:
+        """Every purpose that uses the compartment, sorted by name."""
+
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportedConsent]:
+        """The last word on each purpose, sorted by purpose; withdrawn ones included."""
+
+    @_builtins.property
+    def trail_begins(self) -> _timestamp_pb2.Timestamp:
+        """Events from before this moment are no longer kept, nor told of; unset if all are."""
+
+    def __init__(
+        self,
+        *,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        language: _builtins.str = ...,
+        title: _builtins.str = ...,
+        kind: _types_pb2.SubjectKind.ValueType = ...,
+        edition: _builtins.int = ...,
+        in_force: _timestamp_pb2.Timestamp | None = ...,
+        law: _builtins.str = ...,
+        registered_at: _timestamp_pb2.Timestamp | None = ...,
+        restricted: _builtins.bool = ...,
+        fields: _abc.Iterable[Global___HeldField] | None = ...,
+        purposes: _abc.Iterable[Global___ReportedPurpose] | None = ...,
+        consents: _abc.Iterable[Global___ReportedConsent] | None = ...,
+        trail_begins: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "in_force", b"in_force", "registered_at", b"registered_at", "trail_begins", b"trail_begins"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "consents", b"consents", "edition", b"edition", "fields", b"fields", "in_force", b"in_force", "kind", b"kind", "language", b"language", "law", b"law", "purposes", b"purposes", "registered_at", b"registered_at", "restricted", b"restricted", "title", b"title", "trail_begins", b"trail_begins"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Processing: _TypeAlias = Processing  # noqa: Y015
+
+@_typing.final
+class Named(_message.Message):
+    """Something by its name in an edition, and as people call it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name."""
+    title: _builtins.str
+    """Empty where no edition that is known has one."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Named: _TypeAlias = Named  # noqa: Y015
+
+@_typing.final
+class HeldField(_message.Message):
+    """A value that is held. What it is, View says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    VOLUNTARY_FIELD_NUMBER: _builtins.int
+    SET_AT_FIELD_NUMBER: _builtins.int
+    KEPT_UNTIL_FIELD_NUMBER: _builtins.int
+    voluntary: _builtins.bool
+    """Whether it was given of the subject's free will."""
+    @_builtins.property
+    def field(self) -> Global___Named:
+        """The field."""
+
+    @_builtins.property
+    def set_at(self) -> _timestamp_pb2.Timestamp:
+        """When the value was last set."""
+
+    @_builtins.property
+    def kept_until(self) -> _timestamp_pb2.Timestamp:
+        """When the last purpose that sees it ends, and it is erased."""
+
+    def __init__(
+        self,
+        *,
+        field: Global___Named | None = ...,
+        voluntary: _builtins.bool = ...,
+        set_at: _timestamp_pb2.Timestamp | None = ...,
+        kept_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "kept_until", b"kept_until", "set_at", b"set_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "kept_until", b"kept_until", "set_at", b"set_at", "voluntary", b"voluntary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldField: _TypeAlias = HeldField  # noqa: Y015
+
+@_typing.final
+class SeenField(_message.Message):
+    """A field in the form that somebody sees it in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    form: _types_pb2.Form.ValueType
+    """Unset where no form was given."""
+    @_builtins.property
+    def field(self) -> Global___Named:
+        """The field."""
+
+    def __init__(
+        self,
+        *,
+        field: Global___Named | None = ...,
+        form: _types_pb2.Form.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["field", b"field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "form", b"form"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeenField: _TypeAlias = SeenField  # noqa: Y015
+
+@_typing.final
+class ReportedPurpose(_message.Message):
+    """What a purpose does with the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    BASIS_TEXT_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    JOINS_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    description: _builtins.str
+    """What it is for."""
+    basis: _builtins.str
+    """Its lawful basis, as an edition spells it: "consent"."""
+    basis_text: _builtins.str
+    """The same in words."""
+    retention: _builtins.str
+    """How long it keeps the data, in words."""
+    closed: _errors_pb2.ErrorReason.ValueType
+    """Why it may use nothing of the record now; unset where it may."""
+    @_builtins.property
+    def purpose(self) -> Global___Named:
+        """The purpose."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeenField]:
+        """The fields that it sees of this record; where it is closed, those that it would see."""
+
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___Named]:
+        """Third parties that the data may go to."""
+
+    @_builtins.property
+    def joins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the edition calls the databases that the purpose may join this one with."""
+
+    def __init__(
+        self,
+        *,
+        purpose: Global___Named | None = ...,
+        description: _builtins.str = ...,
+        basis: _builtins.str = ...,
+        basis_text: _builtins.str = ...,
+        retention: _builtins.str = ...,
+        fields: _abc.Iterable[Global___SeenField] | None = ...,
+        recipients: _abc.Iterable[Global___Named] | None = ...,
+        joins: _abc.Iterable[_builtins.str] | None = ...,
+        closed: _errors_pb2.ErrorReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["purpose", b"purpose"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "basis_text", b"basis_text", "closed", b"closed", "description", b"description", "fields", b"fields", "joins", b"joins", "purpose", b"purpose", "recipients", b"recipients", "retention", b"retention"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportedPurpose: _TypeAlias = ReportedPurpose  # noqa: Y015
+
+@_typing.final
+class ReportedConsent(_message.Message):
+    """A consent, and what it was to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """What the purpose is called in the edition that was agreed to."""
+    @_builtins.property
+    def consent(self) -> _types_pb2.ConsentState:
+        """The consent."""
+
+    def __init__(
+        self,
+        *,
+        consent: _types_pb2.ConsentState | None = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportedConsent: _TypeAlias = ReportedConsent  # noqa: Y015
+
+@_typing.final
+class ReportedEvent(_message.Message):
+    """Something that was done with the record, or asked and refused. Names and titles are those of the
+    edition that it was decided under.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    EDITION_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    edition: _builtins.int
+    """The number of the edition that was decided under."""
+    service: _builtins.str
+    """The service that asked; "piivault" for what the clock does."""
+    operation: _builtins.str
+    """reveal, find, put, register, view, report, grant_consent, withdraw_consent, expire, rotate and
+    others: see AuditService.
+    """
+    refused: _errors_pb2.ErrorReason.ValueType
+    """Why nothing was given; unset where it was allowed."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When the request came."""
+
+    @_builtins.property
+    def owner(self) -> Global___Named:
+        """Who answers for the service; empty for what the clock does."""
+
+    @_builtins.property
+    def purpose(self) -> Global___Named:
+        """What for; empty for a subject-facing service."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeenField]:
+        """The fields asked for, with the forms given."""
+
+    @_builtins.property
+    def recipient(self) -> Global___Named:
+        """The third party that the service disclosed to; empty if none."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        edition: _builtins.int = ...,
+        service: _builtins.str = ...,
+        owner: Global___Named | None = ...,
+        purpose: Global___Named | None = ...,
+        operation: _builtins.str = ...,
+        fields: _abc.Iterable[Global___SeenField] | None = ...,
+        recipient: Global___Named | None = ...,
+        refused: _errors_pb2.ErrorReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "owner", b"owner", "purpose", b"purpose", "recipient", b"recipient"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "edition", b"edition", "fields", b"fields", "operation", b"operation", "owner", b"owner", "purpose", b"purpose", "recipient", b"recipient", "refused", b"refused", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportedEvent: _TypeAlias = ReportedEvent  # noqa: Y015
+
+@_typing.final
+class UnreadEvents(_message.Message):
+    """Events that are there and can't be opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    reason: _errors_pb2.ErrorReason.ValueType
+    """KEYS_SUSPENDED, KEY_DESTROYED, or DAMAGED for an event that isn't what was written."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        reason: _errors_pb2.ErrorReason.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnreadEvents: _TypeAlias = UnreadEvents  # noqa: Y015
 
 @_typing.final
 class GrantConsentRequest(_message.Message):
@@ -403,17 +952,370 @@ Global___EraseRequest: _TypeAlias = EraseRequest  # noqa: Y015
 
 @_typing.final
 class EraseResponse(_message.Message):
-    """The record is gone."""
+    """The record is gone, but for what is kept."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.bytes
+    """Signed for the compartment: an attestation of kind receipt. docs/formats.md says what is in it."""
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request that this was."""
+
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptByLaw]:
+        """What the law has kept, as in the receipt."""
+
     def __init__(
         self,
+        *,
+        receipt: _builtins.bytes = ...,
+        request: _types_pb2.SubjectRequest | None = ...,
+        kept: _abc.Iterable[Global___KeptByLaw] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept", b"kept", "receipt", b"receipt", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseResponse: _TypeAlias = EraseResponse  # noqa: Y015
+
+@_typing.final
+class KeptByLaw(_message.Message):
+    """Fields of an erased record that the law makes the operator keep, for one purpose alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    """The purpose's name."""
+    basis: _builtins.str
+    """Why that is lawful, as the edition spells it: legal_obligation."""
+    until: _builtins.str
+    """The day on which they are gone, by UTC."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields."""
+
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        basis: _builtins.str = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "fields", b"fields", "purpose", b"purpose", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptByLaw: _TypeAlias = KeptByLaw  # noqa: Y015
+
+@_typing.final
+class GetRequestRequest(_message.Message):
+    """Asks how a request stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    id: _builtins.bytes
+    """The request's id."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+        id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRequestRequest: _TypeAlias = GetRequestRequest  # noqa: Y015
+
+@_typing.final
+class GetRequestResponse(_message.Message):
+    """How a request stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request."""
+
+    def __init__(
+        self,
+        *,
+        request: _types_pb2.SubjectRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRequestResponse: _TypeAlias = GetRequestResponse  # noqa: Y015
+
+@_typing.final
+class FinishRequestRequest(_message.Message):
+    """Closes a request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    id: _builtins.bytes
+    """The request's id."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+        id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishRequestRequest: _TypeAlias = FinishRequestRequest  # noqa: Y015
+
+@_typing.final
+class FinishRequestResponse(_message.Message):
+    """How the request stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request."""
+
+    def __init__(
+        self,
+        *,
+        request: _types_pb2.SubjectRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishRequestResponse: _TypeAlias = FinishRequestResponse  # noqa: Y015
+
+@_typing.final
+class ListConsentsRequest(_message.Message):
+    """Asks for the subject's consents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    language: _builtins.str
+    """In which language to return the texts; empty means the one that each was given in."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+        language: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment", "language", b"language"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsentsRequest: _TypeAlias = ListConsentsRequest  # noqa: Y015
+
+@_typing.final
+class ListConsentsResponse(_message.Message):
+    """The subject's consents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsentWithNotice]:
+        """Sorted by purpose; withdrawn ones included."""
+
+    def __init__(
+        self,
+        *,
+        consents: _abc.Iterable[Global___ConsentWithNotice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListConsentsResponse: _TypeAlias = ListConsentsResponse  # noqa: Y015
+
+@_typing.final
+class ConsentWithNotice(_message.Message):
+    """A consent, and what the subject was shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSENT_FIELD_NUMBER: _builtins.int
+    NOTICE_FIELD_NUMBER: _builtins.int
+    AS_SHOWN_FIELD_NUMBER: _builtins.int
+    as_shown: _builtins.bool
+    """Whether the edition's text in the consent's own language is, to the byte, what the subject agreed to."""
+    @_builtins.property
+    def consent(self) -> _types_pb2.ConsentState:
+        """The consent."""
+
+    @_builtins.property
+    def notice(self) -> _types_pb2.Notice:
+        """The notice of the edition that it was given under. In another language than the consent's, it is the same
+        edition's text in that language.
+        """
+
+    def __init__(
+        self,
+        *,
+        consent: _types_pb2.ConsentState | None = ...,
+        notice: _types_pb2.Notice | None = ...,
+        as_shown: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent", "notice", b"notice"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_shown", b"as_shown", "consent", b"consent", "notice", b"notice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentWithNotice: _TypeAlias = ConsentWithNotice  # noqa: Y015
+
+@_typing.final
+class RestrictRequest(_message.Message):
+    """Restricts processing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestrictRequest: _TypeAlias = RestrictRequest  # noqa: Y015
+
+@_typing.final
+class RestrictResponse(_message.Message):
+    """The record as changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """The record's new version."""
+    @_builtins.property
+    def request(self) -> _types_pb2.SubjectRequest:
+        """The request that this was."""
+
+    def __init__(
+        self,
+        *,
+        etag: _builtins.str = ...,
+        request: _types_pb2.SubjectRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestrictResponse: _TypeAlias = RestrictResponse  # noqa: Y015
+
+@_typing.final
+class LiftRestrictionRequest(_message.Message):
+    """Lifts the restriction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARTMENT_FIELD_NUMBER: _builtins.int
+    CAPABILITY_FIELD_NUMBER: _builtins.int
+    compartment: _builtins.str
+    """The compartment's name in the edition."""
+    capability: _builtins.str
+    """From PseudonymService.Issue."""
+    def __init__(
+        self,
+        *,
+        compartment: _builtins.str = ...,
+        capability: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "compartment", b"compartment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftRestrictionRequest: _TypeAlias = LiftRestrictionRequest  # noqa: Y015
+
+@_typing.final
+class LiftRestrictionResponse(_message.Message):
+    """The record as changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ETAG_FIELD_NUMBER: _builtins.int
+    etag: _builtins.str
+    """The record's new version."""
+    def __init__(
+        self,
+        *,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftRestrictionResponse: _TypeAlias = LiftRestrictionResponse  # noqa: Y015

@@ -59,6 +59,16 @@ class SubjectServiceStub(object):
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.ViewRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ViewResponse.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_unary(
+                '/piivault.v1.SubjectService/Export',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.ExportRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ExportResponse.FromString,
+                _registered_method=True)
+        self.Report = channel.unary_unary(
+                '/piivault.v1.SubjectService/Report',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.ReportRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ReportResponse.FromString,
+                _registered_method=True)
         self.GrantConsent = channel.unary_unary(
                 '/piivault.v1.SubjectService/GrantConsent',
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.GrantConsentRequest.SerializeToString,
@@ -73,6 +83,31 @@ class SubjectServiceStub(object):
                 '/piivault.v1.SubjectService/Erase',
                 request_serializer=piivault_dot_v1_dot_subject__service__pb2.EraseRequest.SerializeToString,
                 response_deserializer=piivault_dot_v1_dot_subject__service__pb2.EraseResponse.FromString,
+                _registered_method=True)
+        self.ListConsents = channel.unary_unary(
+                '/piivault.v1.SubjectService/ListConsents',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsResponse.FromString,
+                _registered_method=True)
+        self.Restrict = channel.unary_unary(
+                '/piivault.v1.SubjectService/Restrict',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.RestrictRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.RestrictResponse.FromString,
+                _registered_method=True)
+        self.LiftRestriction = channel.unary_unary(
+                '/piivault.v1.SubjectService/LiftRestriction',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionResponse.FromString,
+                _registered_method=True)
+        self.GetRequest = channel.unary_unary(
+                '/piivault.v1.SubjectService/GetRequest',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestResponse.FromString,
+                _registered_method=True)
+        self.FinishRequest = channel.unary_unary(
+                '/piivault.v1.SubjectService/FinishRequest',
+                request_serializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestRequest.SerializeToString,
+                response_deserializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestResponse.FromString,
                 _registered_method=True)
 
 
@@ -113,7 +148,29 @@ class SubjectServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def View(self, request, context):
-        """Returns the subject's values in clear, and their consents. Leaves an audit event.
+        """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+        it returns what the law has kept, or is refused with ERASED if that is nothing.
+
+        Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Export(self, request, context):
+        """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+        Leaves an audit event.
+
+        Who may call: subject-facing services, with a capability for an export to that key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Report(self, request, context):
+        """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+        basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+        No value. Page by page, each of which leaves an audit event before it is answered.
 
         Who may call: subject-facing services, with a capability.
         """
@@ -142,7 +199,58 @@ class SubjectServiceServicer(object):
     def Erase(self, request, context):
         """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
 
+        What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+        answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+        just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
         Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsents(self, request, context):
+        """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+        edition is no longer in force.
+
+        Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restrict(self, request, context):
+        """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+        interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+        Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftRestriction(self, request, context):
+        """Lifts the restriction.
+
+        Who may call: subject-facing services, with a capability.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRequest(self, request, context):
+        """Returns how a request of the subject's stands.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishRequest(self, request, context):
+        """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +279,16 @@ def add_SubjectServiceServicer_to_server(servicer, server):
                     request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ViewRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_subject__service__pb2.ViewResponse.SerializeToString,
             ),
+            'Export': grpc.unary_unary_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ExportRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.ExportResponse.SerializeToString,
+            ),
+            'Report': grpc.unary_unary_rpc_method_handler(
+                    servicer.Report,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ReportRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.ReportResponse.SerializeToString,
+            ),
             'GrantConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.GrantConsent,
                     request_deserializer=piivault_dot_v1_dot_subject__service__pb2.GrantConsentRequest.FromString,
@@ -185,6 +303,31 @@ def add_SubjectServiceServicer_to_server(servicer, server):
                     servicer.Erase,
                     request_deserializer=piivault_dot_v1_dot_subject__service__pb2.EraseRequest.FromString,
                     response_serializer=piivault_dot_v1_dot_subject__service__pb2.EraseResponse.SerializeToString,
+            ),
+            'ListConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsents,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.ListConsentsResponse.SerializeToString,
+            ),
+            'Restrict': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restrict,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.RestrictRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.RestrictResponse.SerializeToString,
+            ),
+            'LiftRestriction': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftRestriction,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionResponse.SerializeToString,
+            ),
+            'GetRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRequest,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.GetRequestResponse.SerializeToString,
+            ),
+            'FinishRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishRequest,
+                    request_deserializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestRequest.FromString,
+                    response_serializer=piivault_dot_v1_dot_subject__service__pb2.FinishRequestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +454,60 @@ class SubjectService(object):
             _registered_method=True)
 
     @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/Export',
+            piivault_dot_v1_dot_subject__service__pb2.ExportRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.ExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Report(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/Report',
+            piivault_dot_v1_dot_subject__service__pb2.ReportRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.ReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GrantConsent(request,
             target,
             options=(),
@@ -381,6 +578,141 @@ class SubjectService(object):
             '/piivault.v1.SubjectService/Erase',
             piivault_dot_v1_dot_subject__service__pb2.EraseRequest.SerializeToString,
             piivault_dot_v1_dot_subject__service__pb2.EraseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/ListConsents',
+            piivault_dot_v1_dot_subject__service__pb2.ListConsentsRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.ListConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restrict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/Restrict',
+            piivault_dot_v1_dot_subject__service__pb2.RestrictRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.RestrictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftRestriction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/LiftRestriction',
+            piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.LiftRestrictionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/GetRequest',
+            piivault_dot_v1_dot_subject__service__pb2.GetRequestRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.GetRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/piivault.v1.SubjectService/FinishRequest',
+            piivault_dot_v1_dot_subject__service__pb2.FinishRequestRequest.SerializeToString,
+            piivault_dot_v1_dot_subject__service__pb2.FinishRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

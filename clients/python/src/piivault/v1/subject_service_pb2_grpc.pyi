@@ -55,7 +55,21 @@ class SubjectServiceStub:
     Who may call: subject-facing services, with a capability.
     """
     View: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ViewRequest, _subject_service_pb2.ViewResponse]
-    """Returns the subject's values in clear, and their consents. Leaves an audit event.
+    """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+    it returns what the law has kept, or is refused with ERASED if that is nothing.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    Export: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ExportRequest, _subject_service_pb2.ExportResponse]
+    """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+    Leaves an audit event.
+
+    Who may call: subject-facing services, with a capability for an export to that key.
+    """
+    Report: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ReportRequest, _subject_service_pb2.ReportResponse]
+    """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+    basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+    No value. Page by page, each of which leaves an audit event before it is answered.
 
     Who may call: subject-facing services, with a capability.
     """
@@ -72,7 +86,38 @@ class SubjectServiceStub:
     Erase: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.EraseRequest, _subject_service_pb2.EraseResponse]
     """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
 
+    What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+    answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+    just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
     Who may call: subject-facing services, with a capability.
+    """
+    ListConsents: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.ListConsentsRequest, _subject_service_pb2.ListConsentsResponse]
+    """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+    edition is no longer in force.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    Restrict: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.RestrictRequest, _subject_service_pb2.RestrictResponse]
+    """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+    interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    LiftRestriction: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.LiftRestrictionRequest, _subject_service_pb2.LiftRestrictionResponse]
+    """Lifts the restriction.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    GetRequest: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.GetRequestRequest, _subject_service_pb2.GetRequestResponse]
+    """Returns how a request of the subject's stands.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
+    """
+    FinishRequest: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.FinishRequestRequest, _subject_service_pb2.FinishRequestResponse]
+    """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
     """
 
 @_typing.type_check_only
@@ -102,7 +147,21 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     Who may call: subject-facing services, with a capability.
     """
     View: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ViewRequest, _subject_service_pb2.ViewResponse]  # type: ignore[assignment]
-    """Returns the subject's values in clear, and their consents. Leaves an audit event.
+    """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+    it returns what the law has kept, or is refused with ERASED if that is nothing.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    Export: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ExportRequest, _subject_service_pb2.ExportResponse]  # type: ignore[assignment]
+    """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+    Leaves an audit event.
+
+    Who may call: subject-facing services, with a capability for an export to that key.
+    """
+    Report: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ReportRequest, _subject_service_pb2.ReportResponse]  # type: ignore[assignment]
+    """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+    basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+    No value. Page by page, each of which leaves an audit event before it is answered.
 
     Who may call: subject-facing services, with a capability.
     """
@@ -119,7 +178,38 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     Erase: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.EraseRequest, _subject_service_pb2.EraseResponse]  # type: ignore[assignment]
     """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
 
+    What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+    answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+    just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
     Who may call: subject-facing services, with a capability.
+    """
+    ListConsents: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.ListConsentsRequest, _subject_service_pb2.ListConsentsResponse]  # type: ignore[assignment]
+    """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+    edition is no longer in force.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    Restrict: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.RestrictRequest, _subject_service_pb2.RestrictResponse]  # type: ignore[assignment]
+    """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+    interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    LiftRestriction: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.LiftRestrictionRequest, _subject_service_pb2.LiftRestrictionResponse]  # type: ignore[assignment]
+    """Lifts the restriction.
+
+    Who may call: subject-facing services, with a capability.
+    """
+    GetRequest: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.GetRequestRequest, _subject_service_pb2.GetRequestResponse]  # type: ignore[assignment]
+    """Returns how a request of the subject's stands.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
+    """
+    FinishRequest: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.FinishRequestRequest, _subject_service_pb2.FinishRequestResponse]  # type: ignore[assignment]
+    """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+    Who may call: subject-facing services, with a capability, and the request's id.
     """
 
 class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -170,7 +260,33 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subject_service_pb2.ViewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_subject_service_pb2.ViewResponse, _abc.Awaitable[_subject_service_pb2.ViewResponse]]:
-        """Returns the subject's values in clear, and their consents. Leaves an audit event.
+        """Returns the subject's values in clear, and their consents. Leaves an audit event. Of a record that was erased,
+        it returns what the law has kept, or is refused with ERASED if that is nothing.
+
+        Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _subject_service_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.ExportResponse, _abc.Awaitable[_subject_service_pb2.ExportResponse]]:
+        """Returns all that the record holds, sealed to a key that the subject made for this (clause 3.1.3).
+        Leaves an audit event.
+
+        Who may call: subject-facing services, with a capability for an export to that key.
+        """
+
+    @_abc_1.abstractmethod
+    def Report(
+        self,
+        request: _subject_service_pb2.ReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.ReportResponse, _abc.Awaitable[_subject_service_pb2.ReportResponse]]:
+        """Says what is done with the record (clause 3.1.3): what is held, for which purposes and on which
+        basis, what was agreed to, how long it is kept, and who read it, from the compartment's trail.
+        No value. Page by page, each of which leaves an audit event before it is answered.
 
         Who may call: subject-facing services, with a capability.
         """
@@ -205,7 +321,68 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_subject_service_pb2.EraseResponse, _abc.Awaitable[_subject_service_pb2.EraseResponse]]:
         """Erases the record, its data keys and its index rows (clause 3.1.2). Later reads get ERASED.
 
+        What the law makes the operator keep, as the edition names it, is kept for its purpose alone, and told in the
+        answer. Erasing again changes nothing, and is answered with a receipt too. Where the receipt can't be signed
+        just now, the answer is KEYS_UNAVAILABLE: what is erased stays erased, and a repetition gets the receipt.
+
         Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def ListConsents(
+        self,
+        request: _subject_service_pb2.ListConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.ListConsentsResponse, _abc.Awaitable[_subject_service_pb2.ListConsentsResponse]]:
+        """Returns the subject's consents, each with the text of the edition that it was given under, also where that
+        edition is no longer in force.
+
+        Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def Restrict(
+        self,
+        request: _subject_service_pb2.RestrictRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.RestrictResponse, _abc.Awaitable[_subject_service_pb2.RestrictResponse]]:
+        """Restricts processing: services get RESTRICTED, but for purposes that rest on a legal obligation or a vital
+        interest. The data stays stored, as long as it would; the subject sees and changes it as before.
+
+        Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def LiftRestriction(
+        self,
+        request: _subject_service_pb2.LiftRestrictionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.LiftRestrictionResponse, _abc.Awaitable[_subject_service_pb2.LiftRestrictionResponse]]:
+        """Lifts the restriction.
+
+        Who may call: subject-facing services, with a capability.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRequest(
+        self,
+        request: _subject_service_pb2.GetRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.GetRequestResponse, _abc.Awaitable[_subject_service_pb2.GetRequestResponse]]:
+        """Returns how a request of the subject's stands.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishRequest(
+        self,
+        request: _subject_service_pb2.FinishRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_subject_service_pb2.FinishRequestResponse, _abc.Awaitable[_subject_service_pb2.FinishRequestResponse]]:
+        """Says that the answer to a request came to the subject, which closes it. May be repeated.
+
+        Who may call: subject-facing services, with a capability, and the request's id.
         """
 
 def add_SubjectServiceServicer_to_server(servicer: SubjectServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

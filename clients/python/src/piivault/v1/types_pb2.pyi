@@ -71,6 +71,66 @@ SUBJECT_KIND_ENTERPRISE: SubjectKind.ValueType  # 2
 """An enterprise."""
 Global___SubjectKind: _TypeAlias = SubjectKind  # noqa: Y015
 
+class _RequestKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RequestKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RequestKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REQUEST_KIND_UNSPECIFIED: _RequestKind.ValueType  # 0
+    """Never sent."""
+    REQUEST_KIND_ERASURE: _RequestKind.ValueType  # 1
+    """That their data be erased."""
+    REQUEST_KIND_EXPORT: _RequestKind.ValueType  # 2
+    """That they be given their data."""
+    REQUEST_KIND_REPORT: _RequestKind.ValueType  # 3
+    """That they be told how their data is processed."""
+    REQUEST_KIND_RESTRICTION: _RequestKind.ValueType  # 4
+    """That processing be restricted."""
+
+class RequestKind(_RequestKind, metaclass=_RequestKindEnumTypeWrapper):
+    """What subjects ask for under the law. A change of one's own data is none: it is done, or refused, before it is answered."""
+
+REQUEST_KIND_UNSPECIFIED: RequestKind.ValueType  # 0
+"""Never sent."""
+REQUEST_KIND_ERASURE: RequestKind.ValueType  # 1
+"""That their data be erased."""
+REQUEST_KIND_EXPORT: RequestKind.ValueType  # 2
+"""That they be given their data."""
+REQUEST_KIND_REPORT: RequestKind.ValueType  # 3
+"""That they be told how their data is processed."""
+REQUEST_KIND_RESTRICTION: RequestKind.ValueType  # 4
+"""That processing be restricted."""
+Global___RequestKind: _TypeAlias = RequestKind  # noqa: Y015
+
+class _RequestState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RequestStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RequestState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REQUEST_STATE_UNSPECIFIED: _RequestState.ValueType  # 0
+    """Never sent."""
+    REQUEST_STATE_OPEN: _RequestState.ValueType  # 1
+    """It isn't answered yet: what it takes didn't work, or the subject hasn't said that the answer came."""
+    REQUEST_STATE_DONE: _RequestState.ValueType  # 2
+    """What was asked for was done, and what was to be delivered came."""
+    REQUEST_STATE_REFUSED: _RequestState.ValueType  # 3
+    """It was refused, for the reason given."""
+
+class RequestState(_RequestState, metaclass=_RequestStateEnumTypeWrapper):
+    """What became of a request."""
+
+REQUEST_STATE_UNSPECIFIED: RequestState.ValueType  # 0
+"""Never sent."""
+REQUEST_STATE_OPEN: RequestState.ValueType  # 1
+"""It isn't answered yet: what it takes didn't work, or the subject hasn't said that the answer came."""
+REQUEST_STATE_DONE: RequestState.ValueType  # 2
+"""What was asked for was done, and what was to be delivered came."""
+REQUEST_STATE_REFUSED: RequestState.ValueType  # 3
+"""It was refused, for the reason given."""
+Global___RequestState: _TypeAlias = RequestState  # noqa: Y015
+
 @_typing.final
 class FieldValue(_message.Message):
     """A field's value on its way in."""
@@ -284,3 +344,55 @@ class ItemError(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
+
+@_typing.final
+class SubjectRequest(_message.Message):
+    """What a subject asked for under the law. Days are by UTC; nothing says when within a day, so that requests in
+    several compartments aren't told to be one person's by it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    id: _builtins.bytes
+    """16 bytes, of no meaning elsewhere. The subject alone is told which one is theirs."""
+    kind: Global___RequestKind.ValueType
+    """What was asked for."""
+    state: Global___RequestState.ValueType
+    """What became of it."""
+    opened: _builtins.str
+    """The day on which it was made: 2026-01-31."""
+    due: _builtins.str
+    """The day by whose end it must be answered, by the law that the edition names."""
+    closed: _builtins.str
+    """The day on which it was done or refused; empty while it is open."""
+    reason: _builtins.str
+    """The error reason that it was refused for, without its prefix; empty unless it was."""
+    overdue: _builtins.bool
+    """Whether it is open and its day has passed."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.bytes = ...,
+        kind: Global___RequestKind.ValueType = ...,
+        state: Global___RequestState.ValueType = ...,
+        opened: _builtins.str = ...,
+        due: _builtins.str = ...,
+        closed: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        overdue: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "due", b"due", "id", b"id", "kind", b"kind", "opened", b"opened", "overdue", b"overdue", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubjectRequest: _TypeAlias = SubjectRequest  # noqa: Y015

@@ -1,0 +1,95 @@
+"""A signing key of Transit, used in the newest version that those who verify have pinned.
+
+A version that isn't pinned signs nothing: nobody would believe it. So a rotation begins to count
+when the operators say so, and no call fails because of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol, TypeVar
+
+from vault.crypto.primitives import is_signed
+from vault.errors import Reason, VaultError
+from vault.keys.errors import KeyServerError
+from vault.keys.keyring import WrongKeyServerError
+
+log = logging.getLogger("piivault.keys")
+
+T = TypeVar("T")
+
+_NOBODY = b"piivault/v1/nobody"  # no capability or attestation: those are labelled
+
+
+class Signs(Protocol):
+    """Transit, as signing needs it. Calls block, and raise KeyServerError."""
+
+    def sign(self, key: str, data: bytes, version: int | None = None) -> bytes:
+        """Sign with a version of an ed25519 key, the newest by default."""
+
+    def public_keys(self, key: str) -> Mapping[int, bytes]:
+        """Return the public keys by version."""
+
+
+class SigningKey:
+    """Signs by one key of the key server; `pinned` are its public halves that count."""
+
+    def __init__(self, transit: Signs, name: str, pinned: Collection[bytes]) -> None:
+        self.name = name
+        self._transit = transit
+        self._pinned = pinned
+        self._signs: tuple[int, bytes] | None = None
+
+    async def signs_with(self) -> tuple[int, bytes] | None:
+        """Return the version that signs, and its public half; None: none is pinned.
+
+        Raises VaultError(KEYS_UNAVAILABLE).
+        """
+        if self._signs is None:
+            keys = await ask(lambda: self._transit.public_keys(self.name))
+            pinned = [(version, key) for version, key in keys.items() if key in self._pinned]
+            self._signs = max(pinned, default=None)
+        return self._signs
+
+    async def sign(
+        self, payload: Callable[[bytes], bytes], to_sign: Callable[[bytes], bytes]
+    ) -> tuple[bytes, bytes]:
+        """Return the payload for the public key that signs, and the signature over it.
+
+        `to_sign` returns the bytes that are signed for it. Raises VaultError(KEYS_UNAVAILABLE).
+        """
+        version, public_key = await self._version()
+        written = payload(public_key)
+        signature = await ask(lambda: self._transit.sign(self.name, to_sign(written), version))
+        return written, signature
+
+    async def check(self) -> None:
+        """Have the key server sign, for nobody, and see that it is with the pinned key.
+
+        Raises KeyServerError, keyring.WrongKeyServerError, VaultError(KEYS_UNAVAILABLE).
+        """
+        version, public_key = await self._version()
+        signature = await asyncio.to_thread(self._transit.sign, self.name, _NOBODY, version)
+        if not is_signed(public_key, signature, _NOBODY):
+            raise WrongKeyServerError(
+                f"The key {self.name} isn't the one among the pinned public keys any more. "
+                "Check that [key_server] is the one that this house began with."
+            )
+
+    async def _version(self) -> tuple[int, bytes]:
+        signs = await self.signs_with()
+        if signs is None:
+            log.error("no version of the key %s is among the pinned public keys", self.name)
+            raise VaultError(Reason.KEYS_UNAVAILABLE, "Nothing can be signed just now. Retry.")
+        return signs
+
+
+async def ask(call: Callable[[], T]) -> T:
+    """Ask the key server in a thread. Raises VaultError(KEYS_UNAVAILABLE)."""
+    try:
+        return await asyncio.to_thread(call)
+    except KeyServerError as e:
+        log.error("key server: %s", e)
+        raise VaultError(
+            Reason.KEYS_UNAVAILABLE, "The key server can't be asked just now. Retry."
+        ) from None

@@ -1,0 +1,214 @@
+"""What subjects ask for under the law: an id, a day by which it is due, and what became of it.
+
+    async with requested(served, call, RequestKind.EXPORT, address) as request:
+        …                                # begun, durably; it stays open if this raises a failure
+        await request.finish(transaction)    # in the change that does what was asked; or later:
+    await finish(served, id)             # once the subject's side says that the answer came
+
+Erasure, export, report and restriction are such requests. Rectification isn't, nor are consents:
+each is done, or refused, before its answer, by the subject's own hand; the trail has the event.
+
+A request is kept without anything that leads to its subject, by the day, sealed under the
+audit-data key: it goes on while the compartment is suspended. A repetition under the same request
+id is the same request.
+"""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from vault.crypto.primitives import DamagedError
+from vault.crypto.record import Address
+from vault.crypto.request import (
+    ID_BYTES,
+    RequestKind,
+    RequestState,
+    SubjectRequest,
+    key_version,
+    open_request,
+    request_id,
+    seal_request,
+)
+from vault.errors import Reason, VaultError
+from vault.keys.key import READS, KeyKind, KeyName
+from vault.service.attempt import FAILURES
+from vault.service.call import Call
+from vault.service.compartment import ServedCompartment
+from vault.store import requests as store
+from vault.store.commit import Transaction
+
+log = logging.getLogger("piivault.requests")
+
+KEPT_DAYS = 90  # days that a closed request is kept
+_PAGE = 500
+# Nobody's request: there is nobody, or it says of another request that it is this one.
+_NO_REQUEST = frozenset({Reason.NOT_FOUND, Reason.REQUEST_ID_REUSED, Reason.MALFORMED_REQUEST})
+_LATER = FAILURES | {Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED, Reason.STALE_ETAG}
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request that is on record, as it was read: `finish` is conditional on that."""
+
+    served: ServedCompartment
+    request: SubjectRequest
+    sealed: bytes = field(repr=False)
+    done: bytes = field(repr=False)  # as it is sealed once it is done
+
+    @property
+    def id(self) -> bytes:
+        """Its id."""
+        return self.request.id
+
+    async def finish(self, transaction: Transaction) -> None:
+        """Say that it is done, in the transaction that does it."""
+        if self.request.state is RequestState.OPEN:
+            await store.replace(transaction, self.id, self.sealed, self.done)
+
+    @property
+    def finished(self) -> SubjectRequest:
+        """What it is once that transaction stands."""
+        if self.request.state is not RequestState.OPEN:
+            return self.request
+        return self.request.ended(RequestState.DONE, today())
+
+
+@asynccontextmanager
+async def requested(
+    served: ServedCompartment, call: Call, kind: RequestKind, address: Address
+) -> AsyncIterator[Begun]:
+    """Put a request on record before it is worked on; a refusal closes it, a failure doesn't.
+
+    Raises VaultError.
+    """
+    begun = await begin(served, call, kind, address)
+    try:
+        yield begun
+    except VaultError as e:
+        if e.reason in _NO_REQUEST:
+            await store.drop(served.database, [begun.id])
+        elif e.reason not in _LATER:
+            await _end(begun, RequestState.REFUSED, e.reason)
+        raise
+
+
+async def begin(
+    served: ServedCompartment, call: Call, kind: RequestKind, address: Address
+) -> Begun:
+    """Put a request on record, durably, and return it; a repetition returns what there is.
+
+    Raises VaultError(KEYS_UNAVAILABLE, STORAGE_UNAVAILABLE).
+    """
+    ids = await _ids(served, call, kind, address)
+    for id_, sealed in await store.find(served.database, ids):
+        return await _begun(served, await _open(served, id_, sealed), sealed)
+    opened = today()
+    moment = datetime(opened.year, opened.month, opened.day, tzinfo=UTC)
+    due = call.edition.answer_within.end(moment).date()
+    request = SubjectRequest(ids[0], kind, RequestState.OPEN, opened, due)
+    sealed = await _seal(served, request)
+    await store.add(served.database, request.id, sealed)
+    return await _begun(served, request, sealed)
+
+
+async def finish(served: ServedCompartment, id_: bytes) -> SubjectRequest:
+    """Close a request whose answer came; return it. Raises VaultError(NOT_FOUND, …)."""
+    begun = await _found(served, id_)
+    if begun.request.state is not RequestState.OPEN:
+        return begun.request
+    return await _end(begun, RequestState.DONE)
+
+
+async def request_of(served: ServedCompartment, id_: bytes) -> SubjectRequest:
+    """Return a request. Raises VaultError(NOT_FOUND, DAMAGED, …)."""
+    return (await _found(served, id_)).request
+
+
+async def all_requests(
+    served: ServedCompartment, *, closed: bool = False
+) -> Sequence[SubjectRequest]:
+    """Return all open requests, and closed ones if they are wanted, the first due in front.
+
+    Raises VaultError. A damaged one is passed over, and logged.
+    """
+    found: list[SubjectRequest] = []
+    after = b""
+    while page := await store.page(served.database, after, _PAGE):
+        for id_, sealed in page:
+            try:
+                request = await _open(served, id_, sealed)
+            except VaultError as e:
+                if e.reason is not Reason.DAMAGED:
+                    raise
+                log.error("a subject's request in %s can't be opened", served.name)
+                continue
+            if closed or request.state is RequestState.OPEN:
+                found.append(request)
+        after = page[-1][0]
+    return sorted(found, key=lambda r: (r.due, r.id))
+
+
+async def forget_closed(served: ServedCompartment) -> None:
+    """Delete what was closed long ago. Raises VaultError."""
+    before = today() - timedelta(days=KEPT_DAYS)
+    known = await all_requests(served, closed=True)
+    if old := [r.id for r in known if r.closed and r.closed < before]:
+        await store.drop(served.database, old)
+
+
+def today() -> date:
+    """Return the day, by UTC."""
+    return datetime.now(UTC).date()
+
+
+async def _ids(
+    served: ServedCompartment, call: Call, kind: RequestKind, address: Address
+) -> Sequence[bytes]:
+    """Return under which ids a repetition of this request may be on record, the newest first.
+
+    One for each audit-data key: the trail's key may have been rotated since.
+    """
+    if not call.repeatable:
+        return [secrets.token_bytes(ID_BYTES)]
+    asked = (bytes((kind,)), call.service.name.encode(), call.request_id.encode())
+    versions = served.keyring.versions(KeyKind.AUDIT)
+    readable = [row.name for row in reversed(versions) if row.state in READS]
+    keys = [await served.keyring.get(name) for name in readable]
+    return [request_id(key, address.pseudonym, *asked) for key in keys]
+
+
+async def _found(served: ServedCompartment, id_: bytes) -> Begun:
+    for known, sealed in await store.find(served.database, [id_]):
+        return await _begun(served, await _open(served, known, sealed), sealed)
+    raise VaultError(Reason.NOT_FOUND, f"There is no such request in {served.name}, or no more.")
+
+
+async def _begun(served: ServedCompartment, request: SubjectRequest, sealed: bytes) -> Begun:
+    done = await _seal(served, request.ended(RequestState.DONE, today()))
+    return Begun(served, request, sealed, done)
+
+
+async def _end(begun: Begun, state: RequestState, reason: str = "") -> SubjectRequest:
+    ended = begun.request.ended(state, today(), reason)
+    sealed = await _seal(begun.served, ended)
+    if await store.swap(begun.served.database, begun.id, begun.sealed, sealed):
+        return ended
+    return await request_of(begun.served, begun.id)  # another process was first
+
+
+async def _seal(served: ServedCompartment, request: SubjectRequest) -> bytes:
+    key, version = await served.audit_key()
+    return seal_request(key, version, served.uuid, request)
+
+
+async def _open(served: ServedCompartment, id_: bytes, sealed: bytes) -> SubjectRequest:
+    try:
+        key = await served.keyring.get(KeyName(KeyKind.AUDIT, key_version(sealed)))
+        return open_request(key, served.uuid, id_, sealed)
+    except DamagedError:
+        raise VaultError(
+            Reason.DAMAGED, "A request's bytes don't hold. The security team must look at this."
+        ) from None

@@ -1,0 +1,43 @@
+"""Restriction: the subject stops the use of their record, and it stays stored (clause 5.1)."""
+
+from vault.crypto.request import RequestKind, SubjectRequest
+from vault.sealed.v1 import sealed_pb2
+from vault.service.attempt import attempt
+from vault.service.call import Call
+from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.requests import requested
+from vault.service.rewrite import Edit, Edited, request_mark, rewrite
+
+
+async def restrict(
+    served: ServedCompartment, call: Call, capability: str
+) -> tuple[str, SubjectRequest]:
+    """Restrict processing; return the new etag, and the request. Raises VaultError.
+
+    No reveal that begins after the answer sees a value, but for a purpose that the law demands.
+    """
+    async with attempt(served, call, "restrict") as attempted:
+        address = served.bearer(capability, call.service.spiffe)
+        async with requested(served, call, RequestKind.RESTRICTION, address) as request:
+            mark = await request_mark(served, call, "restrict", address, None)
+            edit = _setting(restricted=True)
+            etag = await rewrite(served, attempted, address, edit, mark, also=request.finish)
+        return etag, request.finished
+
+
+async def lift_restriction(served: ServedCompartment, call: Call, capability: str) -> str:
+    """Lift the restriction; return the new etag. Raises VaultError."""
+    async with attempt(served, call, "lift_restriction") as attempted:
+        address = served.bearer(capability, call.service.spiffe)
+        mark = await request_mark(served, call, "lift_restriction", address, None)
+        return await rewrite(served, attempted, address, _setting(restricted=False), mark)
+
+
+def _setting(*, restricted: bool) -> Edit:
+    async def edit(record: OpenedRecord) -> Edited:
+        about = sealed_pb2.Record()
+        about.CopyFrom(record.about)
+        about.restricted = restricted
+        return Edited(about, record.values())
+
+    return edit
