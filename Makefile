@@ -6,7 +6,7 @@ PROTOS := $(shell find protos -name '*.proto')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test attack clauses contract lint proto proto-check bench bench-audit lock clean
+.PHONY: help demo dev test attack clauses contract lint proto proto-check bench bench-audit bench-keys lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: $(VENV)/.made ## Measure Reveal against a bare gRPC echo, as a ratio
 
 bench-audit: $(VENV)/.made ## Measure `piivault audit verify` on a million events, on one core
 	$(BIN)/python -m tests.bench.audit $(ARGS)
+
+bench-keys: $(VENV)/.made ## Measure `piivault keys status` on a million data keys
+	$(BIN)/python -m tests.bench.keys_status $(ARGS)
 
 lock: $(VENV)/.made ## Choose versions anew; the lock has hashes and names no host
 	$(BIN)/uv pip compile --universal --upgrade --generate-hashes --no-emit-index-url --no-header --no-emit-package piivault \

@@ -41,12 +41,11 @@ class KeyCache:
     def serve(self, name: KeyName) -> bytes | None:
         """Return a key that isn't too old, or None. A stale one is refreshed in the background."""
         cached = self._keys.get(name)
-        if cached is None:
+        if cached is None or not self.has(name):
             return None
-        age = self._clock() - cached.at
-        if age >= cached.soft:
+        if self._clock() - cached.at >= cached.soft:
             self._fetching(name)
-        return cached.key if age < self._hard else None
+        return cached.key
 
     def has(self, name: KeyName) -> bool:
         """Tell whether a key is here that isn't too old."""
