@@ -66,10 +66,10 @@ def read_edition(file: Path) -> Edition:
     return compile_edition(text)
 
 
-def log_to(file: Path | None = None) -> None:
-    """Log to a file, or to standard error."""
+def log_to(who: str = "", file: Path | None = None) -> None:
+    """Log to a file, or to standard error; each line says who, if there are several."""
     handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s %(name)s {who}%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # Looked up for each line, and in none of them (Python's logging HOWTO, "Optimization").

@@ -6,10 +6,19 @@ of alarms, all of them known beforehand.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, write_to_textfile
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    write_to_textfile,
+)
+from prometheus_client.registry import Collector
 
 from vault.audit.event import Event
 from vault.sealed.v1 import sealed_pb2
@@ -20,10 +29,12 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """All counts of one process."""
+    """All counts of one process; `worker` is its number, if it is one of several on a port."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: int = 0) -> None:
+        self._worker = worker
         self._registry = registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector("piivault", registry=registry)  # its memory, processor time, descriptors
         self._requests = Counter(
             "piivault_requests", "Calls answered.", ("method", "reason"), registry=registry
         )
@@ -112,7 +123,25 @@ class Metrics:
 
     def write(self, file: Path) -> None:
         """Write all counts into a file, in the place of what it held. Raises OSError."""
-        write_to_textfile(str(file), self._registry)
+        counted = _OfWorker(self._registry, self._worker) if self._worker else self._registry
+        write_to_textfile(str(file), counted)
+
+
+class _OfWorker(Collector):
+    """The counts, each with its worker's number: so that several files can be read together."""
+
+    def __init__(self, counted: Collector, worker: int) -> None:
+        self._counted = counted
+        self._worker = str(worker)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        for metric in self._counted.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, "worker": self._worker})
+                for sample in metric.samples
+            ]
+            yield metric
 
 
 def _word(outcome: sealed_pb2.Outcome.ValueType) -> str:
