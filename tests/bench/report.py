@@ -4,7 +4,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from statistics import median
 from typing import Any
 
 import grpc
@@ -12,98 +11,73 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.decide import COMPARTMENTS, FIELDS_EACH, GRANTS_EACH, SERVICES, Decided
-from tests.bench.reveal import PERSONS, ROUNDS, Line
-from tests.bench.sample import Sample
+from tests.bench.sample import ROUNDS, Line
 
 
-def summary(line: Line) -> dict[str, float]:
-    """Return the medians over the rounds; each ratio is a median of the rounds' own ratios."""
-    rounds = list(zip(line.echo, line.reveal, strict=True))
+def machine() -> dict[str, Any]:
+    """Return on what it was measured; `load` is how many processes wanted to run in a minute."""
     return {
-        **{f"echo_{key}": value for key, value in _medians(line.echo).items()},
-        **{f"reveal_{key}": value for key, value in _medians(line.reveal).items()},
-        "rate_ratio": median(reveal.rate / echo.rate for echo, reveal in rounds),
-        "p50_ratio": median(reveal.p50 / echo.p50 for echo, reveal in rounds),
-        "p99_ratio": median(reveal.p99 / echo.p99 for echo, reveal in rounds),
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "grpcio": grpc.__version__,
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
-def _medians(samples: Sequence[Sample]) -> dict[str, float]:
-    return {key: median(getattr(s, key) for s in samples) for key in ("rate", "p50", "p99")}
+def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Return all lines, each round's samples included."""
+    return [
+        {
+            "own": {"name": line.own.name, "in_flight": line.own.in_flight},
+            "base": {"name": line.base.name, "in_flight": line.base.in_flight},
+            "ratio": {of: line.ratio(of) for of in ("rate", "p50", "p99")},
+            "at_least": line.at_least,
+            "p99_at_most": line.p99_at_most,
+            "rounds": [{"own": asdict(own), "base": asdict(base)} for own, base in line.rounds],
+        }
+        for line in lines
+    ]
 
 
-def as_json(lines: Sequence[Line], decided: Decided, sealed: Mapping[str, float]) -> dict[str, Any]:
-    """Return everything, each round's samples included."""
-    return {
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "python": platform.python_version(),
-            "grpcio": grpc.__version__,
-        },
-        "reveal": [
-            {
-                "title": line.title,
-                "in_flight": line.in_flight,
-                "medians": summary(line),
-                "rounds": [
-                    {"echo": asdict(echo), "reveal": asdict(reveal)}
-                    for echo, reveal in zip(line.echo, line.reveal, strict=True)
-                ],
-            }
-            for line in lines
-        ],
-        "decide_microseconds": asdict(decided),
-        "seal_microseconds": dict(sealed),
-    }
-
-
-def show(
-    console: Console, lines: Sequence[Line], decided: Decided, sealed: Mapping[str, float]
-) -> None:
-    """Print the tables."""
-    console.print(
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        f"grpcio {grpc.__version__}; client, servers and PostgreSQL on this one machine."
-    )
-    console.print(
-        f"\nReveal of 2 fields, durable audit, PostgreSQL, mutual TLS, {PERSONS:,} persons,"
-        f" against a bare gRPC echo of the same messages; medians of {ROUNDS} rounds, in turn."
-    )
-    console.print(_reveals(lines))
-    console.print(
-        f"\nIn memory, one core; an edition of {SERVICES} services, "
-        f"{SERVICES * GRANTS_EACH:,} grants, {COMPARTMENTS * FIELDS_EACH} fields."
-    )
-    console.print(_micro(decided, sealed))
-
-
-def _reveals(lines: Sequence[Line]) -> Table:
-    table = Table()
-    table.add_column("in flight", justify="right")
-    table.add_column("")
-    for column in ("calls/s", "p50 ms", "p99 ms"):
+def show_lines(console: Console, title: str, lines: Sequence[Line]) -> None:
+    """Print a table of ratios."""
+    table = Table(title=f"{title}; medians of {ROUNDS} rounds, in turn", title_justify="left")
+    for column in ("what", "in flight"):
+        table.add_column(column)
+    for column in ("a second", "p50 ms", "p99 ms", "ratio", "p99, ratio", "wanted"):
         table.add_column(column, justify="right")
     for line in lines:
-        figures = summary(line)
-        for kind, name in (("echo", "bare echo"), ("reveal", line.title)):
-            rate, p50, p99 = (figures[f"{kind}_{key}"] for key in ("rate", "p50", "p99"))
-            lead = str(line.in_flight) if kind == "echo" else ""
-            table.add_row(lead, name, f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}")
-        ratios = (figures[f"{key}_ratio"] for key in ("rate", "p50", "p99"))
-        table.add_row("", "ratio", *(f"{ratio:.2f}" for ratio in ratios), style="bold")
+        for of, candidate in ((True, line.base), (False, line.own)):
+            figures = (line.median(key, base=of) for key in ("rate", "p50", "p99"))
+            rate, p50, p99 = figures
+            shown = [candidate.name, str(candidate.in_flight), f"{rate:,.0f}", f"{p50:.2f}"]
+            ratios = ["", "", ""] if of else [*_ratios(line)]
+            table.add_row(*shown, f"{p99:.2f}", *ratios)
         table.add_section()
-    return table
+    console.print(table)
 
 
-def _micro(decided: Decided, sealed: Mapping[str, float]) -> Table:
-    table = Table(show_header=False)
+def _ratios(line: Line) -> tuple[str, str, str]:
+    wanted = f"≥ {line.at_least:g}" if line.at_least else ""
+    if line.p99_at_most:
+        wanted = f"p99 ≤ {line.p99_at_most:g}"
+    return f"[bold]{line.ratio():.2f}[/]", f"{line.ratio('p99'):.1f}", wanted
+
+
+def show_micro(console: Console, decided: Decided, micro: Mapping[str, float]) -> None:
+    """Print what is done in memory, in microseconds."""
+    title = (
+        f"In memory, one core; an edition of {SERVICES} services, "
+        f"{SERVICES * GRANTS_EACH:,} grants, {COMPARTMENTS * FIELDS_EACH} fields"
+    )
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column("what")
     table.add_column("how long", justify="right")
     table.add_row("decide, p50", f"{decided.p50:.1f} µs")
     table.add_row("decide, p99", f"{decided.p99:.1f} µs")
     table.add_row("compile the edition", f"{decided.compiled:.2f} s")
     table.add_section()
-    for name, microseconds in sealed.items():
+    for name, microseconds in micro.items():
         table.add_row(name, f"{microseconds:.1f} µs")
-    return table
+    console.print(table)

@@ -1,0 +1,79 @@
+"""The clients: one written on the generated stubs, so that the SDK's own work doesn't count."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import grpc
+from piivault import TLS
+from piivault.v1 import record_service_pb2 as pb
+from piivault.v1 import record_service_pb2_grpc as pb_grpc
+
+from tests.bench.population import REVEALED
+from tests.bench.sample import Call
+from vault.dev import Running
+from vault.names import Pseudonym
+
+_DEADLINE = 30.0  # seconds a call
+
+
+def tls(running: Running, service: str) -> TLS:
+    """Return a service's certificate."""
+    folder = running.config.parent / "certificates"
+    return TLS(running.ca, folder / f"service-{service}.pem", folder / f"service-{service}.key")
+
+
+def channel(address: str, identity: TLS) -> grpc.aio.Channel:
+    """Open a bare channel."""
+    ca, key, certificate = (
+        Path(file).read_bytes()
+        for file in (identity.ca, identity.private_key, identity.certificate)
+    )
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca, key, certificate))
+
+
+def revealing(connection: grpc.aio.Channel, requests: Iterator[pb.RevealRequest]) -> Call:
+    """Return a call that reveals what is asked for next."""
+    stub = pb_grpc.RecordServiceStub(connection)
+    return lambda: stub.Reveal(next(requests), timeout=_DEADLINE)
+
+
+def requests(compartment: str, pseudonyms: Sequence[str]) -> Iterator[pb.RevealRequest]:
+    """Ask for everybody in turn, for ever."""
+    return itertools.cycle(
+        [
+            pb.RevealRequest(
+                compartment=compartment, purpose="service", pseudonym=pseudonym, fields=REVEALED
+            )
+            for pseudonym in pseudonyms
+        ]
+    )
+
+
+def batching(
+    connection: grpc.aio.Channel, compartment: str, pseudonyms: Sequence[str], each: int
+) -> Call:
+    """Return a call that reveals so many at once."""
+    stub = pb_grpc.RecordServiceStub(connection)
+    asked = itertools.cycle(
+        [
+            pb.BatchRevealRequest(
+                compartment=compartment,
+                purpose="service",
+                pseudonyms=pseudonyms[start : start + each],
+                fields=REVEALED,
+            )
+            for start in range(0, len(pseudonyms) - each, each)
+        ]
+    )
+
+    async def call() -> None:
+        answer = await stub.BatchReveal(next(asked), timeout=_DEADLINE)
+        assert all(result.HasField("record") for result in answer.results)
+
+    return call
+
+
+def written(pseudonym: bytes) -> str:
+    """Return a pseudonym as it is written."""
+    return str(Pseudonym(pseudonym))
