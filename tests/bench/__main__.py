@@ -54,9 +54,11 @@ def main(seconds: float, only: tuple[str, ...], full: bool, file: Path | None) -
                 if "reveal" in parts:
                     busy.update("loading")
                     reveal.load(running)
-                    with serving(running) as pid:
-                        lines = runner.run(reveal.compare(running, seconds, busy.update))
-                        console.print(f"the worker's memory: {memory_of(pid) / 1e6:.0f} MB")
+                    with serving(running) as worker:
+                        measuring = reveal.compare(running, worker.address, seconds, busy.update)
+                        lines = runner.run(measuring)
+                        memory = memory_of(worker.pid)
+                    console.print(f"the worker's memory: {memory / 1e6:.0f} MB")
                     report.show_lines(console, "Reveal of 2 fields, durable audit, TLS", lines)
                     found["reveal"] = report.as_json(lines)
     if file is not None:

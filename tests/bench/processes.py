@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from piivault.v1 import record_service_pb2 as pb
 
 from tests.bench.population import write_policy
+from vault.config import ENVIRONMENT_PREFIX, Role
 from vault.dev import Running, Stack
 from vault.dev.local import local, plan_of
 from vault.policy import compile_edition
@@ -32,17 +35,30 @@ def stack(state: Path) -> Iterator[Running]:
         yield running
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A server as it runs."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def serving(running: Running) -> Iterator[int]:
-    """Run `piivault serve` on the stack; yields its process id."""
-    log = running.config.parent / "log" / "server.log"
+def serving(running: Running, *roles: Role) -> Iterator[Process]:
+    """Run `piivault serve` on the stack: as a worker, unless other roles are given.
+
+    As in a deployment: whoever else shares the process would have a share of its time.
+    """
+    roles = roles or ("worker",)
+    log = running.config.parent / "log" / f"{'-'.join(roles)}.log"
     piivault = Path(sysconfig.get_path("scripts"), "piivault")
+    given = {"ROLES": ",".join(roles), "ADDRESS": "127.0.0.1:0"}
+    environment = {f"{ENVIRONMENT_PREFIX}SERVER__{key}": value for key, value in given.items()}
     with log.open("wb") as file:
         argv: list[str | Path] = [piivault, "serve", "--config", running.config]
-        server = subprocess.Popen(argv, stdout=file, stderr=file)
+        server = subprocess.Popen(argv, stdout=file, stderr=file, env={**os.environ, **environment})
         try:
-            _wait_for(server, log)
-            yield server.pid
+            yield Process(f"127.0.0.1:{_wait_for(server, log)}", server.pid)
         finally:
             server.terminate()
             server.wait()
@@ -89,9 +105,11 @@ def _saying_its_port(module: str, configuration: Path, told: str) -> Iterator[st
             server.terminate()
 
 
-def _wait_for(server: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_for(server: "subprocess.Popen[bytes]", log: Path) -> int:
+    """Return its port, once it serves."""
     deadline = time.monotonic() + _START_SECONDS
-    while " on port " not in (said := log.read_text(encoding="utf-8")):
+    while (found := re.search(r"serving .* on port (\d+)", said := log.read_text())) is None:
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the server didn't start:\n{said}")
         time.sleep(0.05)
+    return int(found[1])

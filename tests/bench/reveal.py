@@ -36,22 +36,22 @@ def load(running: Running) -> None:
     fill(running, SMALL, PERSONS, lambda span: [unissued(SMALL, n) for n in span])
 
 
-async def compare(running: Running, seconds: float, progress: Progress) -> list[Line]:
-    """Measure for so many seconds in all."""
+async def compare(running: Running, worker: str, seconds: float, progress: Progress) -> list[Line]:
+    """Measure a worker, by its address, for so many seconds in all."""
     pseudonyms = [written(unissued(SMALL, number)) for number in range(PERSONS)]
     progress("encrypting what the naive server has")
     token = await _fill_naive(running, pseudonyms[:NAIVE_PERSONS])
     random.shuffle(pseudonyms)
     async with AsyncExitStack() as stack:
         identity = tls(running, reader(SMALL))
-        own = await stack.enter_async_context(channel(running.grpc_address, identity))
+        own = await stack.enter_async_context(channel(worker, identity))
         answer = await pb_grpc.RecordServiceStub(own).Reveal(next(requests(SMALL, pseudonyms)))
         echoing = stack.enter_context(echo(running, answer))
         echoing_to = await stack.enter_async_context(channel(echoing, identity))
         url = running.owner_urls[SMALL]
         other = stack.enter_context(naive_server(running, url, token, _KEY))
         naive_to = await stack.enter_async_context(channel(other, identity))
-        sdk = await stack.enter_async_context(AsyncClient(running.grpc_address, tls=identity))
+        sdk = await stack.enter_async_context(AsyncClient(worker, tls=identity))
         asked = requests(SMALL, pseudonyms)
         few = requests(SMALL, [written(unissued(SMALL, n)) for n in range(NAIVE_PERSONS)])
         calls = {

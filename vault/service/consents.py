@@ -32,7 +32,8 @@ def covered(
     if record.about.restricted:
         raise VaultError(Reason.RESTRICTED, "The subject restricted the processing of this record.")
     policy = (call.policy.editions, call.edition, purpose, served.name)
-    consents, registered = given(record.about), moment(record.about.registered_at)
+    consents = given(record.about, purpose)
+    registered = moment(record.about.registered_at)
     now = datetime.now(UTC)
     decision = check_consent(*policy, uses, consents, registered, now)
     if isinstance(decision, Denied):
@@ -61,8 +62,8 @@ def wholly_covered(
         )
 
 
-def given(about: sealed_pb2.Record) -> Sequence[ConsentGiven]:
-    """Read the consents that a record holds."""
+def given(about: sealed_pb2.Record, purpose: str | None = None) -> Sequence[ConsentGiven]:
+    """Read the consents that a record holds, or those for one purpose alone."""
     return [
         ConsentGiven(
             purpose=c.purpose,
@@ -73,6 +74,7 @@ def given(about: sealed_pb2.Record) -> Sequence[ConsentGiven]:
             withdrawn_at=moment(c.withdrawn_at) if c.withdrawn_at else None,
         )
         for c in about.consents
+        if purpose is None or c.purpose == purpose
     ]
 
 

@@ -7,6 +7,7 @@ of alarms, all of them known beforehand.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from prometheus_client import (
@@ -85,18 +86,23 @@ class Metrics:
             registry=registry,
         )
 
+        # Looked up for each call: few there are, and finding one takes longer than counting.
+        self._requests_of = cache(self._requests.labels)
+        self._seconds_of = cache(self._seconds.labels)
+        self._events_of = cache(self._events.labels)
+
     def answered(self, method: str, reason: str, seconds: float | None) -> None:
         """Count a call; `seconds` is None for a stream."""
-        self._requests.labels(method, reason).inc()
+        self._requests_of(method, reason).inc()
         if seconds is not None:
-            self._seconds.labels(method).observe(seconds)
+            self._seconds_of(method).observe(seconds)
 
     def wrote(self, compartment: str) -> Callable[[Sequence[Event]], None]:
         """Return what counts the events of a compartment that became durable."""
 
         def count(events: Sequence[Event]) -> None:
             for event in events:
-                self._events.labels(compartment, _word(event.outcome)).inc(event.count)
+                self._events_of(compartment, _word(event.outcome)).inc(event.count)
 
         return count
 
@@ -144,7 +150,10 @@ class _OfWorker(Collector):
             yield metric
 
 
+_WORDS = {
+    number: name.removeprefix("OUTCOME_").lower() for name, number in sealed_pb2.Outcome.items()
+}
+
+
 def _word(outcome: sealed_pb2.Outcome.ValueType) -> str:
-    if outcome not in sealed_pb2.Outcome.values():
-        return "unknown"  # a newer release's
-    return sealed_pb2.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()
+    return _WORDS.get(outcome, "unknown")  # a newer release's
