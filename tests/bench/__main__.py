@@ -10,18 +10,23 @@ import asyncio
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 import uvloop
 from rich.console import Console
 
-from tests.bench import report, reveal
+from tests.bench import growth, picture, report, reveal, roles_run
 from tests.bench.decide import measure_decide
+from tests.bench.found import Found
+from tests.bench.population import ROLES, ROLES_LARGE, document
 from tests.bench.processes import memory_of, serving, stack
+from tests.bench.sample import Progress
 from tests.bench.seal import measure_seal
+from vault.dev import Running
+from vault.policy import compile_edition
 
-PARTS = ("memory", "reveal")
+PARTS = ("memory", "reveal", "roles", "growth")
+_ROLES, _ROLES_FULL = 10_000, 100_000
 
 
 @click.command()
@@ -29,40 +34,66 @@ PARTS = ("memory", "reveal")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="These parts alone.")
 @click.option("--full", is_flag=True, help="The long ones, too.")
 @click.option(
-    "--json",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write every sample to a file, too.",
+    "--json", "file", type=click.Path(path_type=Path), help="Write every sample to a file."
 )
-def main(seconds: float, only: tuple[str, ...], full: bool, file: Path | None) -> None:
-    """Measure Reveal against a bare gRPC echo, and much else against what it should be held to."""
+@click.option("--draw", type=click.Path(path_type=Path), help="Draw the ratios into an SVG.")
+def main(
+    seconds: float, only: tuple[str, ...], full: bool, file: Path | None, draw: Path | None
+) -> None:
+    """Measure Reveal against a bare gRPC echo, and much else against what it is to be held to."""
     console = Console(highlight=False, width=120)
-    parts = only or PARTS
-    found: dict[str, Any] = {"machine": report.machine()}
-    console.print(", ".join(f"{key} {value}" for key, value in found["machine"].items()))
+    parts = set(only or (PARTS if full else PARTS[:-1]))
+    found, on = Found(), report.machine()
+    console.print(", ".join(f"{key} {value}" for key, value in on.items()))
     with console.status("") as busy:
         if "memory" in parts:
             busy.update("measuring decide and the seals")
             report.show_micro(console, measure_decide(), measure_seal())
-        if set(parts) - {"memory"}:
+        if parts - {"memory"}:
             busy.update("starting OpenBao and PostgreSQL")
             with (
                 tempfile.TemporaryDirectory(prefix="piivault-bench-") as folder,
                 stack(Path(folder, "state")) as running,
                 asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
             ):
-                if "reveal" in parts:
-                    busy.update("loading")
-                    reveal.load(running)
-                    with serving(running) as worker:
-                        measuring = reveal.compare(running, worker.address, seconds, busy.update)
-                        lines = runner.run(measuring)
-                        memory = memory_of(worker.pid)
-                    console.print(f"the worker's memory: {memory / 1e6:.0f} MB")
-                    report.show_lines(console, "Reveal of 2 fields, durable audit, TLS", lines)
-                    found["reveal"] = report.as_json(lines)
+                _measure(running, parts, seconds, full, found, runner, busy.update)
+    report.show(console, found)
     if file is not None:
-        file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        written = {"machine": on, **report.as_json(found)}
+        file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    if draw is not None:
+        draw.write_text(picture.picture(found, on), encoding="utf-8")
+
+
+def _measure(
+    running: Running,
+    parts: set[str],
+    seconds: float,
+    full: bool,
+    found: Found,
+    runner: asyncio.Runner,
+    progress: Progress,
+) -> None:
+    progress("loading")
+    reveal.load(running)
+    if "reveal" in parts:
+        with serving(running) as worker:
+            found.lines = runner.run(reveal.compare(running, worker.address, seconds, progress))
+            found.memory = memory_of(worker.pid)
+    if "roles" in parts:
+        edition = compile_edition(json.dumps(document()))
+        for compartment, persons in ((ROLES, _ROLES), (ROLES_LARGE, _ROLES_FULL))[: 1 + full]:
+            progress(f"loading {persons:,} records")
+            issued = roles_run.load(running, edition, compartment, persons)
+            with serving(running) as worker, serving(running, "broker", "auditor") as others:
+                playing = roles_run.compare(running, worker, others, compartment, issued, progress)
+                found.roles += runner.run(playing)
+    if "growth" in parts:
+        progress("loading a million records")
+        loaded = growth.load(running)
+        with serving(running) as worker:
+            growing = growth.grow(running, worker, loaded, seconds, progress)
+            found.growth = runner.run(growing)
 
 
 if __name__ == "__main__":

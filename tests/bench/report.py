@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import grpc
@@ -11,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.decide import COMPARTMENTS, FIELDS_EACH, GRANTS_EACH, SERVICES, Decided
+from tests.bench.found import Found
+from tests.bench.roles import AT_MOST, LANES, OPERATIONS, Role
+from tests.bench.roles import ROUNDS as ROLE_ROUNDS
 from tests.bench.sample import ROUNDS, Line
 
 
@@ -25,8 +29,43 @@ def machine() -> dict[str, Any]:
     }
 
 
-def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """Return all lines, each round's samples included."""
+def as_json(found: Found) -> dict[str, Any]:
+    """Return everything, each round's samples included."""
+    grown = found.growth
+    return {
+        "reveal": _lines(found.lines),
+        "worker_bytes": found.memory,
+        "roles": [asdict(role) | {"ratio": role.ratio} for role in found.roles],
+        "growth": None
+        if grown is None
+        else {
+            "reveal": _lines([grown.line]),
+            "worker_bytes": grown.memory,
+            "stored_bytes": grown.stored,
+            "plain_bytes": grown.plain,
+            "loaded_a_second": grown.loaded,
+        },
+    }
+
+
+def show(console: Console, found: Found) -> None:
+    """Print the tables of what was measured."""
+    if found.lines:
+        _show_lines(console, "Reveal of 2 fields, durable audit, mutual TLS", found.lines)
+        console.print(f"A worker's memory: {found.memory / 1e6:.0f} MB")
+    if found.roles:
+        _show_roles(console, found.roles)
+    if found.growth is not None:
+        grown = found.growth
+        _show_lines(console, "A million records", [grown.line])
+        console.print(
+            f"A worker's memory: {grown.memory / 1e6:.0f} MB. Stored: {grown.stored:,.0f} bytes a "
+            f"record, {grown.stored / grown.plain:.1f} times the plaintext's {grown.plain:,.0f}. "
+            f"Sealed and copied: {grown.loaded:,.0f} records a second."
+        )
+
+
+def _lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
     return [
         {
             "own": {"name": line.own.name, "in_flight": line.own.in_flight},
@@ -40,8 +79,22 @@ def as_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def show_lines(console: Console, title: str, lines: Sequence[Line]) -> None:
-    """Print a table of ratios."""
+def _show_roles(console: Console, roles: Sequence[Role]) -> None:
+    title = (
+        f"{OPERATIONS:,} operations of each role, answers compared one by one; {LANES} at once; "
+        f"medians of {ROLE_ROUNDS} rounds"
+    )
+    table = Table(title=title, title_justify="left")
+    for column in ("role", "records", "seconds", "plaintext", "times slower", "wanted"):
+        table.add_column(column, justify="left" if column == "role" else "right")
+    for role in roles:
+        seconds = (f"{median(column):.2f}" for column in zip(*role.rounds, strict=True))
+        ratio = f"[bold]{role.ratio:.2f}[/]"
+        table.add_row(role.name, f"{role.persons:,}", *seconds, ratio, f"≤ {AT_MOST:g}")
+    console.print(table)
+
+
+def _show_lines(console: Console, title: str, lines: Sequence[Line]) -> None:
     table = Table(title=f"{title}; medians of {ROUNDS} rounds, in turn", title_justify="left")
     for column in ("what", "in flight"):
         table.add_column(column)
