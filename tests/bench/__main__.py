@@ -8,6 +8,8 @@ Starts OpenBao and PostgreSQL in a temporary folder, and each server in a proces
 
 import asyncio
 import json
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -41,6 +43,7 @@ def main(
     seconds: float, only: tuple[str, ...], full: bool, file: Path | None, draw: Path | None
 ) -> None:
     """Measure Reveal against a bare gRPC echo, and much else against what it is to be held to."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, like Ctrl-C
     console = Console(highlight=False, width=120)
     parts = set(only or (PARTS if full else PARTS[:-1]))
     found, on = Found(), report.machine()

@@ -50,7 +50,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
     return (
         f"Ratios of one run, by `make bench`: {machine['cores']} cores, "
         f"{machine['architecture']}, Python {machine['python']}, grpcio {machine['grpcio']}; "
-        "client, servers and PostgreSQL on one machine. A red mark is what is wanted."
+        "client, servers and PostgreSQL on one machine. Grey: 1. Red: what is wanted."
     )
 
 
@@ -88,9 +88,13 @@ def _bar(line: Line) -> Bar:
 
 
 def _draw(panel: Panel, top: float, colour: int) -> list[str]:
-    most = max(max(bar.value, bar.wanted or 0) for bar in panel.bars)
+    most = max(max(bar.value, bar.wanted or 0, 1.0) for bar in panel.bars)
     scale = (_WIDE - _LEFT - _RIGHT) / most
-    parts = [svg.text(40, top - 10, panel.title, "name", beside=panel.beside)]
+    bottom = top + _ROW * len(panel.bars) - (_ROW - _BAR) + 4
+    parts = [
+        svg.text(40, top - 10, panel.title, "name", beside=panel.beside),
+        svg.path(f"M{_LEFT + scale:g} {top - 4:g} V{bottom:g}", "card"),
+    ]
     for row, bar in enumerate(panel.bars):
         y = top + _ROW * row
         long = bar.value * scale

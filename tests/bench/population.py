@@ -7,7 +7,6 @@ each.
 
 import hashlib
 import json
-import random
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,8 +55,8 @@ def values(number: int) -> dict[str, str]:
 
 def purposes(number: int) -> list[str]:
     """Return what a person agreed to."""
-    others = list(PURPOSES)[1:]
-    return ["service", *random.Random(number).sample(others, number % 4)]
+    first, *others = PURPOSES
+    return [first, *(name for bit, name in enumerate(others) if number >> bit & 1)]
 
 
 def root(number: int) -> bytes:
