@@ -228,9 +228,9 @@ class Supervisor:
 
     async def _forget(self, worker: _Worker) -> None:
         if self._living.get(worker.number) is worker:
-            await worker.close()
             del self._living[worker.number]
             self._gone(worker.number)
+            await worker.close()
 
 
 def _ended(status: int | None) -> str:

@@ -17,7 +17,7 @@ import click
 import uvloop
 from rich.console import Console
 
-from tests.bench import growth, picture, report, reveal, roles_run
+from tests.bench import growth, overload, picture, report, reveal, roles_run
 from tests.bench.decide import measure_decide
 from tests.bench.found import Found
 from tests.bench.population import ROLES, ROLES_LARGE, document
@@ -27,7 +27,7 @@ from tests.bench.seal import measure_seal
 from vault.dev import Running
 from vault.policy import compile_edition
 
-PARTS = ("memory", "reveal", "roles", "growth")
+PARTS = ("memory", "reveal", "overload", "roles", "growth")
 _ROLES, _ROLES_FULL = 10_000, 100_000
 
 
@@ -83,6 +83,10 @@ def _measure(
         with serving(running) as worker:
             found.lines = runner.run(reveal.compare(running, worker.address, seconds, progress))
             found.memory = memory_of(worker.pid)
+    if "overload" in parts:
+        with serving(running) as worker:
+            loading = overload.overload(running, worker.address, seconds / 6, progress)
+            found.overload = runner.run(loading)
     if "roles" in parts:
         edition = compile_edition(json.dumps(document()))
         for compartment, persons in ((ROLES, _ROLES), (ROLES_LARGE, _ROLES_FULL))[: 1 + full]:

@@ -1,6 +1,8 @@
 """The clients: one written on the generated stubs, so that the SDK's own work doesn't count."""
 
 import itertools
+import shlex
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,8 +10,9 @@ import grpc
 from piivault import TLS
 from piivault.v1 import record_service_pb2 as pb
 from piivault.v1 import record_service_pb2_grpc as pb_grpc
+from piivault.v1 import types_pb2
 
-from tests.bench.population import REVEALED
+from tests.bench.population import REVEALED, values
 from tests.bench.sample import Call
 from vault.dev import Running
 from vault.names import Pseudonym
@@ -72,6 +75,58 @@ def batching(
         assert all(result.HasField("record") for result in answer.results)
 
     return call
+
+
+def streaming(
+    connection: grpc.aio.Channel, compartment: str, pseudonyms: Sequence[str], each: int
+) -> Call:
+    """Return a call that reveals so many in a stream of their own."""
+    stub = pb_grpc.RecordServiceStub(connection)
+    start = pb.StreamRevealStart(compartment=compartment, purpose="service", fields=REVEALED)
+    turn = itertools.cycle(pseudonyms)
+
+    async def call() -> None:
+        asked = [pb.StreamRevealRequest(pseudonym=next(turn)) for _ in range(each)]
+        answers = stub.StreamReveal(iter([pb.StreamRevealRequest(start=start), *asked]))
+        assert [answer.HasField("record") async for answer in answers] == [True] * each
+
+    return call
+
+
+def putting(
+    connection: grpc.aio.Channel, compartment: str, pseudonyms: Sequence[str], each: int
+) -> Call:
+    """Return a call that writes all six fields of so many records in a stream of their own.
+
+    The values are those that the records have: everybody's e-mail address is taken by themselves.
+    """
+    stub = pb_grpc.RecordServiceStub(connection)
+    start = pb.BulkPutStart(compartment=compartment, purpose="register")
+    people = [(p, _fields(number)) for number, p in enumerate(pseudonyms)]
+    turn = itertools.cycle(people)
+
+    async def call() -> None:
+        items = [
+            pb.BulkPutItem(request_id=str(uuid.uuid4()), pseudonym=pseudonym, fields=fields)
+            for pseudonym, fields in itertools.islice(turn, each)
+        ]
+        sent = (pb.BulkPutRequest(item=item) for item in items)
+        answers = stub.BulkPut(itertools.chain([pb.BulkPutRequest(start=start)], sent))
+        assert [answer.HasField("etag") async for answer in answers] == [True] * each
+
+    return call
+
+
+def _fields(number: int) -> list[types_pb2.FieldValue]:
+    held = values(number).items()
+    return [types_pb2.FieldValue(name=name, value=value) for name, value in held]
+
+
+def officer(running: Running, address: str) -> dict[str, str]:
+    """Return an officer's environment, for the process at an address."""
+    lines = running.environments["officer-aida"].read_text(encoding="utf-8").splitlines()
+    exports = (shlex.split(line)[1] for line in lines if line.startswith("export "))
+    return {**dict(export.split("=", 1) for export in exports), "PIIVAULT_ADDRESS": address}
 
 
 def written(pseudonym: bytes) -> str:

@@ -4,6 +4,7 @@ No encryption, no trail, no consent checks beyond a column, no server in between
 against this is the price of all of them together.
 """
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import ARRAY, Column, LargeBinary, MetaData, Table, Text
 from sqlalchemy.schema import CreateSchema
 
 from tests.bench.population import FIELDS, purposes, values
+from tests.bench.sample import Call
 from vault.store.engine import Database
 
 SCHEMA = "plain"
@@ -49,6 +51,29 @@ async def fill(database: Database, ids: Iterable[bytes]) -> None:
 
 async def _copy(raw: Any, rows: list[tuple[Any, ...]], columns: list[str]) -> None:
     await raw.copy_records_to_table("people", records=rows, columns=columns, schema_name=SCHEMA)
+
+
+async def copying(database: Database, each: int) -> Call:
+    """Return a call that copies so many persons into a table of its own, and commits."""
+    table = f"{SCHEMA}.copied"
+    async with database.writes.begin() as connection:
+        await connection.execute(CreateSchema(SCHEMA, if_not_exists=True))
+        await connection.run_sync(METADATA.create_all)
+        await connection.exec_driver_sql(f"CREATE TABLE {table} (LIKE {SCHEMA}.people)")
+    columns = [column.name for column in people.columns]
+
+    async def call() -> None:
+        rows = [
+            (os.urandom(32), purposes(n), *(values(n)[name] for name in FIELDS))
+            for n in range(each)
+        ]
+        async with database.writes.begin() as connection:
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.copy_records_to_table(
+                "copied", records=rows, columns=columns, schema_name=SCHEMA
+            )
+
+    return call
 
 
 async def size(database: Database) -> int:

@@ -1,8 +1,8 @@
 """Whose data is measured with: an edition of our own, and made-up persons who agreed to it.
 
 Each compartment has the same six fields, so that one can be held against another. Everybody agreed
-to `service`, and to some of three other purposes: unlike GDPRbench's users, who have one purpose
-each.
+to `register` and `service`, and to some of three other purposes: unlike GDPRbench's users, who have
+one purpose each.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 
 SMALL, LARGE, ROLES, ROLES_LARGE = "small", "large", "roles", "roles_large"
 COMPARTMENTS = (SMALL, LARGE, ROLES, ROLES_LARGE)
-PORTAL, OFFICER = "portal", "officer-aida"
+PORTAL = "portal"
 REVEALED = ("first_name", "phone")
 FIELDS: Mapping[str, Mapping[str, Any]] = {
     "last_name": {"uid": 1, "type": "name"},
@@ -25,6 +25,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     "city": {"uid": 6, "type": "text", "voluntary": True},
 }
 PURPOSES: Mapping[str, Mapping[str, str]] = {
+    "register": dict.fromkeys(FIELDS, "plain"),
     "service": {"last_name": "plain", "first_name": "plain", "phone": "plain"},
     "support": {"last_name": "plain", "email": "masked", "phone": "masked"},
     "newsletter": {"first_name": "plain", "email": "plain"},
@@ -55,8 +56,8 @@ def values(number: int) -> dict[str, str]:
 
 def purposes(number: int) -> list[str]:
     """Return what a person agreed to."""
-    first, *others = PURPOSES
-    return [first, *(name for bit, name in enumerate(others) if number >> bit & 1)]
+    first, second, *others = PURPOSES
+    return [first, second, *(name for bit, name in enumerate(others) if number >> bit & 1)]
 
 
 def root(number: int) -> bytes:

@@ -11,8 +11,10 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import overload
 from tests.bench.decide import COMPARTMENTS, FIELDS_EACH, GRANTS_EACH, SERVICES, Decided
 from tests.bench.found import Found
+from tests.bench.overload import Overload
 from tests.bench.roles import AT_MOST, LANES, OPERATIONS, Role
 from tests.bench.roles import ROUNDS as ROLE_ROUNDS
 from tests.bench.sample import ROUNDS, Line
@@ -35,6 +37,7 @@ def as_json(found: Found) -> dict[str, Any]:
     return {
         "reveal": _lines(found.lines),
         "worker_bytes": found.memory,
+        "overload": asdict(found.overload) if found.overload else None,
         "roles": [asdict(role) | {"ratio": role.ratio} for role in found.roles],
         "growth": None
         if grown is None
@@ -53,6 +56,8 @@ def show(console: Console, found: Found) -> None:
     if found.lines:
         _show_lines(console, "Reveal of 2 fields, durable audit, mutual TLS", found.lines)
         console.print(f"A worker's memory: {found.memory / 1e6:.0f} MB")
+    if found.overload is not None:
+        _show_overload(console, found.overload)
     if found.roles:
         _show_roles(console, found.roles)
     if found.growth is not None:
@@ -77,6 +82,16 @@ def _lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
         }
         for line in lines
     ]
+
+
+def _show_overload(console: Console, found: Overload) -> None:
+    console.print(
+        f"{overload.CALLERS:,} callers at once: {found.goodput:,.0f} answers a second, "
+        f"[bold]{found.ratio:.2f}[/] of the peak's {found.peak:,.0f} (wanted: at least "
+        f"{overload.AT_LEAST:g}); {found.refused:,} refused, {found.expired:,} out of time, "
+        f"{found.lost:,} unconnected; "
+        f"at worst {found.late:.2f} s after its deadline of {overload.DEADLINE:g} s."
+    )
 
 
 def _show_roles(console: Console, roles: Sequence[Role]) -> None:

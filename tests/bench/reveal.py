@@ -13,8 +13,17 @@ from piivault import AsyncClient
 from piivault.v1 import record_service_pb2_grpc as pb_grpc
 from sqlalchemy import schema
 
-from tests.bench import naive
-from tests.bench.clients import batching, channel, requests, revealing, tls, written
+from tests.bench import naive, plain
+from tests.bench.clients import (
+    batching,
+    channel,
+    putting,
+    requests,
+    revealing,
+    streaming,
+    tls,
+    written,
+)
 from tests.bench.load import fill
 from tests.bench.population import REVEALED, SMALL, purposes, reader, unissued, values
 from tests.bench.processes import echo
@@ -27,6 +36,8 @@ from vault.store.engine import connect
 PERSONS = 10_000
 NAIVE_PERSONS = 1_000
 BATCH = 100
+STREAM, BULK = 200, 50  # records a stream
+COPIED = 2_000  # rows a COPY
 _KEY = "bench-naive"
 _MOST_A_BATCH = 200  # that the key server takes
 
@@ -67,16 +78,30 @@ async def compare(running: Running, worker: str, seconds: float, progress: Progr
         client = Candidate(
             "Reveal by AsyncClient", lambda: accounts.reveal(next(turn), REVEALED), 16
         )
+        database = connect(running.owner_urls[SMALL])
+        stack.push_async_callback(database.close)
         fields = BATCH * len(REVEALED)
+        people = [written(unissued(SMALL, number)) for number in range(PERSONS)]
         batch = Candidate(
             f"BatchReveal of {BATCH}, fields", batching(own, SMALL, pseudonyms, BATCH), 4, fields
         )
+        stream = Candidate(
+            "StreamReveal, fields",
+            streaming(own, SMALL, pseudonyms, STREAM),
+            4,
+            STREAM * len(REVEALED),
+        )
+        bulk = Candidate("BulkPut of 6 fields, records", putting(own, SMALL, people, BULK), 4, BULK)
+        copy = Candidate("COPY of the plaintext", await plain.copying(database, COPIED), 1, COPIED)
         lines = [
             Line(at("Reveal", 1), at("echo", 1)),
             Line(at("Reveal", 16), at("echo", 16), p99_at_most=4),
             Line(at("Reveal", 64), at("echo", 64), at_least=0.35),
             Line(client, at("echo", 16)),
             Line(batch, at("echo", 64), at_least=4),
+            Line(stream, at("echo", 64)),
+            Line(bulk, at("echo", 64), at_least=0.5),
+            Line(bulk, copy),
             Line(at("Reveal", 16), at("naive", 16)),
             Line(at("Reveal", 64), at("naive", 64), at_least=8),
         ]

@@ -1,15 +1,14 @@
 """Running the roles: the population is loaded on both sides, and each plays."""
 
-import shlex
 from collections.abc import Mapping
 
 from piivault import AsyncClient
 from piivault.auditors import AuditClient
 
 from tests.bench import plain
-from tests.bench.clients import tls
+from tests.bench.clients import officer, tls
 from tests.bench.load import fill
-from tests.bench.population import OFFICER, PORTAL, reader, root
+from tests.bench.population import PORTAL, reader, root
 from tests.bench.processes import Process
 from tests.bench.roles import Role, play, pseudonyms
 from tests.bench.roles_sides import Ours, Plain
@@ -52,15 +51,9 @@ async def compare(
                 worker.address, tls=tls(running, reader(compartment)), timeout=60
             ) as service,
         ):
-            with AuditClient.from_env(_officer(running, others.address)) as auditor:
+            with AuditClient.from_env(officer(running, others.address)) as auditor:
                 ours = Ours(compartment, portal, service, auditor, issued)
                 await ours.start()
                 return await play(ours, other, len(issued), progress)
     finally:
         await database.close()
-
-
-def _officer(running: Running, address: str) -> dict[str, str]:
-    lines = running.environments[OFFICER].read_text(encoding="utf-8").splitlines()
-    exports = (shlex.split(line)[1] for line in lines if line.startswith("export "))
-    return {**dict(export.split("=", 1) for export in exports), "PIIVAULT_ADDRESS": address}

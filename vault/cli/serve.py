@@ -74,7 +74,7 @@ async def _supervise(file: Path, read: config.Settings, workers: int) -> None:
     def command(number: int, descriptor: int) -> list[str]:
         place = (str(n) for n in (number, port.port, descriptor))
         serving = ("serve", "--config", str(file), "--as-worker", *place)
-        return [sys.executable, "-m", "vault.cli", *serving]
+        return [sys.executable, "-P", "-m", "vault.cli", *serving]
 
     def gone(number: int) -> None:
         if read.metrics is not None:
