@@ -6,10 +6,11 @@ PROTOS := $(shell find protos -name '*.proto')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test attack clauses contract lint proto proto-check bench bench-audit bench-keys lock clean
+.PHONY: help demo dev test attack clauses contract lint proto proto-check bench bench-full bench-libraries \
+  bench-audit bench-keys lock clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.made: requirements.lock pyproject.toml clients/python/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("piivault needs Python 3.11 or later; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
@@ -50,8 +51,21 @@ proto: $(VENV)/.made ## Generate the stubs from protos/ (they are checked in)
 proto-check: $(VENV)/.made
 	$(BIN)/python tools/generate_stubs.py --check
 
-bench: $(VENV)/.made ## Measure Reveal against a bare gRPC echo, as a ratio
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/.made ## Measure against a bare gRPC echo and more, as ratios; draw docs/performance.svg
+	$(BIN)/python -m tests.bench --draw docs/performance.svg $(ARGS)
+
+bench-full: $(VENV)/.made ## The same, with 100,000 records for the roles and a million for growth
+	$(BIN)/python -m tests.bench --full --draw docs/performance.svg $(ARGS)
+
+bench-libraries: $(VENV)-bench/.made ## Seal a field as Asherah, Tink and the AWS Encryption SDK do
+	$(VENV)-bench/bin/python -m tests.bench.libraries
+
+$(VENV)-bench/.made: requirements.lock tests/bench/libraries.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/pip install --quiet --require-hashes -r requirements.lock
+	$(VENV)-bench/bin/pip install --quiet -r tests/bench/libraries.txt
+	$(VENV)-bench/bin/pip install --quiet --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
 
 bench-audit: $(VENV)/.made ## Measure `piivault audit verify` on a million events, on one core
 	$(BIN)/python -m tests.bench.audit $(ARGS)
@@ -64,4 +78,4 @@ lock: $(VENV)/.made ## Choose versions anew; the lock has hashes and names no ho
 	  --python-version 3.11 --extra dev --group test --group lint --group build --quiet pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and what tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(VENV)-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -56,11 +56,14 @@ _GRACE = 5.0  # seconds for calls to finish at the end
 
 
 @asynccontextmanager
-async def running(settings: config.Settings) -> AsyncIterator[int]:
-    """Serve while the context lasts; yields the port. Raises StartError."""
+async def running(settings: config.Settings, worker: int = 0) -> AsyncIterator[int]:
+    """Serve while the context lasts; yields the port. Raises StartError.
+
+    `worker` is the number of this one among several on a port that was reserved for them.
+    """
     _harden()
     async with AsyncExitStack() as stack:
-        server, check = await _assemble(settings, stack)
+        server, check = await _assemble(settings, worker, stack)
         with opening("server"):
             tls = Tls(
                 settings.server.certificate,
@@ -113,7 +116,7 @@ async def publish_first(
 
 
 async def _assemble(
-    settings: config.Settings, stack: AsyncExitStack
+    settings: config.Settings, worker: int, stack: AsyncExitStack
 ) -> tuple[Server, Callable[[], Awaitable[None]]]:
     """Open what is served; return the server, not started yet, and the check that it is ready."""
     _refuse(faults(settings))
@@ -123,7 +126,7 @@ async def _assemble(
     uuids = held(settings, edition)
     _refuse(apart(uuids, edition))
     state = while_joinable(editions.state, uuids)
-    keys, metrics = capability_keys(settings), Metrics()
+    keys, metrics = capability_keys(settings), Metrics(worker)
     compartments = {}
     healths = []
     if "worker" in settings.server.roles:
@@ -167,11 +170,17 @@ async def _assemble(
     writers = (*compartments.values(), *((issuing.trail,) if issuing else ()))
     if settings.metrics is not None:
         _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
-    deadline, development = settings.server.default_deadline, settings.server.development
+    deadline = settings.server.default_deadline
     refusals = Refusals(compartments, issuing.trail if issuing else None)
     places = Places(settings.server.most_calls)
     guard = Guard(state, officers, deadline, metrics.answered, refusals.note, places)
-    server = Server(house, guard, worker=bool(compartments), development=development)
+    server = Server(
+        house,
+        guard,
+        worker=bool(compartments),
+        development=settings.server.development,
+        shares_port=bool(worker),
+    )
     return server, lambda: check_ready(state, writers, healths, metrics)
 
 

@@ -57,7 +57,7 @@ def play(story: Sequence[Step], console: Console, *, postgres: bool = False) -> 
             identity_providers=[identity_provider.section],
             progress=busy.update,
         ) as running:
-            log_to(state / "log" / "server.log")
+            log_to(file=state / "log" / "server.log")
             parts = ", ".join(part.name for part in running.parts)
             console.print(
                 f"The stack runs after {time.monotonic() - started:.1f} s: {parts}, "

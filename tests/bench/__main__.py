@@ -1,12 +1,15 @@
 """The benchmark: ratios, measured in one run on one machine.
 
-    make bench                       # or: python -m tests.bench --seconds 20 --json bench.json
+    make bench          # or: python -m tests.bench --seconds 60 --only reveal --json bench.json
+    make bench-full     # 100,000 records for the roles, a million for growth
 
-Starts OpenBao and PostgreSQL in a temporary folder, and the server in a process of its own.
+Starts OpenBao and PostgreSQL in a temporary folder, and each server in a process of its own.
 """
 
 import asyncio
 import json
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,37 +17,90 @@ import click
 import uvloop
 from rich.console import Console
 
-from tests.bench import report
+from tests.bench import growth, overload, picture, report, reveal, roles_run
 from tests.bench.decide import measure_decide
-from tests.bench.processes import stack
-from tests.bench.reveal import compare
+from tests.bench.found import Found
+from tests.bench.population import ROLES, ROLES_LARGE, document
+from tests.bench.processes import memory_of, serving, stack
+from tests.bench.sample import Progress
 from tests.bench.seal import measure_seal
+from vault.dev import Running
+from vault.policy import compile_edition
+
+PARTS = ("memory", "reveal", "overload", "roles", "growth")
+_ROLES, _ROLES_FULL = 10_000, 100_000
 
 
 @click.command()
-@click.option("--seconds", default=20.0, show_default=True, help="Time for measuring Reveal.")
+@click.option("--seconds", default=60.0, show_default=True, help="Time for measuring Reveal.")
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="These parts alone.")
+@click.option("--full", is_flag=True, help="The long ones, too.")
 @click.option(
-    "--json",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write every sample to a file, too.",
+    "--json", "file", type=click.Path(path_type=Path), help="Write every sample to a file."
 )
-def main(seconds: float, file: Path | None) -> None:
-    """Measure unary Reveal against a bare gRPC echo, and what is done in memory."""
-    console = Console(highlight=False)
-    with console.status("measuring decide and the seals") as busy:
-        decided, sealed = measure_decide(), measure_seal()
-        busy.update("starting OpenBao, PostgreSQL and the server")
-        with (
-            tempfile.TemporaryDirectory(prefix="piivault-bench-") as folder,
-            stack(Path(folder, "state")) as running,
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            lines = runner.run(compare(running, seconds, busy.update))
-    report.show(console, lines, decided, sealed)
+@click.option("--draw", type=click.Path(path_type=Path), help="Draw the ratios into an SVG.")
+def main(
+    seconds: float, only: tuple[str, ...], full: bool, file: Path | None, draw: Path | None
+) -> None:
+    """Measure Reveal against a bare gRPC echo, and much else against what it is to be held to."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, like Ctrl-C
+    console = Console(highlight=False, width=120)
+    parts = set(only or (PARTS if full else PARTS[:-1]))
+    found, on = Found(), report.machine()
+    console.print(", ".join(f"{key} {value}" for key, value in on.items()))
+    with console.status("") as busy:
+        if "memory" in parts:
+            busy.update("measuring decide and the seals")
+            report.show_micro(console, measure_decide(), measure_seal())
+        if parts - {"memory"}:
+            busy.update("starting OpenBao and PostgreSQL")
+            with (
+                tempfile.TemporaryDirectory(prefix="piivault-bench-") as folder,
+                stack(Path(folder, "state")) as running,
+                asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            ):
+                _measure(running, parts, seconds, full, found, runner, busy.update)
+    report.show(console, found)
     if file is not None:
-        written = report.as_json(lines, decided, sealed)
+        written = {"machine": on, **report.as_json(found)}
         file.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    if draw is not None:
+        draw.write_text(picture.picture(found, on), encoding="utf-8")
+
+
+def _measure(
+    running: Running,
+    parts: set[str],
+    seconds: float,
+    full: bool,
+    found: Found,
+    runner: asyncio.Runner,
+    progress: Progress,
+) -> None:
+    progress("loading")
+    reveal.load(running)
+    if "reveal" in parts:
+        with serving(running) as worker:
+            found.lines = runner.run(reveal.compare(running, worker.address, seconds, progress))
+            found.memory = memory_of(worker.pid)
+    if "overload" in parts:
+        with serving(running) as worker:
+            loading = overload.overload(running, worker.address, seconds / 6, progress)
+            found.overload = runner.run(loading)
+    if "roles" in parts:
+        edition = compile_edition(json.dumps(document()))
+        for compartment, persons in ((ROLES, _ROLES), (ROLES_LARGE, _ROLES_FULL))[: 1 + full]:
+            progress(f"loading {persons:,} records")
+            issued = roles_run.load(running, edition, compartment, persons)
+            with serving(running) as worker, serving(running, "broker", "auditor") as others:
+                playing = roles_run.compare(running, worker, others, compartment, issued, progress)
+                found.roles += runner.run(playing)
+    if "growth" in parts:
+        progress("loading a million records")
+        loaded = growth.load(running)
+        with serving(running) as worker:
+            growing = growth.grow(running, worker, loaded, seconds, progress)
+            found.growth = runner.run(growing)
 
 
 if __name__ == "__main__":

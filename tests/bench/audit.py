@@ -20,7 +20,6 @@ import click
 from sqlalchemy import insert
 
 from tests.bench.command import measured
-from tests.bench.processes import POLICY
 from vault.audit.chain import Link, first, hash_of
 from vault.audit.checkpoint import Checkpoint, Head
 from vault.dev import Running
@@ -31,6 +30,7 @@ from vault.service.signer import Signer
 from vault.store import tables as t
 from vault.store.engine import Database, connect
 
+POLICY = Path(__file__).parents[2] / "examples/osh/policy.yaml"
 NAME = "accounts"
 WRITERS = 4
 EVERY = 1000  # events a checkpoint

@@ -9,7 +9,9 @@ ANSWER, a serialised RevealResponse in base64. It looks at nothing and keeps not
 import asyncio
 import base64
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import uvloop
@@ -18,13 +20,11 @@ from piivault.v1 import record_service_pb2 as pb
 from vault import config
 from vault.rpc.server import OPTIONS, Tls  # the very options of the server it is compared to
 
+Reveal = Callable[[pb.RevealRequest, Any], Awaitable[pb.RevealResponse]]
 
-async def serve(settings: config.Server, answer: pb.RevealResponse) -> None:
+
+async def serve_reveal(settings: config.Server, reveal: Reveal) -> None:
     """Serve until the process is ended; messages are read and written as generated stubs do."""
-
-    async def reveal(request: pb.RevealRequest, context: object) -> pb.RevealResponse:
-        return answer
-
     server = grpc.aio.server(options=OPTIONS)
     handler = grpc.unary_unary_rpc_method_handler(
         reveal,
@@ -42,8 +42,14 @@ async def serve(settings: config.Server, answer: pb.RevealResponse) -> None:
     await server.wait_for_termination()
 
 
+async def _serve(settings: config.Server, answer: pb.RevealResponse) -> None:
+    async def reveal(request: pb.RevealRequest, context: object) -> pb.RevealResponse:
+        return answer
+
+    await serve_reveal(settings, reveal)
+
+
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         settings = config.load(Path(sys.argv[1]), {}).server
-        answer = pb.RevealResponse.FromString(base64.b64decode(sys.argv[2]))
-        runner.run(serve(settings, answer))
+        runner.run(_serve(settings, pb.RevealResponse.FromString(base64.b64decode(sys.argv[2]))))

@@ -8,7 +8,6 @@ first by the command and then by the SDK. All share the machine.
 
 import asyncio
 import secrets
-import shlex
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,13 +19,14 @@ import click
 from piivault.officers import OfficersClient
 from sqlalchemy import Table
 
+from tests.bench.clients import officer
 from tests.bench.command import measured
-from tests.bench.processes import stack
+from tests.bench.population import SMALL as NAME
+from tests.bench.processes import serving, stack
 from vault.dev import Running
 from vault.store import tables as t
 from vault.store.engine import Database, connect
 
-NAME = "accounts"
 WRAPPED = 71  # bytes of a wrapped data key
 SEALED = 295  # bytes of an event
 TIMES = 20
@@ -40,9 +40,10 @@ def main(records: int) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="piivault-bench-") as folder,
         stack(Path(folder, "state")) as running,
+        serving(running) as worker,
     ):
         rows = asyncio.run(_fill(running, records))
-        environment = _environment(running)
+        environment = officer(running, worker.address)
         command = measured("keys", "status", NAME, environment=environment)
         with OfficersClient.from_env(environment) as officers:
             ring = officers.keys(NAME)
@@ -64,12 +65,6 @@ def _timed(ask: Any) -> float:
     began = time.perf_counter()
     ask()
     return time.perf_counter() - began
-
-
-def _environment(running: Running) -> dict[str, str]:
-    lines = running.environments["officer-aida"].read_text(encoding="utf-8").splitlines()
-    exports = (shlex.split(line)[1] for line in lines if line.startswith("export "))
-    return dict(export.split("=", 1) for export in exports)
 
 
 async def _fill(running: Running, records: int) -> dict[str, int]:

@@ -1,45 +1,65 @@
 """The processes that are measured: each server apart from the client, so that none share a GIL."""
 
 import base64
-import socket
+import json
+import os
+import re
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from piivault.v1 import record_service_pb2 as pb
 
+from tests.bench.population import write_policy
+from vault.config import ENVIRONMENT_PREFIX, Role
 from vault.dev import Running, Stack
 from vault.dev.local import local, plan_of
 from vault.policy import compile_edition
 
-POLICY = Path(__file__).parents[2] / "examples/osh/policy.yaml"
 _START_SECONDS = 30
 
 
 @contextmanager
 def stack(state: Path) -> Iterator[Running]:
-    """Run OpenBao and PostgreSQL with the example's edition, and `piivault serve` on them."""
-    with local(state, POLICY, postgres=True):
+    """Run OpenBao and PostgreSQL with the benchmark's edition; no server yet."""
+    policy = write_policy(state.parent / "policy.yaml")
+    with local(state, policy, postgres=True):
         pass  # it made keys, databases and the edition; a server of our own comes next
-    plan = plan_of(compile_edition(POLICY.read_text(encoding="utf-8")))
-    with Stack(state, plan, postgres=True) as running, _serving(running):
+    plan = plan_of(compile_edition(policy.read_text(encoding="utf-8")))
+    with Stack(state, plan, postgres=True) as running:
         yield running
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A server as it runs."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def _serving(running: Running) -> Iterator[None]:
-    log = running.config.parent / "log" / "server.log"
+def serving(running: Running, *roles: Role) -> Iterator[Process]:
+    """Run `piivault serve` on the stack: as a worker, unless other roles are given.
+
+    As in a deployment: whoever else shares the process would have a share of its time.
+    """
+    roles = roles or ("worker",)
+    log = running.config.parent / "log" / f"{'-'.join(roles)}.log"
     piivault = Path(sysconfig.get_path("scripts"), "piivault")
+    # A put of a unique field counts as a find: BulkPut would measure the limit.
+    given = {"ROLES": ",".join(roles), "ADDRESS": "127.0.0.1:0", "FIND_PER_SECOND": "1e9"}
+    environment = {f"{ENVIRONMENT_PREFIX}SERVER__{key}": value for key, value in given.items()}
     with log.open("wb") as file:
         argv: list[str | Path] = [piivault, "serve", "--config", running.config]
-        server = subprocess.Popen(argv, stdout=file, stderr=file)
+        server = subprocess.Popen(argv, stdout=file, stderr=file, env={**os.environ, **environment})
         try:
-            _wait_for(server, running.grpc_address, log)
-            yield
+            yield Process(f"127.0.0.1:{_wait_for(server, log)}", server.pid)
         finally:
             server.terminate()
             server.wait()
@@ -49,7 +69,35 @@ def _serving(running: Running) -> Iterator[None]:
 def echo(running: Running, answer: pb.RevealResponse) -> Iterator[str]:
     """Run the bare echo; yields its address."""
     encoded = base64.b64encode(answer.SerializeToString()).decode()
-    argv: list[str | Path] = [sys.executable, "-m", "tests.bench.echo", running.config, encoded]
+    with _saying_its_port("tests.bench.echo", running.config, encoded) as address:
+        yield address
+
+
+@contextmanager
+def naive(running: Running, url: str, token: str, key: str) -> Iterator[str]:
+    """Run what a team would write itself; yields its address."""
+    told = {
+        "database": url,
+        "key_server": running.key_server,
+        "key_server_ca": str(running.key_server_ca),
+        "token": token,
+        "key": key,
+    }
+    with _saying_its_port("tests.bench.naive", running.config, json.dumps(told)) as address:
+        yield address
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes of memory that a process occupies now (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+@contextmanager
+def _saying_its_port(module: str, configuration: Path, told: str) -> Iterator[str]:
+    argv: list[str | Path] = [sys.executable, "-m", module, configuration, told]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
@@ -58,14 +106,11 @@ def echo(running: Running, answer: pb.RevealResponse) -> Iterator[str]:
             server.terminate()
 
 
-def _wait_for(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
-    host, _, port = address.rpartition(":")
+def _wait_for(server: "subprocess.Popen[bytes]", log: Path) -> int:
+    """Return its port, once it serves."""
     deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-            return
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the server didn't start:\n{log.read_text()}") from None
+    while (found := re.search(r"serving .* on port (\d+)", said := log.read_text())) is None:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the server didn't start:\n{said}")
         time.sleep(0.05)
+    return int(found[1])

@@ -11,99 +11,141 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import overload
 from tests.bench.decide import COMPARTMENTS, FIELDS_EACH, GRANTS_EACH, SERVICES, Decided
-from tests.bench.reveal import PERSONS, ROUNDS, Line
-from tests.bench.sample import Sample
+from tests.bench.found import Found
+from tests.bench.overload import Overload
+from tests.bench.roles import AT_MOST, LANES, OPERATIONS, Role
+from tests.bench.roles import ROUNDS as ROLE_ROUNDS
+from tests.bench.sample import ROUNDS, Line
 
 
-def summary(line: Line) -> dict[str, float]:
-    """Return the medians over the rounds; each ratio is a median of the rounds' own ratios."""
-    rounds = list(zip(line.echo, line.reveal, strict=True))
+def machine() -> dict[str, Any]:
+    """Return on what it was measured; `load` is how many processes wanted to run in a minute."""
     return {
-        **{f"echo_{key}": value for key, value in _medians(line.echo).items()},
-        **{f"reveal_{key}": value for key, value in _medians(line.reveal).items()},
-        "rate_ratio": median(reveal.rate / echo.rate for echo, reveal in rounds),
-        "p50_ratio": median(reveal.p50 / echo.p50 for echo, reveal in rounds),
-        "p99_ratio": median(reveal.p99 / echo.p99 for echo, reveal in rounds),
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "grpcio": grpc.__version__,
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
-def _medians(samples: Sequence[Sample]) -> dict[str, float]:
-    return {key: median(getattr(s, key) for s in samples) for key in ("rate", "p50", "p99")}
-
-
-def as_json(lines: Sequence[Line], decided: Decided, sealed: Mapping[str, float]) -> dict[str, Any]:
+def as_json(found: Found) -> dict[str, Any]:
     """Return everything, each round's samples included."""
+    grown = found.growth
     return {
-        "machine": {
-            "cores": os.cpu_count(),
-            "architecture": platform.machine(),
-            "python": platform.python_version(),
-            "grpcio": grpc.__version__,
+        "reveal": _lines(found.lines),
+        "worker_bytes": found.memory,
+        "overload": asdict(found.overload) if found.overload else None,
+        "roles": [asdict(role) | {"ratio": role.ratio} for role in found.roles],
+        "growth": None
+        if grown is None
+        else {
+            "reveal": _lines([grown.line]),
+            "worker_bytes": grown.memory,
+            "stored_bytes": grown.stored,
+            "plain_bytes": grown.plain,
+            "loaded_a_second": grown.loaded,
         },
-        "reveal": [
-            {
-                "title": line.title,
-                "in_flight": line.in_flight,
-                "medians": summary(line),
-                "rounds": [
-                    {"echo": asdict(echo), "reveal": asdict(reveal)}
-                    for echo, reveal in zip(line.echo, line.reveal, strict=True)
-                ],
-            }
-            for line in lines
-        ],
-        "decide_microseconds": asdict(decided),
-        "seal_microseconds": dict(sealed),
     }
 
 
-def show(
-    console: Console, lines: Sequence[Line], decided: Decided, sealed: Mapping[str, float]
-) -> None:
-    """Print the tables."""
-    console.print(
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
-        f"grpcio {grpc.__version__}; client, servers and PostgreSQL on this one machine."
-    )
-    console.print(
-        f"\nReveal of 2 fields, durable audit, PostgreSQL, mutual TLS, {PERSONS:,} persons,"
-        f" against a bare gRPC echo of the same messages; medians of {ROUNDS} rounds, in turn."
-    )
-    console.print(_reveals(lines))
-    console.print(
-        f"\nIn memory, one core; an edition of {SERVICES} services, "
-        f"{SERVICES * GRANTS_EACH:,} grants, {COMPARTMENTS * FIELDS_EACH} fields."
-    )
-    console.print(_micro(decided, sealed))
+def show(console: Console, found: Found) -> None:
+    """Print the tables of what was measured."""
+    if found.lines:
+        _show_lines(console, "Reveal of 2 fields, durable audit, mutual TLS", found.lines)
+        console.print(f"A worker's memory: {found.memory / 1e6:.0f} MB")
+    if found.overload is not None:
+        _show_overload(console, found.overload)
+    if found.roles:
+        _show_roles(console, found.roles)
+    if found.growth is not None:
+        grown = found.growth
+        _show_lines(console, "A million records", [grown.line])
+        console.print(
+            f"A worker's memory: {grown.memory / 1e6:.0f} MB. Stored: {grown.stored:,.0f} bytes a "
+            f"record, {grown.stored / grown.plain:.1f} times the plaintext's {grown.plain:,.0f}. "
+            f"Sealed and copied: {grown.loaded:,.0f} records a second."
+        )
 
 
-def _reveals(lines: Sequence[Line]) -> Table:
-    table = Table()
-    table.add_column("in flight", justify="right")
-    table.add_column("")
-    for column in ("calls/s", "p50 ms", "p99 ms"):
+def _lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    return [
+        {
+            "own": {"name": line.own.name, "in_flight": line.own.in_flight},
+            "base": {"name": line.base.name, "in_flight": line.base.in_flight},
+            "ratio": {of: line.ratio(of) for of in ("rate", "p50", "p99")},
+            "at_least": line.at_least,
+            "p99_at_most": line.p99_at_most,
+            "rounds": [{"own": asdict(own), "base": asdict(base)} for own, base in line.rounds],
+        }
+        for line in lines
+    ]
+
+
+def _show_overload(console: Console, found: Overload) -> None:
+    console.print(
+        f"{overload.CALLERS:,} callers at once: {found.goodput:,.0f} answers a second, "
+        f"[bold]{found.ratio:.2f}[/] of the peak's {found.peak:,.0f} (wanted: at least "
+        f"{overload.AT_LEAST:g}); {found.refused:,} refused, {found.expired:,} out of time, "
+        f"{found.lost:,} unconnected; "
+        f"at worst {found.late:.2f} s after its deadline of {overload.DEADLINE:g} s."
+    )
+
+
+def _show_roles(console: Console, roles: Sequence[Role]) -> None:
+    title = (
+        f"{OPERATIONS:,} operations of each role, answers compared one by one; {LANES} at once; "
+        f"medians of {ROLE_ROUNDS} rounds"
+    )
+    table = Table(title=title, title_justify="left")
+    for column in ("role", "records", "seconds", "plaintext", "times slower", "wanted"):
+        table.add_column(column, justify="left" if column == "role" else "right")
+    for role in roles:
+        seconds = (f"{median(column):.2f}" for column in zip(*role.rounds, strict=True))
+        ratio = f"[bold]{role.ratio:.2f}[/]"
+        table.add_row(role.name, f"{role.persons:,}", *seconds, ratio, f"≤ {AT_MOST:g}")
+    console.print(table)
+
+
+def _show_lines(console: Console, title: str, lines: Sequence[Line]) -> None:
+    table = Table(title=f"{title}; medians of {ROUNDS} rounds, in turn", title_justify="left")
+    for column in ("what", "in flight"):
+        table.add_column(column)
+    for column in ("a second", "p50 ms", "p99 ms", "ratio", "p99, ratio", "wanted"):
         table.add_column(column, justify="right")
     for line in lines:
-        figures = summary(line)
-        for kind, name in (("echo", "bare echo"), ("reveal", line.title)):
-            rate, p50, p99 = (figures[f"{kind}_{key}"] for key in ("rate", "p50", "p99"))
-            lead = str(line.in_flight) if kind == "echo" else ""
-            table.add_row(lead, name, f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}")
-        ratios = (figures[f"{key}_ratio"] for key in ("rate", "p50", "p99"))
-        table.add_row("", "ratio", *(f"{ratio:.2f}" for ratio in ratios), style="bold")
+        for of, candidate in ((True, line.base), (False, line.own)):
+            figures = (line.median(key, base=of) for key in ("rate", "p50", "p99"))
+            rate, p50, p99 = figures
+            shown = [candidate.name, str(candidate.in_flight), f"{rate:,.0f}", f"{p50:.2f}"]
+            ratios = ["", "", ""] if of else [*_ratios(line)]
+            table.add_row(*shown, f"{p99:.2f}", *ratios)
         table.add_section()
-    return table
+    console.print(table)
 
 
-def _micro(decided: Decided, sealed: Mapping[str, float]) -> Table:
-    table = Table(show_header=False)
+def _ratios(line: Line) -> tuple[str, str, str]:
+    wanted = f"≥ {line.at_least:g}" if line.at_least else ""
+    if line.p99_at_most:
+        wanted = f"p99 ≤ {line.p99_at_most:g}"
+    return f"[bold]{line.ratio():.2f}[/]", f"{line.ratio('p99'):.1f}", wanted
+
+
+def show_micro(console: Console, decided: Decided, micro: Mapping[str, float]) -> None:
+    """Print what is done in memory, in microseconds."""
+    title = (
+        f"In memory, one core; an edition of {SERVICES} services, "
+        f"{SERVICES * GRANTS_EACH:,} grants, {COMPARTMENTS * FIELDS_EACH} fields"
+    )
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column("what")
     table.add_column("how long", justify="right")
     table.add_row("decide, p50", f"{decided.p50:.1f} µs")
     table.add_row("decide, p99", f"{decided.p99:.1f} µs")
     table.add_row("compile the edition", f"{decided.compiled:.2f} s")
     table.add_section()
-    for name, microseconds in sealed.items():
+    for name, microseconds in micro.items():
         table.add_row(name, f"{microseconds:.1f} µs")
-    return table
+    console.print(table)

@@ -1,137 +1,147 @@
-"""Unary Reveal (two fields, durable audit, PostgreSQL, mutual TLS) against a bare echo.
+"""Reveal (two fields, durable audit, PostgreSQL, mutual TLS) against a bare echo, and more.
 
-Both are measured in one run, turn by turn, by one client written on the generated stubs; the
-figures to trust are the ratios.
+All are measured in one run, turn by turn, by one client; the figures to trust are the ratios.
 """
 
-import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import grpc
-from piivault import TLS, AsyncClient, new_root
-from piivault.v1 import record_service_pb2 as pb
+from piivault import AsyncClient
 from piivault.v1 import record_service_pb2_grpc as pb_grpc
+from sqlalchemy import schema
 
+from tests.bench import naive, plain
+from tests.bench.clients import (
+    batching,
+    channel,
+    putting,
+    requests,
+    revealing,
+    streaming,
+    tls,
+    written,
+)
+from tests.bench.load import fill
+from tests.bench.population import REVEALED, SMALL, purposes, reader, unissued, values
 from tests.bench.processes import echo
-from tests.bench.sample import Call, Sample, measure
+from tests.bench.processes import naive as naive_server
+from tests.bench.sample import Candidate, Line, Progress, measure
 from vault.dev import Running
+from vault.keys.transit import Transit
+from vault.store.engine import connect
 
-PERSONS = 2_000
-IN_FLIGHT = (1, 16, 64)
-SDK_IN_FLIGHT = 16
-ROUNDS = 5
-FIELDS = ("first_name", "phone")
-_LOADING = 32  # registrations under way
-_WARM_UP = 0.5  # seconds
-_DEADLINE = 5.0  # seconds a call
-
-Progress = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class Line:
-    """What is compared to the echo, at one number of calls in flight; a sample a round of each."""
-
-    title: str
-    in_flight: int
-    call: Call
-    echo: list[Sample] = field(default_factory=list)
-    reveal: list[Sample] = field(default_factory=list)
+PERSONS = 10_000
+NAIVE_PERSONS = 1_000
+BATCH = 100
+STREAM, BULK = 200, 50  # records a stream
+COPIED = 2_000  # rows a COPY
+_KEY = "bench-naive"
+_MOST_A_BATCH = 200  # that the key server takes
 
 
-async def compare(running: Running, seconds: float, progress: Progress) -> list[Line]:
-    """Load the persons and measure for so many seconds in all."""
-    progress(f"registering {PERSONS:,} persons")
-    pseudonyms = await _load(running)
+def load(running: Running) -> None:
+    """Fill the compartment that is revealed from."""
+    fill(running, SMALL, PERSONS, lambda span: [unissued(SMALL, n) for n in span])
+
+
+async def compare(running: Running, worker: str, seconds: float, progress: Progress) -> list[Line]:
+    """Measure a worker, by its address, for so many seconds in all."""
+    pseudonyms = [written(unissued(SMALL, number)) for number in range(PERSONS)]
+    progress("encrypting what the naive server has")
+    token = await _fill_naive(running, pseudonyms[:NAIVE_PERSONS])
+    random.shuffle(pseudonyms)
     async with AsyncExitStack() as stack:
-        tls = _tls(running, "orders")
-        revealing = await stack.enter_async_context(_channel(running.grpc_address, tls))
-        requests = _requests(pseudonyms)
-        reveal = _call(revealing, requests)
-        answer = await pb_grpc.RecordServiceStub(revealing).Reveal(next(requests))
-        address = stack.enter_context(echo(running, answer))
-        echoing = _call(await stack.enter_async_context(_channel(address, tls)), requests)
-        sdk = await stack.enter_async_context(AsyncClient(running.grpc_address, tls=tls))
-        lines = [Line("Reveal", in_flight, reveal) for in_flight in IN_FLIGHT]
-        lines.append(Line("Reveal by AsyncClient", SDK_IN_FLIGHT, _by_sdk(sdk, pseudonyms)))
-        for call in (echoing, *(line.call for line in lines)):
-            await measure(call, max(IN_FLIGHT), _WARM_UP)
-        for turn in range(1, ROUNDS + 1):
-            progress(f"measuring, round {turn} of {ROUNDS}")
-            await _round(lines, echoing, seconds / ROUNDS / len(lines) / 2)
+        identity = tls(running, reader(SMALL))
+        own = await stack.enter_async_context(channel(worker, identity))
+        answer = await pb_grpc.RecordServiceStub(own).Reveal(next(requests(SMALL, pseudonyms)))
+        echoing = stack.enter_context(echo(running, answer))
+        echoing_to = await stack.enter_async_context(channel(echoing, identity))
+        url = running.owner_urls[SMALL]
+        other = stack.enter_context(naive_server(running, url, token, _KEY))
+        naive_to = await stack.enter_async_context(channel(other, identity))
+        sdk = await stack.enter_async_context(AsyncClient(worker, tls=identity))
+        asked = requests(SMALL, pseudonyms)
+        few = requests(SMALL, [written(unissued(SMALL, n)) for n in range(NAIVE_PERSONS)])
+        calls = {
+            "echo": revealing(echoing_to, asked),
+            "Reveal": revealing(own, asked),
+            "naive": revealing(naive_to, few),
+        }
+        accounts, turn = sdk.compartment(SMALL, purpose="service"), itertools.cycle(pseudonyms)
+
+        def at(name: str, in_flight: int) -> Candidate:
+            return Candidate(name, calls[name], in_flight)
+
+        client = Candidate(
+            "Reveal by AsyncClient", lambda: accounts.reveal(next(turn), REVEALED), 16
+        )
+        database = connect(running.owner_urls[SMALL])
+        stack.push_async_callback(database.close)
+        fields = BATCH * len(REVEALED)
+        people = [written(unissued(SMALL, number)) for number in range(PERSONS)]
+        batch = Candidate(
+            f"BatchReveal of {BATCH}, fields", batching(own, SMALL, pseudonyms, BATCH), 4, fields
+        )
+        stream = Candidate(
+            "StreamReveal, fields",
+            streaming(own, SMALL, pseudonyms, STREAM),
+            4,
+            STREAM * len(REVEALED),
+        )
+        bulk = Candidate("BulkPut of 6 fields, records", putting(own, SMALL, people, BULK), 4, BULK)
+        copy = Candidate("COPY of the plaintext", await plain.copying(database, COPIED), 1, COPIED)
+        lines = [
+            Line(at("Reveal", 1), at("echo", 1)),
+            Line(at("Reveal", 16), at("echo", 16), p99_at_most=4),
+            Line(at("Reveal", 64), at("echo", 64), at_least=0.35),
+            Line(client, at("echo", 16)),
+            Line(batch, at("echo", 64), at_least=4),
+            Line(stream, at("echo", 64)),
+            Line(bulk, at("echo", 64), at_least=0.5),
+            Line(bulk, copy),
+            Line(at("Reveal", 16), at("naive", 16)),
+            Line(at("Reveal", 64), at("naive", 64), at_least=8),
+        ]
+        await measure(lines, seconds, progress)
         return lines
 
 
-async def _round(lines: list[Line], echoing: Call, seconds: float) -> None:
-    for line in lines:
-        line.echo.append(await measure(echoing, line.in_flight, seconds))
-        line.reveal.append(await measure(line.call, line.in_flight, seconds))
-
-
-def _requests(pseudonyms: list[str]) -> Iterator[pb.RevealRequest]:
-    requests = [
-        pb.RevealRequest(
-            compartment="accounts", purpose="services", pseudonym=pseudonym, fields=FIELDS
-        )
-        for pseudonym in pseudonyms
-    ]
-    return itertools.cycle(requests)
-
-
-def _call(channel: grpc.aio.Channel, requests: Iterator[pb.RevealRequest]) -> Call:
-    stub = pb_grpc.RecordServiceStub(channel)
-    return lambda: stub.Reveal(next(requests), timeout=_DEADLINE)
-
-
-def _by_sdk(client: AsyncClient, pseudonyms: list[str]) -> Call:
-    accounts = client.compartment("accounts", purpose="services")
-    turn = itertools.cycle(pseudonyms)
-    return lambda: accounts.reveal(next(turn), FIELDS)
-
-
-async def _load(running: Running) -> list[str]:
-    """Register the persons, as the portal does; return their pseudonyms in no order."""
-    pseudonyms: list[str] = []
-    numbers = iter(range(PERSONS))
-    async with AsyncClient(running.grpc_address, tls=_tls(running, "portal"), timeout=30) as portal:
-        notices = await portal.notices("accounts", "ky")
-        consents = [n.accept() for n in notices if n.purpose in ("account", "services")]
-
-        async def register() -> None:
-            for number in numbers:  # shared: each registers whoever comes next
-                person = portal.subject(new_root())
-                await person.register("accounts", _person(number), consents)
-                pseudonyms.append(await person.pseudonym("accounts"))
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(_LOADING):
-                tasks.create_task(register())
-    random.shuffle(pseudonyms)
-    return pseudonyms
-
-
-def _person(number: int) -> dict[str, str]:
-    return {
-        "last_name": "Токтогулова",
-        "first_name": "Айгүл",
-        "patronymic": "Асан кызы",
-        "email": f"aigul.{number}@example.kg",
-        "phone": f"+996 555 {number:06d}",
+async def _fill_naive(running: Running, pseudonyms: Sequence[str]) -> str:
+    """Make the naive server's tables and key; return a token for its calls."""
+    admin = running.admin
+    admin.write(f"transit/keys/{_KEY}")
+    columns = {
+        name: _encrypted(admin, [values(number)[name] for number in range(len(pseudonyms))])
+        for name in REVEALED
     }
+    rows = [
+        {
+            "pseudonym": pseudonym,
+            "purposes": purposes(number),
+            **{name: columns[name][number] for name in REVEALED},
+        }
+        for number, pseudonym in enumerate(pseudonyms)
+    ]
+    database = connect(running.owner_urls[SMALL])
+    async with database.writes.begin() as connection:
+        await connection.execute(schema.CreateSchema(naive.SCHEMA))
+        await connection.run_sync(naive.METADATA.create_all)
+        await connection.execute(naive.people.insert(), rows)
+    await database.close()
+    token: str = admin.write("auth/token/create", ttl="4h")["auth"]["client_token"]
+    return token
 
 
-def _tls(running: Running, service: str) -> TLS:
-    folder = running.config.parent / "certificates"
-    return TLS(running.ca, folder / f"service-{service}.pem", folder / f"service-{service}.key")
-
-
-def _channel(address: str, tls: TLS) -> grpc.aio.Channel:
-    ca, key, certificate = (
-        Path(file).read_bytes() for file in (tls.ca, tls.private_key, tls.certificate)
-    )
-    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca, key, certificate))
+def _encrypted(admin: Transit, texts: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for start in range(0, len(texts), _MOST_A_BATCH):
+        batch = [
+            {"plaintext": b64encode(text.encode()).decode()}
+            for text in texts[start : start + _MOST_A_BATCH]
+        ]
+        answer = admin.write(f"transit/encrypt/{_KEY}", batch_input=batch)
+        found += [one["ciphertext"] for one in answer["data"]["batch_results"]]
+    return found

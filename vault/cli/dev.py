@@ -81,7 +81,7 @@ def dev(
                     )
                 )
                 pids = dict.fromkeys(running.servers, "this one")
-                log_to(running.config.parent / "log" / "server.log")
+                log_to(file=running.config.parent / "log" / "server.log")
         with suppress(KeyboardInterrupt):
             _show(console, running, pids)
             threading.Event().wait()

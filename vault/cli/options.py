@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,10 +67,24 @@ def read_edition(file: Path) -> Edition:
     return compile_edition(text)
 
 
-def log_to(file: Path | None = None) -> None:
-    """Log to a file, or to standard error."""
+class _Lines(logging.Formatter):
+    """Lines of a log; a second is written out once for all lines of it."""
+
+    _second, _written = -1, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the moment, in milliseconds."""
+        second = int(record.created)
+        if second != self._second:
+            self._second = second
+            self._written = time.strftime(self.default_time_format, self.converter(second))
+        return f"{self._written},{record.msecs:03.0f}"
+
+
+def log_to(who: str = "", file: Path | None = None) -> None:
+    """Log to a file, or to standard error; each line says who, if there are several."""
     handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(_Lines(f"%(asctime)s %(levelname)s %(name)s {who}%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # Looked up for each line, and in none of them (Python's logging HOWTO, "Optimization").

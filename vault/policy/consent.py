@@ -141,9 +141,7 @@ def _within(
         why = "it may now join compartments that the subject wasn't told of"
         return ask(told.purpose, current, why)
     covered = tuple(
-        FieldUse(use.field, use.form.narrower(told.fields[use.field.uid]))
-        for use in uses
-        if use.field.uid in told.fields
+        use.narrowed(told.fields[use.field.uid]) for use in uses if use.field.uid in told.fields
     )
     withheld = tuple(use.field for use in uses if use.field.uid not in told.fields)
     if not covered:

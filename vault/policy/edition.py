@@ -66,6 +66,11 @@ class FieldUse:
     field: Field
     form: Form
 
+    def narrowed(self, form: Form) -> "FieldUse":
+        """Return it in whichever of the two forms shows less."""
+        shown = self.form.narrower(form)
+        return self if shown is self.form else FieldUse(self.field, shown)
+
     def serves(self, operation: Operation) -> bool:
         """Tell whether an operation can do anything with the field in this form."""
         if operation is Operation.PUT:

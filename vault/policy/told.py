@@ -35,7 +35,9 @@ class Told:
 
     def end(self, present: Terms) -> datetime:
         """Return when the data is no longer used: what was told, or less if less is kept now."""
-        return min(self.terms.retention.end(self.since), present.retention.end(self.since))
+        told, now = self.terms.retention, present.retention
+        end = told.end(self.since)
+        return end if now == told else min(end, now.end(self.since))
 
 
 def what_was_told(

@@ -34,11 +34,15 @@ from vault.service.house import House
 log = logging.getLogger("piivault.rpc")
 
 OPTIONS = (
-    ("grpc.so_reuseport", 0),  # else a second server on the port binds silently
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
+
+
+# With it, a second server binds the port silently: so only several workers have it, on a port that
+# was reserved for them.
+_SHARED = "grpc.so_reuseport"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,16 @@ class Tls:
 class Server:
     """Starts, tells its health, and drains."""
 
-    def __init__(self, house: House, guard: Guard, *, worker: bool, development: bool) -> None:
-        self._grpc = grpc.aio.server(options=OPTIONS)
+    def __init__(
+        self,
+        house: House,
+        guard: Guard,
+        *,
+        worker: bool,
+        development: bool,
+        shares_port: bool = False,
+    ) -> None:
+        self._grpc = grpc.aio.server(options=(*OPTIONS, (_SHARED, int(shares_port))))
         self._health = health.aio.HealthServicer()
         self._guard = guard
         self._names: list[str] = []

@@ -33,7 +33,8 @@ def covered(
     if record.about.restricted and not basis.outlasts_restriction:
         raise VaultError(Reason.RESTRICTED, "The subject restricted the processing of this record.")
     policy = (call.policy.editions, call.edition, purpose, served.name)
-    consents, registered = given(record.about), moment(record.about.registered_at)
+    consents = given(record.about, purpose)
+    registered = moment(record.about.registered_at)
     now = datetime.now(UTC)
     decision = check_consent(*policy, uses, consents, registered, now)
     if isinstance(decision, Denied):
@@ -62,8 +63,8 @@ def wholly_covered(
         )
 
 
-def given(about: sealed_pb2.Record) -> Sequence[ConsentGiven]:
-    """Read the consents that a record holds."""
+def given(about: sealed_pb2.Record, purpose: str | None = None) -> Sequence[ConsentGiven]:
+    """Read the consents that a record holds, or those for one purpose alone."""
     return [
         ConsentGiven(
             purpose=c.purpose,
@@ -74,6 +75,7 @@ def given(about: sealed_pb2.Record) -> Sequence[ConsentGiven]:
             withdrawn_at=moment(c.withdrawn_at) if c.withdrawn_at else None,
         )
         for c in about.consents
+        if purpose is None or c.purpose == purpose
     ]
 
 

@@ -6,10 +6,20 @@ of alarms, all of them known beforehand.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, write_to_textfile
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    write_to_textfile,
+)
+from prometheus_client.registry import Collector
 
 from vault.audit.event import Event
 from vault.sealed.v1 import sealed_pb2
@@ -20,10 +30,12 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """All counts of one process."""
+    """All counts of one process; `worker` is its number, if it is one of several on a port."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: int = 0) -> None:
+        self._worker = worker
         self._registry = registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector("piivault", registry=registry)  # its memory, processor time, descriptors
         self._requests = Counter(
             "piivault_requests", "Calls answered.", ("method", "reason"), registry=registry
         )
@@ -74,18 +86,23 @@ class Metrics:
             registry=registry,
         )
 
+        # Looked up for each call: few there are, and finding one takes longer than counting.
+        self._requests_of = cache(self._requests.labels)
+        self._seconds_of = cache(self._seconds.labels)
+        self._events_of = cache(self._events.labels)
+
     def answered(self, method: str, reason: str, seconds: float | None) -> None:
         """Count a call; `seconds` is None for a stream."""
-        self._requests.labels(method, reason).inc()
+        self._requests_of(method, reason).inc()
         if seconds is not None:
-            self._seconds.labels(method).observe(seconds)
+            self._seconds_of(method).observe(seconds)
 
     def wrote(self, compartment: str) -> Callable[[Sequence[Event]], None]:
         """Return what counts the events of a compartment that became durable."""
 
         def count(events: Sequence[Event]) -> None:
             for event in events:
-                self._events.labels(compartment, _word(event.outcome)).inc(event.count)
+                self._events_of(compartment, _word(event.outcome)).inc(event.count)
 
         return count
 
@@ -112,10 +129,31 @@ class Metrics:
 
     def write(self, file: Path) -> None:
         """Write all counts into a file, in the place of what it held. Raises OSError."""
-        write_to_textfile(str(file), self._registry)
+        counted = _OfWorker(self._registry, self._worker) if self._worker else self._registry
+        write_to_textfile(str(file), counted)
+
+
+class _OfWorker(Collector):
+    """The counts, each with its worker's number: so that several files can be read together."""
+
+    def __init__(self, counted: Collector, worker: int) -> None:
+        self._counted = counted
+        self._worker = str(worker)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        for metric in self._counted.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, "worker": self._worker})
+                for sample in metric.samples
+            ]
+            yield metric
+
+
+_WORDS = {
+    number: name.removeprefix("OUTCOME_").lower() for name, number in sealed_pb2.Outcome.items()
+}
 
 
 def _word(outcome: sealed_pb2.Outcome.ValueType) -> str:
-    if outcome not in sealed_pb2.Outcome.values():
-        return "unknown"  # a newer release's
-    return sealed_pb2.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()
+    return _WORDS.get(outcome, "unknown")  # a newer release's
