@@ -36,6 +36,10 @@ def person(house: House) -> Registered:
     return house.register()
 
 
+def _version(key: KeyVersion) -> int:
+    return key.version
+
+
 def _status_of(ring: Keys, name: KeyVersion) -> KeyStatus:
     (found,) = [key for key in ring.status().keys if key.name == name]
     return found
@@ -160,6 +164,8 @@ def test_what_cannot_be_suspended_is_refused_in_words(
     house: House, ring: Keys, person: Registered, key: KeyVersion, says: str
 ) -> None:
     epoch = ring.status().epoch
+    if key is AUDIT:  # others' tests rotate it
+        key = max((k.name for k in ring.status().keys if k.name.kind == AUDIT.kind), key=_version)
     with pytest.raises(errors.InvalidRequest, match=says):
         ring.suspend(key)
     assert ring.status().epoch == epoch

@@ -79,7 +79,7 @@ STORED: Refused = {
     "another kind of tables": (
         lambda h, t: h.configured().model_copy(
             update={"control": h.settings.compartments["accounts"].database}),
-        "control: This database is at revision c0003; this release knows k0001", ""),
+        "control: This database is at revision c0005; this release knows k0001", ""),
     "a database of another make": (
         lambda h, t: _database(h, url="mysql+asyncmy://127.0.0.1/accounts"),
         "mysql+asyncmy isn't a database that piivault keeps rows in", ""),

@@ -81,8 +81,8 @@ def test_enumeration_is_an_alarm(
 ) -> None:
     for person in [house.register() for _ in range(5)]:
         assert not watched.ask("orders", reveal(person, "phone"))
-    alarm = soon(lambda: watched.alarms(alarm="enumeration", service="orders"))[0]
-    assert alarm["compartment"] == "accounts"
+    wanted = {"alarm": "enumeration", "service": "orders", "compartment": "accounts"}
+    alarm = soon(lambda: watched.alarms(**wanted))[0]
     assert alarm["count"] > alarm["limit"] == 3
     assert "piivault service block orders" in caplog.text
     name = 'piivault_alarms_total{compartment="accounts",kind="enumeration"}'

@@ -21,6 +21,11 @@ from tests.wire import wait_for
 from vault.errors import Reason
 from vault.keys.provision import worker_policy
 
+# Python loses a socket whose other end goes away between `connect` and the handshake.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+)
+
 __all__ = ["broken"]
 
 Act = Callable[[Broken], object]

@@ -1,6 +1,7 @@
 """Editions on live data: published, widened, narrowed, blocked, remembered, expired."""
 
 import asyncio
+import json
 import threading
 import time
 from pathlib import Path
@@ -19,7 +20,8 @@ from tests.wire import is_ready, open_channel, wait_for
 from vault import app
 from vault.crypto.primitives import is_signed
 from vault.dev.local import officer_signs, serving
-from vault.keys.provision import provision
+from vault.keys.provision import provision, signing_transit_key
+from vault.names import to_base64url
 from vault.opening import StartError
 from vault.service.bodies import block_body, unblock_body
 from vault.service.ledger import BLOCK, EDITION, UNBLOCK, statement
@@ -382,12 +384,16 @@ def test_a_new_compartment_is_provisioned_first_and_published_then(
     ids = provision(own.running.admin, [*own.edition.compartments, "pets"])["piivault-worker-pets"]
     (tmp_path / "role").write_text(ids.role_id)
     (tmp_path / "secret").write_text(ids.secret_id)
+    signing = signing_transit_key("pets")
+    keys = own.running.admin.public_keys(signing)
     url = f"sqlite+aiosqlite:///{tmp_path}/pets.db"
     settings = own.configured(
         COMPARTMENTS__PETS__UUID="0a6e5d4c-3b2a-4190-8f7e-6d5c4b3a2910",
         COMPARTMENTS__PETS__DATABASE__URL=url,
         COMPARTMENTS__PETS__TRANSIT_KEY="piivault-pets",
         COMPARTMENTS__PETS__AUDIT_TRANSIT_KEY="piivault-pets.audit",
+        COMPARTMENTS__PETS__SIGNING_TRANSIT_KEY=signing,
+        COMPARTMENTS__PETS__SIGNING_KEYS=json.dumps([to_base64url(key) for key in keys.values()]),
         COMPARTMENTS__PETS__LOGIN__METHOD="approle",
         COMPARTMENTS__PETS__LOGIN__ROLE_ID_FILE=str(tmp_path / "role"),
         COMPARTMENTS__PETS__LOGIN__SECRET_ID_FILE=str(tmp_path / "secret"),

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from sqlalchemy import Connection, MetaData, inspect, select
@@ -16,6 +16,7 @@ from vault.store.backup import BATCH, Progress
 from vault.store.backup_file import BackupError, BackupReader
 from vault.store.engine import Database, connect
 from vault.store.errors import storage_errors
+from vault.store.rights import FUNCTIONS
 from vault.store.schema import Schema
 
 
@@ -54,6 +55,9 @@ def _drop(connection: Connection) -> None:
     all_tables = MetaData()
     all_tables.reflect(connection)
     all_tables.drop_all(connection)
+    if connection.dialect.name == "postgresql":
+        for function in chain.from_iterable(FUNCTIONS.values()):
+            connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS public.{function}")
 
 
 @dataclass(slots=True)

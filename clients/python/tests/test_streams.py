@@ -155,11 +155,11 @@ def test_a_connection_is_renewed_before_its_time_is_up(
 
     def slowly() -> Iterator[str]:
         for number in range(200):
-            time.sleep(0.01)
+            time.sleep(0.03)
             yield f"psn_{number}"
 
     house.answer("StreamReveal", serve := Revealing())
-    items = sdk.do(accounts.stream_reveal(slowly(), ["phone"], timeout=1.0))
+    items = sdk.do(accounts.stream_reveal(slowly(), ["phone"], timeout=4.0))
     assert _phones(items) == EXPECTED[:200]
     assert len(serve.asked) > 1
     assert [name for asked in serve.asked for name in asked] == PSEUDONYMS[:200]
