@@ -3,7 +3,8 @@
     async with requested(served, call, RequestKind.EXPORT, address) as request:
         …                                # begun, durably; it stays open if this raises a failure
         await request.finish(transaction)    # in the change that does what was asked; or later:
-    await finish(served, id)             # once the subject's side says that the answer came
+    await finish(served, id)             # once the subject's side says that the answer came, of
+                                         # an export or a report
 
 Erasure, export, report and restriction are such requests. Rectification isn't, nor are consents:
 each is done, or refused, before its answer, by the subject's own hand; the trail has the event.
@@ -46,6 +47,7 @@ KEPT_DAYS = 90  # days that a closed request is kept
 _PAGE = 500
 # Nobody's request: there is nobody, or it says of another request that it is this one.
 _NO_REQUEST = frozenset({Reason.NOT_FOUND, Reason.REQUEST_ID_REUSED, Reason.MALFORMED_REQUEST})
+_ANSWERED = frozenset({RequestKind.EXPORT, RequestKind.REPORT})  # by an answer that must arrive
 _LATER = FAILURES | {Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED, Reason.STALE_ETAG}
 
 
@@ -63,15 +65,20 @@ class Begun:
         """Its id."""
         return self.request.id
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it was carried out before: this is a repetition."""
+        return self.request.state is RequestState.DONE
+
     async def finish(self, transaction: Transaction) -> None:
         """Say that it is done, in the transaction that does it."""
-        if self.request.state is RequestState.OPEN:
+        if not self.is_done:
             await store.replace(transaction, self.id, self.sealed, self.done)
 
     @property
     def finished(self) -> SubjectRequest:
         """What it is once that transaction stands."""
-        if self.request.state is not RequestState.OPEN:
+        if self.is_done:
             return self.request
         return self.request.ended(RequestState.DONE, today())
 
@@ -115,10 +122,19 @@ async def begin(
 
 
 async def finish(served: ServedCompartment, id_: bytes) -> SubjectRequest:
-    """Close a request whose answer came; return it. Raises VaultError(NOT_FOUND, …)."""
+    """Close a request whose answer came; return it. Raises VaultError(NOT_FOUND, …).
+
+    What isn't done by an answer, as an erasure, is closed by the change that does it alone.
+    """
     begun = await _found(served, id_)
     if begun.request.state is not RequestState.OPEN:
         return begun.request
+    if begun.request.kind not in _ANSWERED:
+        raise VaultError(
+            Reason.MALFORMED_REQUEST,
+            "This request isn't carried out yet, and no answer closes it. Repeat it.",
+            violations={"id": "is of an open erasure or restriction"},
+        )
     return await _end(begun, RequestState.DONE)
 
 
