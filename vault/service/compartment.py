@@ -188,8 +188,8 @@ class ServedCompartment:
         """Load a record and open its first layer.
 
         What the law has kept of an erased one lies under no subject's pseudonym: nobody may name
-        its place (`keep` opens it). Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE, KEYS_SUSPENDED,
-        KEY_DESTROYED, STORAGE_UNAVAILABLE).
+        its place (`keep` opens it). Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE,
+        KEYS_SUSPENDED, KEY_DESTROYED, STORAGE_UNAVAILABLE).
         """
         opened = await self.open_if_any(address)
         if opened is not None and not opened.about.kept:
