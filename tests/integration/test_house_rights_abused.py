@@ -10,6 +10,7 @@ import pytest
 from piivault import errors
 from piivault.officers import OfficersClient
 from piivault.receipt import Receipt
+from piivault.v1 import subject_service_pb2 as subjects
 
 from tests.house import House
 from tests.integration.test_sweep import swept
@@ -17,7 +18,8 @@ from tests.keeping import keeping_house
 from tests.people import Registered
 from tests.verifying import Verifier, found
 from tests.wire import new_request_id
-from vault.names import Pseudonym
+from vault.errors import Reason
+from vault.names import Pseudonym, to_base64url
 from vault.service import erase as erasing
 from vault.service import requests as asking
 from vault.service.rewrite import request_mark
@@ -94,6 +96,8 @@ def test_no_word_of_the_caller_closes_a_request_that_was_not_carried_out(
     assert person.subject.request("accounts", request.id).state == "open"
     assert person.subject.erase("accounts", request_id=id_).request.state == "done"
     assert person.subject.finish("accounts", request.id).state == "done"
+    operations = [event.operation for event in house.trail("accounts").events]
+    assert operations.count("finish_request") == 2  # whoever says so leaves a trace
 
 
 def test_an_old_request_sent_again_says_nothing_new(
@@ -147,3 +151,23 @@ def test_verify_holds_what_is_kept_against_the_trail(house: House) -> None:
     finally:
         verifier.close()
     swept(house, "accounts")  # it passes the damaged one over
+
+
+EXTREMES = {
+    "long before": (-(2**63), -(2**63), -(2**63), b""),
+    "long after": (2**63 - 1, 2**63 - 1, 2**63 - 1, bytes(16)),
+    "the last of today": (2**63 - 1, 2**40, 2**63 - 1, b"\xff" * 16),
+}
+
+
+@pytest.mark.parametrize(("as_of", "day", "sequence", "writer"), EXTREMES.values(), ids=EXTREMES)
+def test_a_page_of_a_report_that_somebody_made_up_is_answered(
+    house: House, as_of: int, day: int, sequence: int, writer: bytes
+) -> None:
+    person = house.register()
+    numbers = (n.to_bytes(8, "big", signed=True) for n in (as_of, day, sequence))
+    token = to_base64url(b"".join(numbers) + writer)
+    request = subjects.ReportRequest(
+        compartment="accounts", capability=person.capability, language="ky", page_token=token
+    )
+    assert house.told("portal", request) in ("", Reason.MALFORMED_REQUEST)

@@ -35,7 +35,7 @@ from vault.crypto.request import (
 )
 from vault.errors import Reason, VaultError
 from vault.keys.key import READS, KeyKind, KeyName
-from vault.service.attempt import FAILURES
+from vault.service.attempt import FAILURES, attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.store import requests as store
@@ -121,21 +121,25 @@ async def begin(
     return await _begun(served, request, sealed)
 
 
-async def finish(served: ServedCompartment, id_: bytes) -> SubjectRequest:
-    """Close a request whose answer came; return it. Raises VaultError(NOT_FOUND, …).
+async def finish(
+    served: ServedCompartment, call: Call, capability: str, id_: bytes
+) -> SubjectRequest:
+    """Close a request whose answer came, which the trail has first; return it. Raises VaultError.
 
     What isn't done by an answer, as an erasure, is closed by the change that does it alone.
     """
-    begun = await _found(served, id_)
-    if begun.request.state is not RequestState.OPEN:
-        return begun.request
-    if begun.request.kind not in _ANSWERED:
-        raise VaultError(
-            Reason.MALFORMED_REQUEST,
-            "This request isn't carried out yet, and no answer closes it. Repeat it.",
-            violations={"id": "is of an open erasure or restriction"},
-        )
-    return await _end(begun, RequestState.DONE)
+    async with attempt(served, call, "finish_request") as attempted:
+        served.bearer(capability, call.service.spiffe)
+        begun = await _found(served, id_)
+        is_open = begun.request.state is RequestState.OPEN
+        if is_open and begun.request.kind not in _ANSWERED:
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                "This request isn't carried out yet, and no answer closes it. Repeat it.",
+                violations={"id": "is of an open erasure or restriction"},
+            )
+        await attempted.allow()
+        return await _end(begun, RequestState.DONE) if is_open else begun.request
 
 
 async def request_of(served: ServedCompartment, id_: bytes) -> SubjectRequest:
