@@ -49,7 +49,7 @@ _SERVICE = """\
   archive: {owner: state_archive, spiffe: spiffe://oshto.kg/archive}
   orders: {owner: municipal"""
 _GRANTS = """
-  - {service: archive, purpose: archive, compartment: accounts, operations: [reveal, put, find]}
+  - {service: archive, purpose: archive, compartment: accounts, operations: [reveal, put, find, list]}
 """
 
 

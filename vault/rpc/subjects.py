@@ -172,8 +172,8 @@ class SubjectServicer:
     ) -> pb.FinishRequestResponse:
         """Close a request."""
         served = self._house.served(call, request.compartment)
-        served.bearer(request.capability, call.service.spiffe)
-        return pb.FinishRequestResponse(request=request_out(await finish(served, request.id)))
+        finished = await finish(served, call, request.capability, request.id)
+        return pb.FinishRequestResponse(request=request_out(finished))
 
 
 def kept_out(kept: KeptFields) -> pb.KeptByLaw:

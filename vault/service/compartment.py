@@ -187,11 +187,12 @@ class ServedCompartment:
     async def open(self, address: Address) -> OpenedRecord:
         """Load a record and open its first layer.
 
-        Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE, KEYS_SUSPENDED,
-        KEY_DESTROYED, STORAGE_UNAVAILABLE).
+        What the law has kept of an erased one lies under no subject's pseudonym: nobody may name
+        its place (`keep` opens it). Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE,
+        KEYS_SUSPENDED, KEY_DESTROYED, STORAGE_UNAVAILABLE).
         """
         opened = await self.open_if_any(address)
-        if opened is not None:
+        if opened is not None and not opened.about.kept:
             return opened
         if await self.lookups.has_tombstone(await self.tombstone(address)):
             raise VaultError(Reason.ERASED, "The subject erased their data here.")

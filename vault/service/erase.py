@@ -51,8 +51,8 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> Erase
         ):
             await _until_unchanged(served, call, attempted, address, request)
         kept = told(served, call, await kept_records(served, call, address))
-        signed = await receipt(served, call, address, request.id, kept)
-        return Erased(signed, request.finished, kept)
+        finished = request.finished
+        return Erased(await receipt(served, call, address, finished, kept), finished, kept)
 
 
 async def _until_unchanged(
@@ -74,19 +74,20 @@ async def _until_unchanged(
 async def _erase(
     served: ServedCompartment, call: Call, attempted: Attempt, address: Address, request: Begun
 ) -> None:
-    record = await _read(served, call, address)
+    record, readable = await _read(served, call, address)
     rest = None
     if record is not None:
         attempted.met(record.about)
         rest = await _rest(served, call, record)
     tombstone = await served.tombstone(address)
     mark = await request_mark(served, call, "erase", address, None)
+    keeps = may_keep(call.policy.editions, served.uuid)
 
     async def change(transaction: Transaction) -> SealedRecord | None:
-        if mark and not await changes.remember_request(transaction, mark):
+        if request.is_done or (mark and not await changes.remember_request(transaction, mark)):
             return None  # a repetition: what was registered since stays
         row = await changes.take_row(transaction, address.pseudonym)
-        if rest and (row is None or record is None or row != record.row):
+        if keeps and readable and row != (record.row if record else None):
             raise changes.stale()  # what is kept must be of the very record that goes
         erased = await changes.erase_record(transaction, address.pseudonym, tombstone)
         if not erased and not await changes.has_tombstone(transaction, tombstone):
@@ -101,14 +102,17 @@ async def _erase(
     await attempted.erase(change, rest.sealed if rest else None)
 
 
-async def _read(served: ServedCompartment, call: Call, address: Address) -> OpenedRecord | None:
+async def _read(
+    served: ServedCompartment, call: Call, address: Address
+) -> tuple[OpenedRecord | None, bool]:
+    """Return the record, if there is one; and whether it could be read."""
     try:
-        return await served.open_if_any(address)
+        return await served.open_if_any(address), True
     except VaultError as e:
         keeps = may_keep(call.policy.editions, served.uuid)
         if e.reason not in _UNREADABLE or (e.reason is Reason.KEYS_SUSPENDED and keeps):
             raise
-        return None
+        return None, False
 
 
 async def _rest(served: ServedCompartment, call: Call, record: OpenedRecord) -> Rest | None:

@@ -3,7 +3,8 @@
     async with requested(served, call, RequestKind.EXPORT, address) as request:
         …                                # begun, durably; it stays open if this raises a failure
         await request.finish(transaction)    # in the change that does what was asked; or later:
-    await finish(served, id)             # once the subject's side says that the answer came
+    await finish(served, id)             # once the subject's side says that the answer came, of
+                                         # an export or a report
 
 Erasure, export, report and restriction are such requests. Rectification isn't, nor are consents:
 each is done, or refused, before its answer, by the subject's own hand; the trail has the event.
@@ -34,7 +35,7 @@ from vault.crypto.request import (
 )
 from vault.errors import Reason, VaultError
 from vault.keys.key import READS, KeyKind, KeyName
-from vault.service.attempt import FAILURES
+from vault.service.attempt import FAILURES, attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.store import requests as store
@@ -46,6 +47,7 @@ KEPT_DAYS = 90  # days that a closed request is kept
 _PAGE = 500
 # Nobody's request: there is nobody, or it says of another request that it is this one.
 _NO_REQUEST = frozenset({Reason.NOT_FOUND, Reason.REQUEST_ID_REUSED, Reason.MALFORMED_REQUEST})
+_ANSWERED = frozenset({RequestKind.EXPORT, RequestKind.REPORT})  # by an answer that must arrive
 _LATER = FAILURES | {Reason.OVERLOADED, Reason.DEADLINE_EXCEEDED, Reason.STALE_ETAG}
 
 
@@ -63,15 +65,20 @@ class Begun:
         """Its id."""
         return self.request.id
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it was carried out before: this is a repetition."""
+        return self.request.state is RequestState.DONE
+
     async def finish(self, transaction: Transaction) -> None:
         """Say that it is done, in the transaction that does it."""
-        if self.request.state is RequestState.OPEN:
+        if not self.is_done:
             await store.replace(transaction, self.id, self.sealed, self.done)
 
     @property
     def finished(self) -> SubjectRequest:
         """What it is once that transaction stands."""
-        if self.request.state is not RequestState.OPEN:
+        if self.is_done:
             return self.request
         return self.request.ended(RequestState.DONE, today())
 
@@ -114,12 +121,25 @@ async def begin(
     return await _begun(served, request, sealed)
 
 
-async def finish(served: ServedCompartment, id_: bytes) -> SubjectRequest:
-    """Close a request whose answer came; return it. Raises VaultError(NOT_FOUND, …)."""
-    begun = await _found(served, id_)
-    if begun.request.state is not RequestState.OPEN:
-        return begun.request
-    return await _end(begun, RequestState.DONE)
+async def finish(
+    served: ServedCompartment, call: Call, capability: str, id_: bytes
+) -> SubjectRequest:
+    """Close a request whose answer came, which the trail has first; return it. Raises VaultError.
+
+    What isn't done by an answer, as an erasure, is closed by the change that does it alone.
+    """
+    async with attempt(served, call, "finish_request") as attempted:
+        served.bearer(capability, call.service.spiffe)
+        begun = await _found(served, id_)
+        is_open = begun.request.state is RequestState.OPEN
+        if is_open and begun.request.kind not in _ANSWERED:
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                "This request isn't carried out yet, and no answer closes it. Repeat it.",
+                violations={"id": "is of an open erasure or restriction"},
+            )
+        await attempted.allow()
+        return await _end(begun, RequestState.DONE) if is_open else begun.request
 
 
 async def request_of(served: ServedCompartment, id_: bytes) -> SubjectRequest:

@@ -46,6 +46,8 @@ def _covers(
     uses: tuple[FieldUse, ...],
     record: OpenedRecord,
 ) -> bool:
+    if record.about.kept:  # of an erased one: it is read under the subject's pseudonym alone
+        return False
     try:
         wholly_covered(call, served, purpose, uses, record)
     except VaultError:

@@ -248,7 +248,8 @@ class SubjectServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def FinishRequest(self, request, context):
-        """Says that the answer to a request came to the subject, which closes it. May be repeated.
+        """Says that the answer to an export or a report came to the subject, which closes the request. May be repeated.
+        An erasure or a restriction is closed when it is carried out, and by nothing else.
 
         Who may call: subject-facing services, with a capability, and the request's id.
         """

@@ -115,7 +115,8 @@ class SubjectServiceStub:
     Who may call: subject-facing services, with a capability, and the request's id.
     """
     FinishRequest: _grpc.UnaryUnaryMultiCallable[_subject_service_pb2.FinishRequestRequest, _subject_service_pb2.FinishRequestResponse]
-    """Says that the answer to a request came to the subject, which closes it. May be repeated.
+    """Says that the answer to an export or a report came to the subject, which closes the request. May be repeated.
+    An erasure or a restriction is closed when it is carried out, and by nothing else.
 
     Who may call: subject-facing services, with a capability, and the request's id.
     """
@@ -207,7 +208,8 @@ class SubjectServiceAsyncStub(SubjectServiceStub):
     Who may call: subject-facing services, with a capability, and the request's id.
     """
     FinishRequest: _aio.UnaryUnaryMultiCallable[_subject_service_pb2.FinishRequestRequest, _subject_service_pb2.FinishRequestResponse]  # type: ignore[assignment]
-    """Says that the answer to a request came to the subject, which closes it. May be repeated.
+    """Says that the answer to an export or a report came to the subject, which closes the request. May be repeated.
+    An erasure or a restriction is closed when it is carried out, and by nothing else.
 
     Who may call: subject-facing services, with a capability, and the request's id.
     """
@@ -380,7 +382,8 @@ class SubjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _subject_service_pb2.FinishRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_subject_service_pb2.FinishRequestResponse, _abc.Awaitable[_subject_service_pb2.FinishRequestResponse]]:
-        """Says that the answer to a request came to the subject, which closes it. May be repeated.
+        """Says that the answer to an export or a report came to the subject, which closes the request. May be repeated.
+        An erasure or a restriction is closed when it is carried out, and by nothing else.
 
         Who may call: subject-facing services, with a capability, and the request's id.
         """
