@@ -32,7 +32,7 @@ from vault.policy import Service
 from vault.rpc import status
 from vault.rpc.authorization import may_call
 from vault.rpc.identity import Caller, identify, spiffe_id
-from vault.rpc.streams import Context, Request, between, parse, requests
+from vault.rpc.streams import Context, Request, between, parse, requests, write
 from vault.service.call import Call, PolicyState, Visit
 from vault.service.places import MOST_CALLS, Places
 from vault.service.refusals import Asked
@@ -190,7 +190,7 @@ class Guard:
                         await context.send_initial_metadata(metadata)
                         async with aclosing(between(messages, again)) as lasting:
                             async for message in lasting:
-                                await context.write(message.SerializeToString())
+                                await write(context, message)
             return
         except VaultError as e:
             error = e
