@@ -80,6 +80,20 @@ def test_each_item_is_done_or_refused_by_itself_and_leaves_its_event(house: Hous
         assert (event.outcome == ALLOWED) == (reason == "")
 
 
+def test_an_item_that_cannot_be_read_leaves_its_event_and_none_of_its_words(house: House) -> None:
+    person = house.register("orders")
+    twice = _item(person.pseudonym, item_note="a")
+    twice.item.fields.append(types_pb2.FieldValue(name="item_note", value="b"))
+    items = [_item(person.pseudonym, "no uuid", item_note="x"), twice]
+    own = new_request_id()
+    answers = stream(house.channel("orders"), START, *items, request_id=own)
+    assert [_reason(answer) for answer in answers] == ["MALFORMED_REQUEST"] * 2
+    events = house.events("orders", own)
+    assert [(event.operation, event.reason) for event in events] == [
+        (Operation.PUT, Reason.MALFORMED_REQUEST)
+    ] * 2
+
+
 def test_what_was_done_is_not_done_again(house: House) -> None:
     """A stream that broke is begun anew with all that wasn't answered, or with everything."""
     people = [house.register("orders") for _ in range(3)]

@@ -18,12 +18,14 @@ from google.protobuf.message import Message
 from piivault.v1 import key_service_pb2 as keys
 from piivault.v1 import record_service_pb2 as pb
 from piivault.v1 import subject_service_pb2 as subjects
+from piivault.v1 import types_pb2
 from sqlalchemy import text
 
 from tests.house import House
 from tests.officers import OFFICER
-from tests.people import Registered
+from tests.people import Registered, new_values
 from tests.wire import PATIENCE, new_request_id, open_channel, refused, send, send_bytes, wait_for
+from vault.audit.event import ALLOWED
 from vault.errors import Reason
 from vault.rpc.status import PUSHBACK
 from vault.service.places import RETRY_AFTER
@@ -82,6 +84,23 @@ def standing_still(house: House, table: str) -> Iterator[Callable[[], None]]:
         loop.run_until_complete(transaction.__aexit__(None, None, None))
         loop.run_until_complete(database.close())
         loop.close()
+
+
+def test_who_has_a_place_is_not_sent_away_for_want_of_another(postgres_house: House) -> None:
+    """However many hold the value that it looks for."""
+    phone = new_values("accounts")["phone"]
+    family = [postgres_house.register(phone=phone) for _ in range(3)]
+    request = pb.FindRequest(
+        compartment="accounts",
+        purpose="account",
+        field=types_pb2.FieldValue(name="phone", value=phone),
+    )
+    own = new_request_id()
+    with postgres_house.another_server(SERVER__MOST_RECORDS="1") as address:
+        found = send(open_channel(address, postgres_house.tls("support")), request, own)
+    assert sorted(found.pseudonyms) == sorted(member.pseudonym for member in family)
+    events = postgres_house.events("accounts", own)
+    assert [(event.operation, event.outcome) for event in events] == [("find", ALLOWED)] * 3
 
 
 def _reveal(person: Registered) -> pb.RevealRequest:

@@ -109,7 +109,14 @@ ROWS: dict[str, tuple[str, str, str]] = {
     "a number": (
         "x.jsonl", '{"pseudonym": "psn_a", "item_note": 5}', "line 1: Values are text, or null."),
     "half a letter": (
-        "x.jsonl", '{"pseudonym": "psn_a", "item_note": "\\ud800"}', "Values are valid Unicode."),
+        "x.jsonl", '{"pseudonym": "psn_a", "item_note": "\\ud800"}', "valid Unicode."),
+    "half a letter in a name": (
+        "x.jsonl", '{"pseudonym": "psn_a", "\\ud800": "a"}', "valid Unicode."),
+    "half a letter in a pseudonym": (
+        "x.jsonl", '{"pseudonym": "\\ud800", "item_note": "a"}', "valid Unicode."),
+    "too deep": ("x.jsonl", "[" * 200_000, "line 1: Is no JSON object."),
+    "a name twice": (
+        "x.jsonl", '{"pseudonym": "psn_a", "item_note": "a", "item_note": "b"}', "twice"),
     "too many cells": (
         "x.csv", f"pseudonym,item_note\npsn_a,b,{PLANTED}", "line 2: Has more or fewer cells"),
     "too few": ("x.csv", "pseudonym,item_note\npsn_a", "line 2: Has more or fewer cells"),
@@ -142,6 +149,7 @@ def test_two_rows_of_a_record_that_would_meet_are_refused(
 
 WHOLE = {
     "no header": ("x.csv", "psn_a,b\n", "orders", "names no column pseudonym"),
+    "a column twice": ("x.csv", "pseudonym,item_note,item_note\npsn_a,b,c\n", "orders", "twice"),
     "an empty file": ("x.csv", "", "orders", "names no column pseudonym"),
     "no grant": ("x.csv", "pseudonym,item_note\npsn_a,b\n", "newsletter", "NOT_GRANTED"),
 }
@@ -155,6 +163,18 @@ def test_what_no_row_could_mend_is_said_once(
     done = imports(tmp_path / name, service)
     assert done.exit_code != 0
     assert says in done.output + str(done.exception)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+def test_a_file_of_another_encoding_is_said_so(
+    sqlite_house: House, imports: Import, tmp_path: Path, name: str
+) -> None:
+    row: dict[str, str | None] = {"pseudonym": NOBODY, "item_note": "Коңгуроо"}
+    text = _write(tmp_path / name, row).read_text(encoding="utf-8")
+    (tmp_path / name).write_bytes(text.replace("ң", "н").encode("cp1251"))
+    done = imports(tmp_path / name)
+    assert done.exit_code == 1
+    assert "UTF-8" in done.output
 
 
 def test_a_request_id_is_the_rows_the_places_and_the_seeds_own() -> None:

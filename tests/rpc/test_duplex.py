@@ -189,6 +189,32 @@ def test_a_stream_that_asks_nothing_ends(
     assert "Begin anew" in refusal.message
 
 
+def test_a_stream_that_nobody_reads_gives_its_place_back(
+    serve: Serve, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vault.rpc.streams.LONGEST_SILENCE", 0.5)
+    ended = threading.Event()
+    full = pb.StreamRevealResponse(record=pb.RevealResponse(etag="x" * 2**20))
+
+    @_accepting
+    async def endless(again: Again, requests: Requests) -> Answers:
+        try:
+            while True:
+                yield full
+        finally:
+            ended.set()
+
+    with (
+        serve({STREAM: (pb.StreamRevealRequest, endless)}) as guarded,
+        guarded.channel(ORDERS) as channel,
+    ):
+        asking = _open(channel, timeout=None)
+        wait_for(ended.is_set, what="the end of a stream that nobody reads")
+        refusal = asking.refusal()
+    assert refusal.reason == Reason.DEADLINE_EXCEEDED
+    assert "read" in refusal.message
+
+
 def test_no_request_is_read_before_it_is_wanted(serve: Serve) -> None:
     """So that a caller sends no faster than it is served, whatever it has."""
     parsed, wanted = [], asyncio.Event()

@@ -144,26 +144,41 @@ def _seed(state: Path) -> bytes:
 def _rows(file: TextIO, *, is_json: bool) -> Iterator[Row | tuple[int, RowError]]:
     """Yield the rows, or by its line's number what is wrong with one."""
     read = _json_lines(file) if is_json else _csv_lines(file)
-    for line, content in read:
-        if isinstance(content, RowError):
-            yield line, content
-            continue
-        try:
-            yield _row(line, dict(content))
-        except RowError as e:
-            yield line, e
+    try:
+        for line, content in read:
+            if isinstance(content, RowError):
+                yield line, content
+                continue
+            try:
+                yield _row(line, dict(content))
+            except RowError as e:
+                yield line, e
+    except UnicodeDecodeError:  # its text and its frames have what was read
+        raise click.ClickException(
+            "The file isn't UTF-8 throughout. Save it as UTF-8, and run this again: rows that were "
+            "put are not put twice."
+        ) from None
 
 
 def _json_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | RowError]]:
     for line, text in enumerate(file, 1):
+        if not text.strip():
+            continue
         try:
-            content = json.loads(text) if text.strip() else None
-        except ValueError:
-            content = text
-        if isinstance(content, dict):
-            yield line, content
-        elif content is not None:
-            yield line, RowError("Is no JSON object.")
+            content = json.loads(text, object_pairs_hook=_object)
+        except RowError as e:
+            yield line, e
+            continue
+        except (ValueError, RecursionError):
+            content = None
+        yield line, content if isinstance(content, dict) else RowError("Is no JSON object.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise RowError("Names a field twice.")
+    return content
 
 
 def _csv_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | RowError]]:
@@ -173,6 +188,8 @@ def _csv_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | RowError
             f"The file's first line names no column {_PSEUDONYM}. It is CSV with a header; JSON "
             "lines are read from .jsonl and .ndjson."
         )
+    if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
+        raise click.ClickException("The file's first line names a column twice.")
     while True:
         try:
             cells = next(reader)
@@ -196,8 +213,8 @@ def _row(line: int, content: dict[str, Any]) -> Row:
     for value in content.values():
         if not isinstance(value, str | None):
             raise RowError("Values are text, or null.")
-        try:
-            (value or "").encode()
-        except UnicodeEncodeError:
-            raise RowError("Values are valid Unicode.") from None
+    try:
+        "".join((pseudonym, *content, *(value or "" for value in content.values()))).encode()
+    except UnicodeEncodeError:
+        raise RowError("Isn't valid Unicode.") from None
     return Row(line, pseudonym, content)

@@ -15,24 +15,19 @@ import asyncio
 import logging
 import time
 import traceback
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
-from vault.audit import event as audit
 from vault.errors import Reason, VaultError
-from vault.names import is_request_id
-from vault.policy import Service
 from vault.rpc import status
-from vault.rpc.authorization import may_call
-from vault.rpc.identity import Caller, identify, spiffe_id
-from vault.rpc.streams import Context, Request, between, parse, requests
+from vault.rpc.admission import Peer, admit_caller, not_for, peer_of, read_from
+from vault.rpc.identity import Caller, spiffe_id
+from vault.rpc.streams import Context, Request, between, requests, write
 from vault.service.call import Call, PolicyState, Visit
 from vault.service.places import MOST_CALLS, Places
 from vault.service.refusals import Asked
@@ -50,26 +45,6 @@ Read = Callable[[type[Any], bytes], Any]
 DuplexHandler = Callable[
     [Again, AsyncGenerator[Any, None]], Awaitable[AsyncGenerator[Message, None]]
 ]
-
-
-@dataclass(slots=True)
-class Peer:
-    """What is known of one call, for the log: never a value, a key or a pseudonym."""
-
-    asked: Asked  # for the trail
-    repeatable: bool  # whether the request id is the caller's own
-    caller: str = "-"
-    reason: str = "OK"
-
-    @property
-    def method(self) -> str:
-        """The full name of what is called."""
-        return self.asked.method
-
-    @property
-    def request_id(self) -> str:
-        """The caller's, or drawn."""
-        return self.asked.request_id
 
 
 Admit = Callable[[Peer, Context], Admitted]
@@ -118,14 +93,16 @@ class Guard:
         """
 
         async def serve(body: bytes, context: Context) -> bytes:
-            peer = _peer(method, context)
+            peer = peer_of(method, context)
             error: VaultError
             try:
                 with self._measured(peer):
                     async with asyncio.timeout(self._deadline(context)):
                         caller = admit(peer, context)
                         with self._places.take(caller.service):
-                            answer = await handler(caller, _read(peer, caller, request_type, body))
+                            answer = await handler(
+                                caller, read_from(peer, caller, request_type, body)
+                            )
                         # Trailing, as with a refusal: sent ahead, it would take a turn of its own.
                         context.set_trailing_metadata(((status.REQUEST_ID, peer.request_id),))
                         return answer.SerializeToString()
@@ -177,7 +154,7 @@ class Guard:
         answers: "Callable[[Again, Read], Awaitable[AsyncGenerator[Message, None]]]",
     ) -> None:
         """Send answers as they come, for as long as the caller is admitted."""
-        peer = _peer(method, context)
+        peer = peer_of(method, context)
         error: VaultError
         try:
             with self._measured(peer, is_stream=True):
@@ -185,12 +162,12 @@ class Guard:
                     again = partial(self._stay, admit, peer, context)
                     caller = again()
                     with self._places.take(caller.service):
-                        messages = await answers(again, partial(_read, peer, caller))
+                        messages = await answers(again, partial(read_from, peer, caller))
                         metadata = ((status.REQUEST_ID, peer.request_id),)
                         await context.send_initial_metadata(metadata)
                         async with aclosing(between(messages, again)) as lasting:
                             async for message in lasting:
-                                await context.write(message.SerializeToString())
+                                await write(context, message)
             return
         except VaultError as e:
             error = e
@@ -202,20 +179,22 @@ class Guard:
         """End all streams: the process is about to stop."""
         self._leaving = True
 
-    def call(self, peer: "Peer", context: Context) -> Call:
+    def call(self, peer: Peer, context: Context) -> Call:
         """Admit a service."""
-        policy, service = self._identify(peer, context)
+        policy = self._policy()
+        service = admit_caller(policy, self._officers, peer, context)
         if service is None:
-            raise _not_for(Caller.OFFICER)
+            raise not_for(Caller.OFFICER)
         return Call(policy, service, peer.request_id, peer.repeatable, peer.asked.trace)
 
-    def visit(self, peer: "Peer", context: Context) -> Visit:
+    def visit(self, peer: Peer, context: Context) -> Visit:
         """Admit an officer or a service."""
-        policy, service = self._identify(peer, context)
+        policy = self._policy()
+        service = admit_caller(policy, self._officers, peer, context)
         officer = "" if service else self._officers[spiffe_id(context.auth_context())]
         return Visit(policy, service, officer, peer.request_id, peer.asked.trace)
 
-    async def _note(self, peer: "Peer", error: VaultError) -> None:
+    async def _note(self, peer: Peer, error: VaultError) -> None:
         """Have a refusal noted; whatever goes wrong with that, the caller hears the refusal."""
         try:
             await self._refused(peer.asked, error)
@@ -223,7 +202,7 @@ class Guard:
             log.error("unforeseen %s in noting request %s", type(e).__name__, peer.request_id)
 
     @contextmanager
-    def _measured(self, peer: "Peer", *, is_stream: bool = False) -> Iterator[None]:
+    def _measured(self, peer: Peer, *, is_stream: bool = False) -> Iterator[None]:
         """Log one line a call, and let nothing but VaultError out."""
         started = time.perf_counter()
         try:
@@ -258,65 +237,17 @@ class Guard:
                 took,
             )
 
-    def _identify(self, peer: "Peer", context: Context) -> tuple[PolicyState, Service | None]:
-        """Find out who calls, and look up the method's authorization row."""
-        policy, asked = self._policy(), peer.asked
-        asked.edition = policy.current.number
-        spiffe = spiffe_id(context.auth_context())
-        kind, service = identify(policy.current, self._officers, spiffe)
-        if service is not None:
-            asked.service, asked.owner = service.name, service.owner
-        else:
-            asked.service = audit.caller_of(spiffe)
-        peer.caller = service.name if service else kind.name.lower()
-        if kind is Caller.OFFICER:
-            peer.caller = spiffe  # which one: looks at the trail are looked at, too
-            asked.service = audit.officer(self._officers[spiffe])
-        if kind is Caller.STRANGER:
-            raise VaultError(
-                Reason.IDENTITY_UNKNOWN,
-                f"Your certificate's SPIFFE id is nobody's in edition {policy.current.number}.",
-            )
-        if service is not None and policy.ledger.is_blocked(service):
-            raise VaultError(
-                Reason.SERVICE_BLOCKED,
-                "An officer blocked this service. Talk to the security team.",
-            )
-        if not may_call(peer.method, kind):
-            raise _not_for(kind)
-        return policy, service
-
     def _deadline(self, context: Context) -> float:
         return min(_remaining(context, self._default_deadline), LONGEST_DEADLINE)
 
     def _stream_deadline(self, context: Context) -> float:
         return min(_remaining(context, LONGEST_STREAM), LONGEST_STREAM)
 
-    def _stay(self, admit: "Admit[Any]", peer: "Peer", context: Context) -> Any:
+    def _stay(self, admit: "Admit[Any]", peer: Peer, context: Context) -> Any:
         """Admit a stream's caller again; raise VaultError if it may no longer call, or we leave."""
         if self._leaving:
             raise VaultError(Reason.STORAGE_UNAVAILABLE, "This process is stopping. Begin anew.")
         return admit(peer, context)
-
-
-def _peer(method: str, context: Context) -> Peer:
-    """Take the caller's request id; one that is no UUID is replaced: nothing rides along in it."""
-    for key, value in context.invocation_metadata() or ():
-        if key == status.REQUEST_ID and isinstance(value, str) and is_request_id(value):
-            return Peer(Asked(method, value), repeatable=True)
-    return Peer(Asked(method, str(uuid.uuid4())), repeatable=False)
-
-
-def _read(peer: Peer, caller: Call | Visit, request_type: type[Request], body: bytes) -> Request:
-    """Parse what an admitted caller sent, and note what of it the trail may hold: known words."""
-    request, edition = parse(request_type, body), caller.edition
-    said = getattr(request, "start", request)  # of a stream its start alone says where and why
-    compartment, purpose = (getattr(said, part, "") for part in ("compartment", "purpose"))
-    if compartment in edition.compartments:
-        peer.asked.compartment = compartment
-    if purpose in edition.purposes:
-        peer.asked.purpose = purpose
-    return request
 
 
 def _remaining(context: Context, default: float) -> float:
@@ -327,13 +258,6 @@ def _remaining(context: Context, default: float) -> float:
     if remaining <= 0:
         raise TimeoutError
     return remaining
-
-
-def _not_for(kind: Caller) -> VaultError:
-    called = kind.name.lower().replace("_", "-")
-    return VaultError(
-        Reason.METHOD_NOT_ALLOWED, f"This method isn't for callers of your kind ({called})."
-    )
 
 
 async def _abort(context: Context, error: VaultError, request_id: str) -> None:

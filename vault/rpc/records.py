@@ -9,6 +9,7 @@ from piivault.v1 import record_service_pb2 as pb
 from piivault.v1 import types_pb2
 
 from vault.errors import Reason, VaultError
+from vault.names import is_request_id
 from vault.rpc import wire
 from vault.service.bulk import PutItem, bulk_put
 from vault.service.call import Call
@@ -169,11 +170,21 @@ async def _put_items(
 ) -> AsyncGenerator[PutItem | VaultError, None]:
     async for item in items:
         try:
-            fields = wire.fields_in(item.fields)
+            read: PutItem | VaultError = _put_item(item)
         except VaultError as e:
-            yield e
-        else:
-            yield PutItem(item.request_id, item.pseudonym, fields, list(item.clear))
+            read = e
+        yield read
+
+
+def _put_item(item: pb.BulkPutItem) -> PutItem:
+    fields = wire.fields_in(item.fields)
+    if not is_request_id(item.request_id):
+        raise VaultError(
+            Reason.MALFORMED_REQUEST,
+            "An item's request id is a UUID in lower case, its own.",
+            violations={"request_id": "must be a UUID"},
+        )
+    return PutItem(item.request_id, item.pseudonym, fields, list(item.clear))
 
 
 async def _numbered(

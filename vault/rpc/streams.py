@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from vault.errors import Reason, VaultError
 
 ADMIT_AGAIN = 1.0  # seconds between looks at whether a stream's caller may still call
-LONGEST_SILENCE = 60.0  # seconds that a stream of requests may bring none
+LONGEST_SILENCE = 60.0  # seconds that a stream of requests may bring none, or nobody read answers
 
 Request = TypeVar("Request", bound=Message)
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
@@ -46,6 +46,21 @@ async def requests(
         if body is grpc.aio.EOF:
             return
         yield read(body)
+
+
+async def write(context: Context, message: Message) -> None:
+    """Send a message; raise VaultError(DEADLINE_EXCEEDED) if the caller doesn't read.
+
+    Else whoever opens streams and reads none of them would keep others' places all day.
+    """
+    try:
+        async with asyncio.timeout(LONGEST_SILENCE):
+            await context.write(message.SerializeToString())
+    except TimeoutError:
+        raise VaultError(
+            Reason.DEADLINE_EXCEEDED,
+            f"Nothing was read for {LONGEST_SILENCE:g} seconds. Begin anew with what is left.",
+        ) from None
 
 
 async def between(

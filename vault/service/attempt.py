@@ -102,6 +102,13 @@ class Attempt:
             raise
         await self._served.keyring.current()  # writing the event may have taken long
 
+    async def allow_also(self, about: sealed_pb2.Record) -> None:
+        """Return once the trail durably says that it was allowed of one record more.
+
+        An event of its own, in the same place: who has one waits for no other.
+        """
+        await self._served.committer.record(self._event.of_subject(about.audit_salt))
+
     async def with_keys(self, write: Callable[[], Awaitable[T]]) -> T:
         """Run what plans a change and carries it out; anew where keys changed in between.
 

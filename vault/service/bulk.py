@@ -3,8 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from vault.errors import Reason, VaultError
-from vault.names import is_request_id
+from vault.errors import VaultError
 from vault.policy import Operation, denied
 from vault.service.attempt import attempt
 from vault.service.compartment import ServedCompartment
@@ -30,7 +29,8 @@ async def bulk_put(
 ) -> AsyncGenerator[str | VaultError, None]:
     """Return each item's new etag, or why not, in the items' order.
 
-    An item that was carried out before, under its request id, is answered as done. Raises
+    An item that was carried out before, under its request id, is answered as done. One that can't
+    be read comes as what is wrong with it, and is refused under the stream's own id. Raises
     VaultError where the caller has no grant to put here; the generator, where it may no longer
     call.
     """
@@ -42,18 +42,13 @@ async def bulk_put(
     turns = Turns(served, calls)
 
     async def done(item: PutItem | VaultError) -> str | VaultError:
-        if isinstance(item, VaultError):
-            return item
-        names = [*item.fields, *item.clear]
+        names = [] if isinstance(item, VaultError) else [*item.fields, *item.clear]
         guesses = (Operation.FIND,) if touches_unique(served, calls(), names) else ()
         call = await turns.next(Operation.PUT, *guesses)
         try:
-            if not is_request_id(item.request_id):
-                raise VaultError(
-                    Reason.MALFORMED_REQUEST,
-                    "An item's request id is a UUID in lower case, its own.",
-                    violations={"request_id": "must be a UUID"},
-                )
+            if isinstance(item, VaultError):
+                async with attempt(served, call, Operation.PUT, purpose):
+                    raise item
             own = replace(call, request_id=item.request_id, repeatable=True)
             return await put(served, own, purpose, item.pseudonym, item.fields, item.clear, "")
         except VaultError as e:

@@ -45,11 +45,7 @@ async def find(
             )
         found = await _found(served, call, uses[0], value)
         shown = (await visible(served, call, purpose, uses, found))[:_MOST_FOUND]
-        for record in shown[1:]:
-            async with attempt(served, call, Operation.FIND, purpose) as other:
-                other.asks_for(uses)
-                other.met(record.about)
-                await other.allow()
+        await asyncio.gather(*(attempted.allow_also(record.about) for record in shown[1:]))
         if shown:
             attempted.met(shown[0].about)
             await attempted.allow()
