@@ -49,7 +49,10 @@ _SERVICE = """\
   archive: {owner: state_archive, spiffe: spiffe://oshto.kg/archive}
   orders: {owner: municipal"""
 _GRANTS = """
-  - {service: archive, purpose: archive, compartment: accounts, operations: [reveal, put, find, list]}
+  - service: archive
+    purpose: archive
+    compartment: accounts
+    operations: [reveal, put, find, list]
 """
 
 

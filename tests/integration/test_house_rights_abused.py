@@ -47,9 +47,7 @@ def archive(house: House) -> piivault.CompartmentClient:
 
 
 def _receipt(house: House, erasure: piivault.Erasure) -> Receipt:
-    return Receipt.open(
-        erasure.receipt, list(house.settings.compartments["accounts"].signing_keys)
-    )
+    return Receipt.open(erasure.receipt, list(house.settings.compartments["accounts"].signing_keys))
 
 
 def _stored(house: House) -> set[str]:

@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from piivault import errors
 from piivault.v1 import subject_service_pb2 as subjects
 from sqlalchemy import Table
 
@@ -20,7 +21,7 @@ from tests.command import piivault
 from tests.house import House, run_house
 from tests.people import Registered
 from tests.verifying import ACCOUNTS, Saved, Verifier, flipped, found, put_back, run, saved
-from tests.wire import PATIENCE
+from tests.wire import PATIENCE, wait_for
 from vault import app
 from vault.crypto import padding
 from vault.crypto import record as sealing
