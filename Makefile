@@ -26,10 +26,10 @@ dev: $(VENV)/.made ## Run the stack on this machine; state in .piivault/ (or ARG
 	$(BIN)/piivault dev $(ARGS)
 
 test: $(VENV)/.made ## Run the whole suite: real OpenBao, SQLite and PostgreSQL
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 attack: $(VENV)/.made ## Try to break every wall, on split processes (dumps: one, on SQLite); prints what was attempted
-	$(BIN)/pytest tests/attack --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest tests/attack --numprocesses 3 --dist loadfile $(ARGS)
 
 contract: $(VENV)/.made ## Try what is relied upon in a key server: OpenBao, or yours (docs/keys.md)
 	$(BIN)/pytest tests/contract $(ARGS)

@@ -23,6 +23,7 @@ import grpc
 import piivault
 import pytest
 from google.protobuf.message import Message
+from piivault import errors
 from piivault.v1 import pseudonym_service_pb2, types_pb2
 from piivault.v1 import subject_service_pb2 as subjects
 from sqlalchemy import text
@@ -120,7 +121,15 @@ class House:
         subject = self.client("portal").subject(root)
         given = {**new_values(compartment), **values}
         kind = KINDS.get(compartment, "person")
-        etag = subject.register(compartment, given, self.consents(compartment, consents), kind=kind)
+
+        def register() -> str:
+            agreed = self.consents(compartment, consents)
+            return subject.register(compartment, given, agreed, kind=kind)
+
+        try:
+            etag = register()
+        except errors.NoticeMismatch:  # another edition came in force after these were shown
+            etag = register()
         issued = self.issue(root, compartment)
         return Registered(
             subject, root, compartment, issued.pseudonym, issued.capability, given, etag

@@ -1,7 +1,6 @@
 """Editions on live data: published, widened, narrowed, blocked, remembered, expired."""
 
 import asyncio
-import json
 import threading
 import time
 from pathlib import Path
@@ -393,11 +392,13 @@ def test_a_new_compartment_is_provisioned_first_and_published_then(
         COMPARTMENTS__PETS__TRANSIT_KEY="piivault-pets",
         COMPARTMENTS__PETS__AUDIT_TRANSIT_KEY="piivault-pets.audit",
         COMPARTMENTS__PETS__SIGNING_TRANSIT_KEY=signing,
-        COMPARTMENTS__PETS__SIGNING_KEYS=json.dumps([to_base64url(key) for key in keys.values()]),
         COMPARTMENTS__PETS__LOGIN__METHOD="approle",
         COMPARTMENTS__PETS__LOGIN__ROLE_ID_FILE=str(tmp_path / "role"),
         COMPARTMENTS__PETS__LOGIN__SECRET_ID_FILE=str(tmp_path / "secret"),
     )
+    pinned = tuple(to_base64url(key) for key in keys.values())
+    pets = settings.compartments["pets"].model_copy(update={"signing_keys": pinned})
+    settings = settings.model_copy(update={"compartments": {**settings.compartments, "pets": pets}})
 
     async def provisioned() -> None:
         database = connect(url)
