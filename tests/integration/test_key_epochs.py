@@ -24,8 +24,9 @@ from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState
 from vault.keys.provision import worker
 from vault.keys.transit import Transit
-from vault.service.compartment import ServedCompartment, row_of
+from vault.service.compartment import ServedCompartment
 from vault.service.drawing import check_drawn
+from vault.service.key_rows import row_of
 from vault.service.rotation import Level
 from vault.store import changes, keys
 from vault.store import tables as t

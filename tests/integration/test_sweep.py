@@ -19,8 +19,9 @@ from vault.keys.key import KeyKind, KeyName
 from vault.keys.provision import worker
 from vault.keys.transit import Transit
 from vault.service import keys
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
+from vault.service.opened import OpenedRecord
 from vault.service.rotation import Level
 from vault.service.sweep import Swept, sweep
 from vault.store.lookups import Lookups

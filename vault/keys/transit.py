@@ -13,7 +13,7 @@ has its traceback: it begins at the method that was called (`_bare`).
 
 import threading
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from pathlib import Path
@@ -25,6 +25,7 @@ from hvac.api import secrets_engines
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException, SSLError, Timeout
 
+from vault.keys.answers import after_prefix, body_of, ciphertext_in, in_base64, plaintext_in
 from vault.keys.causes import why_invalid
 from vault.keys.errors import (
     KeyNotFound,
@@ -110,8 +111,8 @@ class Transit:
     def new_wrapped_key(self, key: str, context: bytes) -> str:
         """Draw 256 random bits and return them wrapped: the key server keeps the plain ones."""
         method = partial(self._transit.generate_data_key, key_type="wrapped", bits=256)
-        fields = {"context": _text(context)}
-        return self._use("draw a wrapped key with", key, method, fields, _ciphertext)
+        fields = {"context": in_base64(context)}
+        return self._use("draw a wrapped key with", key, method, fields, ciphertext_in)
 
     @_bare
     def unwrap(self, key: str, wrapped: str, context: bytes) -> bytes:
@@ -121,8 +122,8 @@ class Transit:
     @_bare
     def encrypt(self, key: str, plaintext: bytes, context: bytes) -> str:
         """Encrypt under the newest version of the key and what is derived from it for `context`."""
-        fields = {"plaintext": _text(plaintext), "context": _text(context)}
-        return self._use("encrypt with", key, self._transit.encrypt_data, fields, _ciphertext)
+        fields = {"plaintext": in_base64(plaintext), "context": in_base64(context)}
+        return self._use("encrypt with", key, self._transit.encrypt_data, fields, ciphertext_in)
 
     @_bare
     def decrypt(self, key: str, ciphertext: str, context: bytes) -> bytes:
@@ -132,22 +133,22 @@ class Transit:
     @_bare
     def rewrap(self, key: str, ciphertext: str, context: bytes) -> str:
         """Return a ciphertext anew, under the newest version of the key; no plaintext leaves it."""
-        fields = {"ciphertext": ciphertext, "context": _text(context)}
+        fields = {"ciphertext": ciphertext, "context": in_base64(context)}
         method = self._transit.rewrap_data
-        return self._use("rewrap with", key, method, fields, _ciphertext, WrappedKeyRejected)
+        return self._use("rewrap with", key, method, fields, ciphertext_in, WrappedKeyRejected)
 
     @_bare
     def hmac(self, key: str, data: bytes) -> bytes:
         """HMAC-SHA-256 under version 1 of the key, whatever was rotated since: 32 bytes."""
         method = partial(self._transit.generate_hmac, key_version=1, algorithm="sha2-256")
-        fields = {"hash_input": _text(data)}
-        return self._use("compute an HMAC with", key, method, fields, _after_prefix("hmac"))
+        fields = {"hash_input": in_base64(data)}
+        return self._use("compute an HMAC with", key, method, fields, after_prefix("hmac"))
 
     @_bare
     def sign(self, key: str, data: bytes, version: int | None = None) -> bytes:
         """Sign with a version of an ed25519 key, the newest by default: 64 bytes."""
-        fields = {"hash_input": _text(data)}
-        parse = _after_prefix("signature")
+        fields = {"hash_input": in_base64(data)}
+        parse = after_prefix("signature")
         method = partial(self._transit.sign_data, key_version=version)
         return self._use("sign with", key, method, fields, parse)
 
@@ -161,9 +162,9 @@ class Transit:
         return self._use("read the public keys of", key, self._transit.read_key, {}, parse)
 
     def _open(self, operation: str, key: str, ciphertext: str, context: bytes) -> bytes:
-        fields = {"ciphertext": ciphertext, "context": _text(context)}
+        fields = {"ciphertext": ciphertext, "context": in_base64(context)}
         method = self._transit.decrypt_data
-        return self._use(operation, key, method, fields, _plaintext, invalid=WrappedKeyRejected)
+        return self._use(operation, key, method, fields, plaintext_in, invalid=WrappedKeyRejected)
 
     def _use(
         self,
@@ -186,23 +187,25 @@ class Transit:
     @_bare
     def read(self, path: str) -> dict[str, Any]:
         """Read a path below /v1/; raise KeyNotFound if nothing is there."""
-        return self._call("read", path, lambda: _body(self._http.get("/v1/" + path)))
+        return self._call("read", path, lambda: body_of(self._http.get("/v1/" + path)))
 
     @_bare
     def write(self, path: str, /, **fields: Any) -> dict[str, Any]:
         """Write a path below /v1/ and return the answer, which may be empty."""
-        return self._call("write", path, lambda: _body(self._http.post("/v1/" + path, json=fields)))
+        return self._call(
+            "write", path, lambda: body_of(self._http.post("/v1/" + path, json=fields))
+        )
 
     @_bare
     def delete(self, path: str) -> None:
         """Delete a path below /v1/."""
-        self._call("delete", path, lambda: _body(self._http.delete("/v1/" + path)))
+        self._call("delete", path, lambda: body_of(self._http.delete("/v1/" + path)))
 
     @_bare
     def names(self, path: str) -> list[str]:
         """List a path below /v1/; an empty list if nothing is there."""
         try:
-            answer = self._call("list", path, lambda: _body(self._http.list("/v1/" + path)))
+            answer = self._call("list", path, lambda: body_of(self._http.list("/v1/" + path)))
         except KeyNotFound:
             return []
         return list(answer["data"]["keys"])
@@ -296,31 +299,6 @@ class Transit:
         except Exception as e:
             error = _ours(e, "log in with", login.name, self.address, KeyServerError)
         raise error
-
-
-def _text(raw: bytes) -> str:
-    return b64encode(raw).decode("ascii")
-
-
-def _ciphertext(data: dict[str, Any]) -> str:
-    return str(data["ciphertext"])
-
-
-def _plaintext(data: dict[str, Any]) -> bytes:
-    return b64decode(data["plaintext"])
-
-
-def _after_prefix(name: str) -> Callable[[dict[str, Any]], bytes]:
-    """Read a field written `vault:v1:…`."""
-    return lambda data: b64decode(data[name].rpartition(":")[2])
-
-
-def _body(answer: Any) -> dict[str, Any]:
-    if isinstance(answer, dict):
-        return answer
-    if answer.status_code == 204:
-        return {}
-    raise ValueError("not JSON")  # a redirect, or a proxy's page
 
 
 _FORBIDDEN = "this login may not. Compare its policy with what `piivault setup` writes."

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -13,23 +12,24 @@ from vault.crypto import attestation, capability
 from vault.crypto import record as sealing
 from vault.crypto.attestation import Attestation, Kind
 from vault.crypto.primitives import DamagedError, mac
-from vault.crypto.record import Address, DataKey, SealedRecord, Value
+from vault.crypto.record import Address, DataKey, SealedRecord
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyState, check_state
-from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
+from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, clock
 from vault.keys.signing import SigningKey
 from vault.names import Pseudonym
-from vault.sealed.v1 import sealed_pb2
 from vault.service.drawing import check_drawn, draw, until_written
 from vault.service.flood import DENIALS_PER_SECOND, Flood
 from vault.service.history import History
+from vault.service.key_rows import key_of, row_of
 from vault.service.limits import Limits
 from vault.service.metrics import Metrics
+from vault.service.opened import OpenedRecord
 from vault.service.places import MOST_RECORDS, Places
 from vault.store.commit import Committer, KeysChangedError
 from vault.store.engine import Database
 from vault.store.load import Loader, WrappedDataKey
-from vault.store.lookups import SUSPENDED, Identity, KeyRow, Lookups
+from vault.store.lookups import SUSPENDED, Identity, Lookups
 
 FIRST_EPOCH = 1
 KEY_STALE_AFTER = 10.0  # seconds
@@ -37,29 +37,6 @@ KEY_STALE_AFTER = 10.0  # seconds
 
 class WrongDatabaseError(Exception):
     """The database belongs to another compartment."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedRecord:
-    """A record whose first layer is open: enough to decide. Its values are still sealed.
-
-    `may_open` raises VaultError unless its KEK may be used now.
-    """
-
-    address: Address
-    data_key: DataKey
-    row: SealedRecord
-    about: sealed_pb2.Record
-    may_open: Callable[[], None]
-
-    def values(self, uids: Iterable[int] | None = None) -> Mapping[int, Value]:
-        """Open the second layer for these fields (all, if None); absent ones are left out.
-
-        Call it once the event is durable, or to seal anew in a change. Raises VaultError where
-        the keys were suspended since the first layer was opened, or that can't be told.
-        """
-        self.may_open()
-        return sealing.open_fields(self.address, self.data_key, self.row, self.about, uids)
 
 
 class ServedCompartment:
@@ -335,18 +312,6 @@ class ServedCompartment:
         canary = await self.keyring.new_canary()
         identity = Identity(self.uuid, FIRST_EPOCH, 0, b"", b"", canary)
         await self.lookups.establish(identity, [row_of(key) for key in keys])
-
-
-def row_of(key: WrappedKey) -> KeyRow:
-    """Return a key as the database keeps it."""
-    name = key.name
-    return KeyRow(name.kind, name.field, name.version, key.state, key.wrapped, key.created)
-
-
-def key_of(row: KeyRow) -> WrappedKey:
-    """Return a key that the database has."""
-    name = KeyName(KeyKind(row.kind), row.version, row.field)
-    return WrappedKey(name, row.state, row.wrapped, row.created)
 
 
 def now() -> int:

@@ -6,7 +6,8 @@ from vault.errors import Reason, VaultError
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment, now
+from vault.service.compartment import ServedCompartment, now
+from vault.service.opened import OpenedRecord
 from vault.service.register import ConsentAsked, add_consents
 from vault.service.rewrite import Edited, request_mark, rewrite
 

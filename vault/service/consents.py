@@ -14,7 +14,8 @@ from vault.policy import (
 )
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
+from vault.service.opened import OpenedRecord
 
 
 def covered(

@@ -15,9 +15,10 @@ from vault.errors import Reason, VaultError
 from vault.policy import kept_by_law, may_keep
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.consents import given, moment
 from vault.service.keep import KeptFields, Rest, kept_records, rest_of, told
+from vault.service.opened import OpenedRecord
 from vault.service.receipt import receipt
 from vault.service.requests import Begun, requested
 from vault.service.rewrite import TRIES, pause, request_mark

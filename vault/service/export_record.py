@@ -29,9 +29,10 @@ from vault.policy import (
 )
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment, now
+from vault.service.compartment import ServedCompartment, now
 from vault.service.consents import given, moment
 from vault.service.keep import kept_records, open_own
+from vault.service.opened import OpenedRecord
 from vault.service.requests import requested
 
 

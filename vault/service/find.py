@@ -17,7 +17,8 @@ from vault.names import PSEUDONYM_BYTES, Pseudonym
 from vault.policy import Edition, Field, FieldUse, Operation
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
+from vault.service.opened import OpenedRecord
 from vault.service.values import MOST_A_VALUE, index_value
 from vault.service.visible import visible
 from vault.store.commit import KeysChangedError

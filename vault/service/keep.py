@@ -18,8 +18,9 @@ from vault.errors import Reason, VaultError
 from vault.policy import Edition, FieldUse, Kept, may_keep
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment, now
+from vault.service.compartment import ServedCompartment, now
 from vault.service.consents import moment
+from vault.service.opened import OpenedRecord
 from vault.store.load import WrappedDataKey
 
 MOST_KEPT = 16  # erasures of one subject of which something is kept at one time

@@ -7,8 +7,9 @@ from vault.errors import Reason, VaultError
 from vault.policy import Index, Operation
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
+from vault.service.opened import OpenedRecord
 from vault.service.rewrite import Edit, Edited, request_mark, rewrite
 from vault.service.values import check_clear, checked, index_rows
 

@@ -26,8 +26,9 @@ from vault.policy import Processing, RecordHeld, check_language, processing
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.consents import given, moment
+from vault.service.opened import OpenedRecord
 from vault.service.reading import UNREADABLE
 from vault.service.requests import requested
 from vault.service.verify_trail import batches, first_day, subject_tokens

@@ -4,7 +4,8 @@ from vault.crypto.request import RequestKind, SubjectRequest
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
+from vault.service.opened import OpenedRecord
 from vault.service.requests import requested
 from vault.service.rewrite import Edit, Edited, request_mark, rewrite
 

@@ -21,9 +21,10 @@ from vault.errors import Reason, VaultError
 from vault.policy import Covered, FieldUse, Form, Operation, mask
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.consents import covered
 from vault.service.keep import check_kept, open_for
+from vault.service.opened import OpenedRecord
 from vault.service.rewrite import etag_of
 from vault.service.streaming import Calls, Turns, in_order
 

@@ -17,7 +17,8 @@ from vault.names import to_base64url
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
+from vault.service.opened import OpenedRecord
 from vault.service.values import check_record_size
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark

@@ -24,8 +24,9 @@ from vault.audit.event import Event
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState
 from vault.service.call import Visit
-from vault.service.compartment import ServedCompartment, row_of
+from vault.service.compartment import ServedCompartment
 from vault.service.drawing import OvertakenError, check_drawn, draw, until_written
+from vault.service.key_rows import row_of
 from vault.service.keys import officer_event
 from vault.store import keys, rotation_rows, rotations
 from vault.store import tables as t

@@ -15,7 +15,8 @@ from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, Value
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
+from vault.service.opened import OpenedRecord
 from vault.service.rotation_steps import UNREADABLE, Did, Step, Work, busy
 from vault.service.values import index_row
 from vault.store import keys, rotation_rows, rotations

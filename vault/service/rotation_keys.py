@@ -6,7 +6,8 @@ from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, unwrap_data_key
 from vault.errors import VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState, transit_version
-from vault.service.compartment import ServedCompartment, row_of
+from vault.service.compartment import ServedCompartment
+from vault.service.key_rows import row_of
 from vault.service.rotation_steps import UNREADABLE, Did, Step, Work
 from vault.store import keys, rotation_rows, rotations
 from vault.store.commit import Transaction

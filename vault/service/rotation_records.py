@@ -13,7 +13,7 @@ from vault.audit.event import Event
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, DataKey, seal_record
 from vault.errors import Reason, VaultError
-from vault.service.compartment import OpenedRecord
+from vault.service.opened import OpenedRecord
 from vault.service.rotation_steps import UNREADABLE, Step, Work, busy
 from vault.store import changes, rotation_rows
 from vault.store.commit import KeysChangedError, Transaction

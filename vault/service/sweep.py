@@ -18,9 +18,10 @@ from vault.crypto.record import Address, SealedRecord, seal_record
 from vault.errors import Reason, VaultError
 from vault.policy import Edition, due
 from vault.service.call import PolicyState
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.consents import given, moment
 from vault.service.keep import due_of
+from vault.service.opened import OpenedRecord
 from vault.service.requests import forget_closed
 from vault.store import changes
 from vault.store.commit import KeysChangedError, Transaction

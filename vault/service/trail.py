@@ -8,7 +8,7 @@ from vault.audit.chain import Break, Link, open_event, verify
 from vault.keys.key import READS
 from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
 from vault.sealed.v1 import sealed_pb2
-from vault.service.compartment import key_of
+from vault.service.key_rows import key_of
 from vault.store.engine import Database
 from vault.store.events import read_events
 from vault.store.lookups import Lookups

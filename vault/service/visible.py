@@ -8,8 +8,9 @@ from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
 from vault.policy import FieldUse
 from vault.service.call import Call
-from vault.service.compartment import OpenedRecord, ServedCompartment
+from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
+from vault.service.opened import OpenedRecord
 
 log = logging.getLogger("piivault.service")
 

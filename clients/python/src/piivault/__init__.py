@@ -33,25 +33,22 @@ from piivault._report import (
     ReportedPurpose,
     SeenField,
 )
+from piivault._requests import Erasure, KeptByLaw, SealedExport, SubjectRequest
 from piivault._types import (
     Consent,
     ConsentState,
     ConsentText,
     Description,
-    Erasure,
     FieldDescription,
     Form,
-    KeptByLaw,
     Notice,
     Put,
     PutItem,
     Revealed,
     RevealedItem,
     RootId,
-    SealedExport,
     Secret,
     SubjectKind,
-    SubjectRequest,
     SubjectView,
     new_root,
 )

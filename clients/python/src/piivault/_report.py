@@ -9,8 +9,8 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from piivault._call import form_of
-from piivault._requests import request_in
-from piivault._types import ConsentState, Form, SubjectKind, SubjectRequest
+from piivault._requests import SubjectRequest, request_in
+from piivault._types import ConsentState, Form, SubjectKind
 from piivault.errors import InvalidRequest
 from piivault.v1 import errors_pb2, types_pb2
 from piivault.v1 import subject_service_pb2 as pb

@@ -1,8 +1,8 @@
 """Calls of PseudonymService and SubjectService: what a subject-facing service asks. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from piivault._call import (
@@ -15,21 +15,10 @@ from piivault._call import (
     texts,
 )
 from piivault._report import consent_state
-from piivault._requests import request_in
-from piivault._types import (
-    Consent,
-    ConsentText,
-    Erasure,
-    KeptByLaw,
-    Notice,
-    RootId,
-    SealedExport,
-    SubjectKind,
-    SubjectRequest,
-    SubjectView,
-)
+from piivault._requests import kept_in
+from piivault._types import Consent, ConsentText, Notice, RootId, SubjectKind, SubjectView
 from piivault.errors import InvalidRequest
-from piivault.export_keys import PublicKey, Suite
+from piivault.export_keys import PublicKey
 from piivault.v1 import pseudonym_service_pb2 as pseudonym_pb
 from piivault.v1 import subject_service_pb2 as pb
 from piivault.v1 import types_pb2
@@ -40,10 +29,6 @@ _SERVICE = "/piivault.v1.SubjectService"
 _KINDS: Mapping[SubjectKind, types_pb2.SubjectKind.ValueType] = {
     "person": types_pb2.SUBJECT_KIND_PERSON,
     "enterprise": types_pb2.SUBJECT_KIND_ENTERPRISE,
-}
-_SUITES: Mapping[Suite, pb.ExportSuite.ValueType] = {
-    "X25519": pb.EXPORT_SUITE_X25519,
-    "MLKEM768-X25519": pb.EXPORT_SUITE_MLKEM768_X25519,
 }
 _EARLY = timedelta(seconds=10)  # a capability may end while its call is under way
 
@@ -187,48 +172,6 @@ def view(
     )
 
 
-def export(
-    compartment: str, capability: str, key: PublicKey, request_id: str
-) -> Call[pb.ExportResponse, SealedExport]:
-    """Ask for all that the record holds, sealed to a key."""
-    return Call(
-        f"{_SERVICE}/Export",
-        compartment,
-        pb.ExportRequest(
-            compartment=compartment,
-            capability=capability,
-            suite=_SUITES[key.suite],
-            public_key=key.raw,
-        ),
-        pb.ExportResponse,
-        lambda got: SealedExport(got.package, request_in(got.request)),
-        request_id,
-    )
-
-
-def report_page(
-    compartment: str, language: str, before: Sequence[pb.ReportResponse], request_id: str
-) -> Callable[[str], Call[pb.ReportResponse, pb.ReportResponse]]:
-    """Ask for the page of a report that follows those before it, given the capability.
-
-    The first page is the subject's request, and has its id.
-    """
-    token = before[-1].next_page_token if before else ""
-    return lambda capability: Call(
-        f"{_SERVICE}/Report",
-        compartment,
-        pb.ReportRequest(
-            compartment=compartment,
-            capability=capability,
-            language=text(language, "language"),
-            page_token=token,
-        ),
-        pb.ReportResponse,
-        lambda got: got,
-        request_id_or_new() if before else request_id,
-    )
-
-
 def grant(
     compartment: str, capability: str, consents: Iterable[Consent], request_id: str
 ) -> Call[pb.GrantConsentResponse, str]:
@@ -263,18 +206,6 @@ def withdraw(
     )
 
 
-def erase(compartment: str, capability: str, request_id: str) -> Call[pb.EraseResponse, Erasure]:
-    """Erase the record."""
-    return Call(
-        f"{_SERVICE}/Erase",
-        compartment,
-        pb.EraseRequest(compartment=compartment, capability=capability),
-        pb.EraseResponse,
-        lambda got: Erasure(got.receipt, request_in(got.request), _kept(got.kept)),
-        request_id,
-    )
-
-
 def list_consents(
     compartment: str, capability: str, language: str
 ) -> Call[pb.ListConsentsResponse, list[ConsentText]]:
@@ -288,62 +219,6 @@ def list_consents(
             ConsentText(consent_state(its.consent), _notice(its.notice), its.as_shown)
             for its in got.consents
         ],
-        request_id_or_new(),
-    )
-
-
-def restrict(
-    compartment: str, capability: str, request_id: str
-) -> Call[pb.RestrictResponse, SubjectRequest]:
-    """Restrict processing."""
-    return Call(
-        f"{_SERVICE}/Restrict",
-        compartment,
-        pb.RestrictRequest(compartment=compartment, capability=capability),
-        pb.RestrictResponse,
-        lambda got: request_in(got.request),
-        request_id,
-    )
-
-
-def lift_restriction(
-    compartment: str, capability: str, request_id: str
-) -> Call[pb.LiftRestrictionResponse, str]:
-    """Lift the restriction."""
-    return Call(
-        f"{_SERVICE}/LiftRestriction",
-        compartment,
-        pb.LiftRestrictionRequest(compartment=compartment, capability=capability),
-        pb.LiftRestrictionResponse,
-        lambda got: got.etag,
-        request_id,
-    )
-
-
-def get_request(
-    compartment: str, capability: str, id_: bytes
-) -> Call[pb.GetRequestResponse, SubjectRequest]:
-    """Ask how a request stands."""
-    return Call(
-        f"{_SERVICE}/GetRequest",
-        compartment,
-        pb.GetRequestRequest(compartment=compartment, capability=capability, id=id_),
-        pb.GetRequestResponse,
-        lambda got: request_in(got.request),
-        request_id_or_new(),
-    )
-
-
-def finish_request(
-    compartment: str, capability: str, id_: bytes
-) -> Call[pb.FinishRequestResponse, SubjectRequest]:
-    """Close a request."""
-    return Call(
-        f"{_SERVICE}/FinishRequest",
-        compartment,
-        pb.FinishRequestRequest(compartment=compartment, capability=capability, id=id_),
-        pb.FinishRequestResponse,
-        lambda got: request_in(got.request),
         request_id_or_new(),
     )
 
@@ -378,12 +253,5 @@ def _view(got: pb.ViewResponse) -> SubjectView:
         etag=got.etag,
         restricted=got.restricted,
         erased=got.erased,
-        kept=_kept(got.kept),
-    )
-
-
-def _kept(said: Iterable[pb.KeptByLaw]) -> tuple[KeptByLaw, ...]:
-    return tuple(
-        KeptByLaw(its.purpose, its.basis, tuple(its.fields), date.fromisoformat(its.until))
-        for its in said
+        kept=kept_in(got.kept),
     )

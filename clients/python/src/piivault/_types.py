@@ -7,15 +7,14 @@ import secrets
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NoReturn, Self
 
+from piivault._requests import KeptByLaw
 from piivault.errors import ConsentRequired, PiivaultError
 
 SubjectKind = Literal["person", "enterprise"]
-RequestKind = Literal["erasure", "export", "report", "restriction"]
-RequestState = Literal["open", "done", "refused"]
 
 ROOT_ID_BYTES = 16
 
@@ -258,56 +257,6 @@ class Put:
         if self.etag is None:
             raise self.error or PiivaultError("The item came without an outcome.")
         return self.etag
-
-
-@dataclass(frozen=True, slots=True)
-class SubjectRequest:
-    """What a subject asked for under the law. Days are by UTC.
-
-    `reason` says why it was refused, as `PiivaultError.reason` does. An open one stays open until
-    it is done, and what it was to deliver came.
-    """
-
-    id: bytes
-    kind: RequestKind
-    state: RequestState
-    opened: date
-    due: date
-    closed: date | None
-    reason: str
-    overdue: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SealedExport:
-    """A package for the subject, which they alone can open, and the request that it answers."""
-
-    package: bytes = field(repr=False)
-    request: SubjectRequest
-
-
-@dataclass(frozen=True, slots=True)
-class KeptByLaw:
-    """Fields of an erased record that the law has kept, for one purpose, until a day."""
-
-    purpose: str
-    basis: str
-    fields: tuple[str, ...]
-    until: date
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What a subject has in hand after an erasure.
-
-    `receipt` is signed for the compartment: keep it (`piivault.receipt`). `verified` tells whether
-    its signature was checked here, by keys that are known.
-    """
-
-    receipt: bytes
-    request: SubjectRequest
-    kept: tuple[KeptByLaw, ...]
-    verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)

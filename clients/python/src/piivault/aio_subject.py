@@ -4,22 +4,14 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from piivault import _subject_calls
+from piivault import _request_calls, _subject_calls
 from piivault._call import Call, Response, Result, request_id_or_new, text, texts
 from piivault._report import Report
+from piivault._requests import Erasure, SealedExport, SubjectRequest
 from piivault._settings import Deadline
 from piivault._subject_calls import Issued
 from piivault._transport import AsyncTransport
-from piivault._types import (
-    Consent,
-    ConsentText,
-    Erasure,
-    RootId,
-    SealedExport,
-    SubjectKind,
-    SubjectRequest,
-    SubjectView,
-)
+from piivault._types import Consent, ConsentText, RootId, SubjectKind, SubjectView
 from piivault.errors import CapabilityExpired
 from piivault.export_keys import PublicKey
 from piivault.receipt import checked
@@ -114,7 +106,7 @@ class AsyncSubject:
         issue = _subject_calls.issue(compartment, self._root, shown, digest)
         capability = (await self._transport.run(issue, deadline)).capability
         return await self._transport.run(
-            _subject_calls.export(compartment, capability, key, id_), deadline
+            _request_calls.export(compartment, capability, key, id_), deadline
         )
 
     async def report(
@@ -132,7 +124,7 @@ class AsyncSubject:
         """
         pages, id_ = list[ReportResponse](), request_id_or_new(request_id)
         while not pages or pages[-1].next_page_token:
-            ask = _subject_calls.report_page(compartment, language, pages, id_)
+            ask = _request_calls.report_page(compartment, language, pages, id_)
             pages.append(await self._act(compartment, timeout, ask))
         return Report.of(pages)
 
@@ -176,7 +168,7 @@ class AsyncSubject:
         """
         id_ = request_id_or_new(request_id)
         erasure = await self._act(
-            compartment, timeout, lambda cap: _subject_calls.erase(compartment, cap, id_)
+            compartment, timeout, lambda cap: _request_calls.erase(compartment, cap, id_)
         )
         keys = self._transport.signing_keys(compartment)
         return checked(erasure, keys, self._issued[compartment].pseudonym)
@@ -201,7 +193,7 @@ class AsyncSubject:
         """Restrict processing: services get Restricted, but for what the law demands."""
         id_ = request_id_or_new(request_id)
         return await self._act(
-            compartment, timeout, lambda cap: _subject_calls.restrict(compartment, cap, id_)
+            compartment, timeout, lambda cap: _request_calls.restrict(compartment, cap, id_)
         )
 
     async def lift_restriction(
@@ -210,7 +202,7 @@ class AsyncSubject:
         """Lift the restriction; return the new etag."""
         id_ = request_id_or_new(request_id)
         return await self._act(
-            compartment, timeout, lambda cap: _subject_calls.lift_restriction(compartment, cap, id_)
+            compartment, timeout, lambda cap: _request_calls.lift_restriction(compartment, cap, id_)
         )
 
     async def request(
@@ -218,7 +210,7 @@ class AsyncSubject:
     ) -> SubjectRequest:
         """Return how one of the subject's requests stands."""
         return await self._act(
-            compartment, timeout, lambda cap: _subject_calls.get_request(compartment, cap, id_)
+            compartment, timeout, lambda cap: _request_calls.get_request(compartment, cap, id_)
         )
 
     async def finish(
@@ -226,7 +218,7 @@ class AsyncSubject:
     ) -> SubjectRequest:
         """Say that the answer to a request came, which closes it."""
         return await self._act(
-            compartment, timeout, lambda cap: _subject_calls.finish_request(compartment, cap, id_)
+            compartment, timeout, lambda cap: _request_calls.finish_request(compartment, cap, id_)
         )
 
     def __repr__(self) -> str:

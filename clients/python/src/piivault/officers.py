@@ -14,10 +14,9 @@ from typing import Self, TypeVar
 from google.protobuf.message import Message
 
 from piivault._call import Call, request_id_or_new, text
-from piivault._requests import request_in
+from piivault._requests import SubjectRequest, request_in
 from piivault._settings import Settings
 from piivault._transport import Transport
-from piivault._types import SubjectRequest
 from piivault.keys import Keys
 from piivault.v1 import policy_service_pb2 as pb
 from piivault.v1 import request_service_pb2 as requests_pb

@@ -17,7 +17,7 @@ from datetime import date
 from typing import Self
 
 from piivault import attestation
-from piivault._types import Erasure, KeptByLaw
+from piivault._requests import Erasure, KeptByLaw
 from piivault.errors import AttestationError
 
 _FORMAT = 1
