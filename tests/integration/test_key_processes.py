@@ -34,10 +34,11 @@ def person(postgres_house: House) -> Registered:
 
 @pytest.fixture(autouse=True)
 def _resumed(postgres_house: House, workers: tuple[Worker, Worker]) -> Iterator[None]:
-    """Whoever is asked for the status looks at once."""
+    """Whoever is asked for the status looks at once; the other worker has polled by then."""
     yield
     with workers[0].keys() as keys:
         keys.resume()
+    time.sleep(BOUND)
     with OfficersClient.from_env(postgres_house.environment("officer-aida")) as officers:
         assert not officers.keys("accounts").status().suspended
 

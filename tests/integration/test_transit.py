@@ -1,5 +1,6 @@
 """The key server as the processes use it: real OpenBao, real logins, real refusals."""
 
+import re
 import secrets
 import signal
 import socket
@@ -171,7 +172,9 @@ REFUSED: dict[str, tuple[type[KeyServerError], Callable[[Transit], Any]]] = {
     "a version to come": (
         WrappedKeyRejected,
         lambda t: t.decrypt(
-            ACCOUNTS, t.encrypt(ACCOUNTS, CANARY, CONTEXT).replace("v1", "v9"), CONTEXT
+            ACCOUNTS,
+            re.sub(r":v\d+:", ":v999:", t.encrypt(ACCOUNTS, CANARY, CONTEXT)),
+            CONTEXT,
         ),
     ),
     "no ciphertext at all": (
