@@ -1,5 +1,6 @@
 """Looking for traces of planted secrets: in files and tables, in every encoding that hides one."""
 
+import os
 import subprocess
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
@@ -55,8 +56,10 @@ def files(house: House) -> Files:
     """
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "state"
-        # Not checked: a database that runs takes files away meanwhile.
-        subprocess.run(["cp", "-R", house.state, copy], check=False, capture_output=True)
+        command, words = ["cp", "-R", house.state, copy], {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(command, env=words, check=False, stderr=subprocess.PIPE, text=True)
+        # A database that runs takes files away meanwhile; nothing else may be left out.
+        assert all("No such file" in line for line in done.stderr.splitlines()), done.stderr
         contents = {
             file.read_bytes().rstrip(b"\0"): file.relative_to(copy)
             for file in copy.rglob("*")
