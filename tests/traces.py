@@ -56,8 +56,13 @@ def files(house: House) -> Files:
     """
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "state"
-        command, words = ["cp", "-R", house.state, copy], {**os.environ, "LC_ALL": "C"}
-        done = subprocess.run(command, env=words, check=False, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            ["cp", "-R", house.state, copy],
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         # A database that runs takes files away meanwhile; nothing else may be left out.
         assert all("No such file" in line for line in done.stderr.splitlines()), done.stderr
         contents = {
