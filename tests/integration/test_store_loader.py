@@ -94,6 +94,33 @@ async def test_more_than_fit_take_more_selects(database: Database, loader: Loade
     assert len(selects) == 3
 
 
+async def test_who_asks_for_several_shares_a_select_and_gets_those_alone(
+    database: Database, loader: Loader
+) -> None:
+    for number in range(6):
+        await put_record(database, number)
+    with seen(database.reads, "SELECT") as selects:
+        wanted = [(0, 1, 2), (2, 3, 9), (4,)]
+        asked = (loader.load_each([pseudonym(number) for number in its]) for its in wanted)
+        found = await asyncio.gather(*asked)
+    assert [set(its) for its in found] == [
+        {pseudonym(0), pseudonym(1), pseudonym(2)},
+        {pseudonym(2), pseudonym(3)},
+        {pseudonym(4)},
+    ]
+    assert found[1][pseudonym(3)] == stored(3)
+    assert len(selects) == 1
+
+
+async def test_no_select_is_longer_than_it_may_be(database: Database, loader: Loader) -> None:
+    """Whoever doesn't fit in whole waits for the next."""
+    spans = [range(start, start + 150) for start in (0, 150, 300)]
+    with seen(database.reads, "SELECT") as selects:
+        asked = (loader.load_each([pseudonym(number) for number in span]) for span in spans)
+        assert await asyncio.gather(*asked) == [{}, {}, {}]
+    assert len(selects) == 3
+
+
 async def test_one_after_the_other_they_share_nothing(database: Database, loader: Loader) -> None:
     with seen(database.reads, "SELECT") as selects:
         assert await loader.load(pseudonym(1)) is None
@@ -189,7 +216,7 @@ async def test_nothing_is_read_for_who_left_before_their_turn(
         for task in (one[0], *two):
             task.cancel()
         await asyncio.wait((one[0], *two))
-        assert list(loader._waiting) == [pseudonym(1)]
+        assert [list(request.pseudonyms) for request in loader._waiting] == [[pseudonym(1)]]
         held.may_pass.set()
         assert await one[1] == stored(1)
         await first

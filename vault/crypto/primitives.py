@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
+_LENGTHS = tuple(length.to_bytes(4, "big") for length in range(256))  # those that all but few have
 
 
 class DamagedError(Exception):
@@ -25,7 +26,12 @@ class DamagedError(Exception):
 
 def join(*parts: bytes) -> bytes:
     """Concatenate so that no two lists of parts give the same bytes: 4-byte lengths lead."""
-    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    led = []
+    for part in parts:
+        length = len(part)
+        led.append(_LENGTHS[length] if length < 256 else length.to_bytes(4, "big"))
+        led.append(part)
+    return b"".join(led)
 
 
 def derive(key: bytes, *info: bytes) -> bytes:

@@ -5,9 +5,9 @@ was acknowledged sees the withdrawal.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import select
 
@@ -53,7 +53,12 @@ _HOT = """
     WHERE r.pseudonym = ANY ($1::bytea[])
 """
 
-_Waiter: TypeAlias = "asyncio.Future[StoredRecord | None]"
+@dataclass(slots=True, eq=False)
+class _Request:
+    """Records that a caller waits for: MOST_A_SELECT of them, or fewer."""
+
+    pseudonyms: Collection[bytes]
+    done: asyncio.Future[Mapping[bytes, StoredRecord]] = field(default_factory=asyncio.Future)
 
 
 class Loader:
@@ -66,20 +71,27 @@ class Loader:
         self._engine = database.reads
         self._hot = HotConnection(database.reads) if database.is_postgresql else None
         self._company = Company()
-        self._waiting: dict[bytes, set[_Waiter]] = {}
+        self._waiting: dict[_Request, None] = {}  # in the order of their coming
         self._reading: asyncio.Task[None] | None = None
 
     async def load(self, pseudonym: bytes) -> StoredRecord | None:
         """Return the record, or None. Raises VaultError(STORAGE_UNAVAILABLE)."""
-        waiter: _Waiter = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(pseudonym, set()).add(waiter)
+        return (await self.load_each((pseudonym,))).get(pseudonym)
+
+    async def load_each(self, pseudonyms: Collection[bytes]) -> Mapping[bytes, StoredRecord]:
+        """Return the records that there are of these, by pseudonym.
+
+        Raises VaultError(STORAGE_UNAVAILABLE).
+        """
+        request = _Request(pseudonyms)
+        self._waiting[request] = None
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
         try:
-            return await waiter
+            return await request.done
         finally:
-            if waiter.cancelled():
-                self._leave(pseudonym, waiter)
+            if request.done.cancelled():  # who has gone: nothing is read for nobody
+                self._waiting.pop(request, None)
 
     async def close(self) -> None:
         """Finish what is under way, then give back what is kept open."""
@@ -88,32 +100,43 @@ class Loader:
         if self._hot is not None:
             await self._hot.close()
 
-    def _leave(self, pseudonym: bytes, waiter: _Waiter) -> None:
-        """Take a caller who has gone out of the queue: nothing is read for nobody."""
-        waiters = self._waiting.get(pseudonym, set())
-        waiters.discard(waiter)
-        if not waiters:
-            self._waiting.pop(pseudonym, None)
-
     async def _read(self) -> None:
         try:
             while self._waiting:
                 await self._company.gather(self._waiting, MOST_A_SELECT)
-                if keys := list(self._waiting)[:MOST_A_SELECT]:
-                    await self._select({key: self._waiting.pop(key) for key in keys})
+                if batch := self._next():
+                    await self._select(batch)
         finally:
             self._reading = None
 
-    async def _select(self, batch: Mapping[bytes, set[_Waiter]]) -> None:
+    def _next(self) -> Mapping[_Request, None]:
+        """Take requests out of the queue, as many as fit into one SELECT."""
+        batch: dict[_Request, None] = {}
+        wanted: set[bytes] = set()
+        for request in self._waiting:
+            wanted.update(request.pseudonyms)
+            if batch and len(wanted) > MOST_A_SELECT:
+                break
+            batch[request] = None
+        for request in batch:
+            del self._waiting[request]
+        return batch
+
+    async def _select(self, batch: Iterable[_Request]) -> None:
+        wanted = {pseudonym for request in batch for pseudonym in request.pseudonyms}
         try:
             with storage_errors():
-                found = _gather(await self._rows(list(batch)))
+                found = _gather(await self._rows(list(wanted)))
         except Exception as e:  # whatever it is, whoever waits must hear of it
-            for waiters in batch.values():
-                _refuse(waiters, e)
+            for request in batch:
+                if not request.done.done():
+                    request.done.set_exception(e)
+                    request.done.exception()  # heard, even if the caller goes now
             return
-        for key, waiters in batch.items():
-            _answer(waiters, found.get(key))
+        for request in batch:
+            if not request.done.done():  # else the caller has gone
+                its = {p: found[p] for p in request.pseudonyms if p in found}
+                request.done.set_result(its)
 
     async def _rows(self, pseudonyms: Sequence[bytes]) -> Sequence[Sequence[Any]]:
         if self._hot is not None:
@@ -124,19 +147,6 @@ class Loader:
         async with self._engine.connect() as connection:
             query = _LOAD.where(t.records.c.pseudonym.in_(pseudonyms))
             return (await connection.execute(query)).all()
-
-
-def _answer(waiters: Iterable[_Waiter], record: StoredRecord | None) -> None:
-    for waiter in waiters:
-        if not waiter.done():  # else the caller has gone
-            waiter.set_result(record)
-
-
-def _refuse(waiters: Iterable[_Waiter], error: Exception) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_exception(error)
-            waiter.exception()  # heard, even if the caller goes now
 
 
 def _gather(rows: Sequence[Sequence[Any]]) -> dict[bytes, StoredRecord]:
