@@ -208,7 +208,7 @@ def test_who_waits_no_more_before_it_is_decided_leaves_one_event(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, ends: Any
 ) -> None:
     person, request_id = asked.house.register(), new_request_id()
-    monkeypatch.setattr("vault.store.load.Loader.load", _never)
+    monkeypatch.setattr("vault.store.load.Loader.load_each", _never)
     with asked.channel("c", ORDERS) as channel:
         ends(channel, _body(reveal(person, "phone")), request_id)
         event = soon(lambda: asked.house.events("accounts", request_id))

@@ -1,7 +1,7 @@
 """Several processes and one compartment's keys: who comes first, who lags, who can't tell."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -145,13 +145,12 @@ async def test_a_data_key_that_is_wrapped_anew_while_it_is_read_fails_no_read(
     one, other = two
     address = await _register(one)
     await _rotate(one)
-    load = other.loader.load
+    load = other.loader.load_each
 
-    async def rewrap(pseudonym: bytes) -> StoredRecord | None:
-        monkeypatch.setattr(other.loader, "load", load)
-        found = await load(pseudonym)
-        assert found is not None
-        (wrapped,) = found.data_keys.values()
+    async def rewrap(pseudonyms: Collection[bytes]) -> Mapping[bytes, StoredRecord]:
+        monkeypatch.setattr(other.loader, "load_each", load)
+        found = await load(pseudonyms)
+        (wrapped,) = found[address.pseudonym].data_keys.values()
         old = unwrap_data_key(await one.keyring.get(KEK1), address, wrapped.wrapped)
         new = wrap_data_key(await one.keyring.get(KEK2), address, old)
         async with one.database.writes.begin() as connection:
@@ -160,7 +159,7 @@ async def test_a_data_key_that_is_wrapped_anew_while_it_is_read_fails_no_read(
         await other.look_at_keys()
         return found
 
-    monkeypatch.setattr(other.loader, "load", rewrap)
+    monkeypatch.setattr(other.loader, "load_each", rewrap)
     record = await other.open(address)
     assert record.values()[PHONE.uid].value == PHONE.value
     assert {r.state for r in other.keyring.versions(KeyKind.KEK)} == {

@@ -16,9 +16,22 @@ ALLOWED = sealed_pb2.OUTCOME_ALLOWED
 DENIED = sealed_pb2.OUTCOME_DENIED
 FAILED = sealed_pb2.OUTCOME_FAILED
 
+Uses = tuple[tuple[int, int], ...]
+"""Fields, by uid, and the forms that they were asked for in."""
+
 # Stands for a service where there is none that an edition knows: no name has a space.
 UNKNOWN_CALLER = "unknown caller"
 _MOST_OF_AN_ID = 200  # characters
+
+
+def moment() -> int:
+    """Return the time as events have it: microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def no_token() -> bytes:
+    """Return what stands in the place of a token where no record was met: noise."""
+    return os.urandom(TOKEN_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +46,14 @@ class Event:
     request_id: str
     outcome: sealed_pb2.Outcome.ValueType
     reason: str = ""
-    uses: tuple[tuple[int, int], ...] = ()  # field uid, form
+    uses: Uses = ()
     row_digest: bytes = b""
     recipient: str = ""
     count: int = 1  # how many denials alike it stands for
     replaces: bytes = field(default=b"", repr=False)
     compartment: str = ""  # the one that the broker was asked for
-    token: bytes = field(default_factory=lambda: os.urandom(TOKEN_BYTES), repr=False)
-    at: int = field(default_factory=lambda: time.time_ns() // 1000)  # microseconds since 1970
+    token: bytes = field(default_factory=no_token, repr=False)
+    at: int = field(default_factory=moment)
 
     def of_subject(self, salt: bytes) -> Self:
         """Return the event findable by whoever holds the salt of its subject's record."""

@@ -1,13 +1,12 @@
 """One request's way into the trail: exactly one event, whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TypeVar
 
 from vault.audit import event as audit
-from vault.audit.event import Event
+from vault.audit.event import Event, Uses, moment
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.policy import Denied, FieldUse, Operation, decide
@@ -37,14 +36,21 @@ FAILURES = frozenset(
 
 
 class Attempt:
-    """What is known of a request so far, and the event that it will leave."""
+    """What is known of a request so far, and the event that it will leave.
 
-    def __init__(self, served: ServedCompartment, call: Call, event: Event) -> None:
+    Of a batch, each record has its own.
+    """
+
+    def __init__(self, served: ServedCompartment, call: Call, operation: str, purpose: str) -> None:
         self._served = served
         self._call = call
-        self._event = event
+        self._operation = operation
+        # One that isn't in the edition may be anything: only known words enter the trail.
+        self._purpose = purpose if purpose in call.edition.purposes else ""
+        self._at = moment()
         self._settled = False
         self._standing = served.keyring.standing
+        self._uses: Uses = ()
         self._salt = b""
 
     def decide(
@@ -58,8 +64,7 @@ class Attempt:
         decision = decide(call.edition, call.service, purpose, name, operation, names)
         if isinstance(decision, Denied):
             known = call.edition.compartments[name].fields
-            asked = tuple((known[n].uid, 0) for n in names if n in known)
-            self._event = replace(self._event, uses=asked)
+            self._uses = tuple((known[n].uid, 0) for n in names if n in known)
             raise decision.error()
         self.asks_for(decision.uses)
         return decision.uses
@@ -69,45 +74,31 @@ class Attempt:
     ) -> tuple[FieldUse, ...]:
         """Decide, count it against the caller's limits, and put a first touch on record."""
         uses = self.decide(operation, purpose, names)
-        served = self._served
-        served.limits.take(self._call.service, operation)
-        if await served.history.touch(self._call, served.uuid):
-            # Here too, durably: a control chain without this touch is refused from now on.
-            await served.lookups.saw_ledger(*served.history.seen)
+        self._served.limits.take(self._call.service, operation)
+        await self._served.touch(self._call)
         return uses
 
     def met(self, about: sealed_pb2.Record) -> None:
         """Note whose record it is: by a token that only their record can find again."""
         self._salt = about.audit_salt
-        self._event = self._event.of_subject(self._salt)
 
     def asks_for(self, uses: Sequence[FieldUse]) -> None:
         """Note the fields, in the forms given."""
-        pairs = tuple((use.field.uid, use.form.value) for use in uses)
-        if pairs != self._event.uses:
-            self._event = replace(self._event, uses=pairs)
+        self._uses = tuple([(use.field.uid, use.form.value) for use in uses])
 
     async def allow(self, recipient: str = "") -> None:
         """Return once the trail durably says that this was allowed; only then decrypt values.
 
         With a recipient, the event is the receipt of a disclosure.
         """
-        if recipient:
-            self._event = replace(self._event, recipient=recipient)
-        self._settle(True)
-        try:
-            await self._served.committer.record(self._event, self._taken_back)
-        except VaultError:
-            self._settle(False)
-            raise
-        await self._served.keyring.current()  # writing the event may have taken long
+        await allow_all(self._served, (self,), recipient)
 
     async def allow_also(self, about: sealed_pb2.Record) -> None:
         """Return once the trail durably says that it was allowed of one record more.
 
         An event of its own, in the same place: who has one waits for no other.
         """
-        await self._served.committer.record(self._event.of_subject(about.audit_salt))
+        await self._served.committer.record(self.event(salt=about.audit_salt))
 
     async def with_keys(self, write: Callable[[], Awaitable[T]]) -> T:
         """Run what plans a change and carries it out; anew where keys changed in between.
@@ -136,9 +127,8 @@ class Attempt:
             if isinstance(outcome, VaultError):
                 return self._refused(outcome)
             if outcome is None:  # a repetition: nothing changed
-                return self._event
-            event = replace(self._event, row_digest=sealed.digest)
-            return event.replacing(self._salt, replaced.digest) if replaced else event
+                return self.event()
+            return self.event(became=sealed, replaced=replaced)
 
         return await self._commit(change, describe)
 
@@ -154,20 +144,19 @@ class Attempt:
             if isinstance(outcome, VaultError):
                 return self._refused(outcome)
             if outcome is None or not self._salt:
-                return self._event
-            event = replace(self._event, row_digest=left.digest) if left else self._event
-            return event.replacing(self._salt, outcome.digest)
+                return self.event()
+            return self.event(became=left, replaced=outcome)
 
         await self._commit(change, describe)
 
     async def _commit(self, change: Change[T], describe: Callable[[T | VaultError], Event]) -> T:
-        self._settle(True)  # the committer records refusals too
+        self.settle(True)  # the committer records refusals too
         try:
             return await self._served.committer.change(
                 change, describe, self._standing.epoch, self._taken_back
             )
         except KeysChangedError:
-            self._settle(False)  # but this one
+            self.settle(False)  # but this one
             raise
         except VaultError as e:
             self._call.trace.has_event = e.reason not in FAILURES  # then nothing was written
@@ -176,33 +165,78 @@ class Attempt:
     async def refuse(self, error: VaultError) -> None:
         """Record a refusal, unless an event was recorded before; in a flood, count it."""
         if not self._settled:
-            self._settle(True)
+            self.settle(True)
             await self._served.flood.refuse(self._refused(error))
 
-    def find_place(self) -> None:
-        """Raise VaultError(OVERLOADED) if there is none: counted, since it is to do no work."""
-        try:
-            self._served.places.check(self._call.service)
-        except VaultError as e:
-            self._settle(True)
-            self._served.flood.count(self._refused(e))
-            raise
+    def count(self, error: VaultError) -> None:
+        """Count a refusal for which no work is to be done."""
+        self.settle(True)
+        self._served.flood.count(self._refused(error))
 
     def leave(self) -> None:
         """Note that nobody waits for the answer any more, unless an event is on its way."""
         if not self._settled:
-            self._settle(True)
-            self._served.flood.note(unanswered(self._event))
+            self.settle(True)
+            self._served.flood.note(unanswered(self.event()))
+
+    def event(
+        self,
+        *,
+        salt: bytes = b"",
+        recipient: str = "",
+        became: SealedRecord | None = None,
+        replaced: SealedRecord | None = None,
+    ) -> Event:
+        """Return the event of a request that was allowed: of this record, or that of a salt."""
+        call, salt = self._call, salt or self._salt
+        return Event(
+            edition=call.edition.number,
+            service=call.service.name,
+            owner=call.service.owner,
+            purpose=self._purpose,
+            operation=self._operation,
+            request_id=call.request_id,
+            outcome=audit.ALLOWED,
+            uses=self._uses,
+            row_digest=became.digest if became else b"",
+            recipient=recipient,
+            replaces=audit.replaced_mark(salt, replaced.digest) if replaced else b"",
+            token=audit.token(salt, self._at) if salt else audit.no_token(),
+            at=self._at,
+        )
 
     def _taken_back(self) -> None:
         """Note that the caller left before the event's turn had come: it says what won't be."""
-        self._settle(False)
+        self.settle(False)
 
-    def _settle(self, settled: bool) -> None:
+    def settle(self, settled: bool) -> None:
+        """Note whether an event of its own is on its way, or durable."""
         self._settled = self._call.trace.has_event = settled
 
     def _refused(self, error: VaultError) -> Event:
-        return refused(self._event, error)
+        return refused(self.event(), error)
+
+
+async def allow_all(
+    served: ServedCompartment, attempts: Sequence[Attempt], recipient: str = ""
+) -> None:
+    """Return once the trail durably says of each that it was allowed; only then decrypt values.
+
+    Their events become durable together, or none does. Raises VaultError.
+    """
+
+    def settle(settled: bool) -> None:
+        for its in attempts:
+            its.settle(settled)
+
+    settle(True)
+    events = [its.event(recipient=recipient) for its in attempts]
+    try:
+        await served.committer.record_all(events, lambda: settle(False))
+    except VaultError:
+        settle(False)
+        raise
+    await served.keyring.current()  # writing the events may have taken long
 
 
 def refused(event: Event, error: VaultError) -> Event:
@@ -219,6 +253,14 @@ def unanswered(event: Event) -> Event:
     return event.refused(audit.FAILED, Reason.DEADLINE_EXCEEDED)
 
 
+async def refuse_all(refused: Iterable[tuple[Attempt, VaultError]]) -> None:
+    """Record refusals, each unless it has an event. Raises VaultError, once all are through."""
+    refusing = (attempted.refuse(error) for attempted, error in refused)
+    for failed in await asyncio.gather(*refusing, return_exceptions=True):
+        if failed is not None:
+            raise failed
+
+
 @asynccontextmanager
 async def attempt(
     served: ServedCompartment, call: Call, operation: str, purpose: str = ""
@@ -231,28 +273,36 @@ async def attempt(
     leaves before there is an answer leaves an event all the same. Where no place is free the answer
     is VaultError(OVERLOADED), before anything is asked for.
     """
-    # A purpose that isn't in the edition may be anything: only known words enter the trail.
-    known = purpose if purpose in call.edition.purposes else ""
-    event = Event(
-        edition=call.edition.number,
-        service=call.service.name,
-        owner=call.service.owner,
-        purpose=known,
-        operation=operation,
-        request_id=call.request_id,
-        outcome=audit.ALLOWED,
-    )
-    framed = Attempt(served, call, event)
-    framed.find_place()
+    async with attempts(served, call, operation, purpose, 1) as (framed,):
+        yield framed
+
+
+@asynccontextmanager
+async def attempts(
+    served: ServedCompartment, call: Call, operation: str, purpose: str, count: int
+) -> AsyncIterator[Sequence[Attempt]]:
+    """Frame a batch: there is room for all, or for none; what it raises is recorded for each.
+
+    Otherwise like `attempt`.
+    """
+    framed = [Attempt(served, call, operation, purpose) for _ in range(count)]
     try:
-        with served.places.take(call.service):
+        served.places.check(call.service, count)
+    except VaultError as e:
+        for its in framed:  # what is refused so is to do no work
+            its.count(e)
+        raise
+    try:
+        with served.places.take(call.service, count):
             yield framed
     except asyncio.CancelledError:
-        framed.leave()
+        for its in framed:
+            its.leave()
         raise
     except VaultError as e:
-        await framed.refuse(e)
+        await refuse_all((its, e) for its in framed)
         raise
     except Exception:
-        await framed.refuse(VaultError(Reason.INTERNAL, "a fault of the server's"))
+        fault = VaultError(Reason.INTERNAL, "a fault of the server's")
+        await refuse_all((its, fault) for its in framed)
         raise

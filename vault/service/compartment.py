@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
@@ -11,20 +10,21 @@ from vault.audit.event import Event
 from vault.crypto import attestation, capability
 from vault.crypto import record as sealing
 from vault.crypto.attestation import Attestation, Kind
-from vault.crypto.primitives import DamagedError, mac
-from vault.crypto.record import Address, DataKey, SealedRecord
+from vault.crypto.primitives import mac
+from vault.crypto.record import Address, DataKey
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyState, check_state
 from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, clock
 from vault.keys.signing import SigningKey
 from vault.names import Pseudonym
+from vault.service.call import Call
 from vault.service.drawing import check_drawn, draw, until_written
 from vault.service.flood import DENIALS_PER_SECOND, Flood
 from vault.service.history import History
 from vault.service.key_rows import key_of, row_of
 from vault.service.limits import Limits
 from vault.service.metrics import Metrics
-from vault.service.opened import OpenedRecord
+from vault.service.opened import OpenedRecord, Opener
 from vault.service.places import MOST_RECORDS, Places
 from vault.store.commit import Committer, KeysChangedError
 from vault.store.engine import Database
@@ -67,6 +67,7 @@ class ServedCompartment:
         self.database = database
         self.keyring = keyring
         self.loader = Loader(database)
+        self.open_each = Opener(name, self.loader, keyring).open_each
         self.lookups = Lookups(database)
         self.key_stale_after = key_stale_after
         self.snapshot_retention_days = snapshot_retention_days
@@ -178,46 +179,20 @@ class ServedCompartment:
         )
 
     async def open_if_any(self, address: Address) -> OpenedRecord | None:
-        """Load a record and open its first layer, or return None."""
-        try:
-            try:
-                return await self._open(address)
-            except VaultError as e:
-                if e.reason is not Reason.KEY_DESTROYED:
-                    raise
-            return await self._open(address)  # its data key may have a newer KEK since it was read
-        except DamagedError as e:
-            raise VaultError(
-                Reason.DAMAGED,
-                f"A record's bytes in {self.name} don't hold: {e}. "
-                "The security team must look at this.",
-            ) from None
+        """Load a record and open its first layer, or return None. Raises as `open` does."""
+        (opened,) = await self.open_each((address,))
+        if isinstance(opened, VaultError):
+            raise opened
+        return opened
 
-    async def _open(self, address: Address) -> OpenedRecord | None:
-        stored = await self.loader.load(address.pseudonym)
-        if stored is None:
-            return None
-        row = SealedRecord(stored.row_version, stored.sealed)
-        wrapped = stored.data_keys.get(row.data_key_id)
-        if wrapped is None:
-            raise DamagedError("its data key is missing")
-        name = KeyName(KeyKind.KEK, wrapped.kek_version)
-        kek = await self.keyring.get(name)
-        data_key = sealing.unwrap_data_key(kek, address, wrapped.wrapped)
-        about = sealing.open_record(address, data_key, row)
-        return OpenedRecord(address, data_key, row, about, partial(self._may_open, name))
+    async def touch(self, call: Call) -> None:
+        """Return once the control chain has it that the caller's owner touched this compartment.
 
-    def _may_open(self, name: KeyName) -> None:
-        """Raise VaultError unless a record may be read on, whose data key this KEK opened.
-
-        A KEK that was destroyed since then wraps its data key no more, a newer one does: what began
-        before ends.
+        Raises VaultError(NOT_GRANTED, POLICY_UNAVAILABLE), as `History.touch` does.
         """
-        try:
-            self.keyring.check(name)
-        except VaultError as e:
-            if e.reason is not Reason.KEY_DESTROYED:
-                raise
+        if await self.history.touch(call, self.uuid):
+            # Here too, durably: a control chain without this touch is refused from now on.
+            await self.lookups.saw_ledger(*self.history.seen)
 
     def turn(self, address: Address) -> asyncio.Lock:
         """Return the lock that writers of a record in this process take turns by."""

@@ -16,13 +16,12 @@ durable: a process that is killed loses the counts of one window, and no other e
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass, field, replace
 
 from vault.audit import event as audit
-from vault.audit.event import TOKEN_BYTES, Event
+from vault.audit.event import Event
 from vault.errors import Reason, VaultError
 
 log = logging.getLogger("piivault.audit")
@@ -148,7 +147,7 @@ class Flood:
 
     def _count(self, event: Event) -> None:
         # It stands for others: for nobody's record, and no one recipient.
-        event = replace(event, token=os.urandom(TOKEN_BYTES), recipient="")
+        event = replace(event, token=audit.no_token(), recipient="")
         if audit.counted_as(event.service) == audit.UNKNOWN_CALLER:
             event = replace(event, service=audit.UNKNOWN_CALLER, operation="")
         what: tuple[Hashable, ...] = (

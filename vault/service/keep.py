@@ -74,19 +74,38 @@ async def open_own(
         raise
 
 
-async def open_for(
+async def open_each_for(
+    served: ServedCompartment, call: Call, addresses: Sequence[Address], purpose: str
+) -> Sequence[OpenedRecord | VaultError]:
+    """Load records for a purpose together; of an erased one, what is kept for it.
+
+    For each its record, or the VaultError by which it is refused. Raises VaultError where nothing
+    can be read.
+    """
+    found = [_if_there(opened) for opened in await served.open_each(addresses)]
+    absent = [address for address, its in zip(addresses, found, strict=True) if its is None]
+    others = (_open_for(served, call, address, purpose) for address in absent)
+    kept = iter(await asyncio.gather(*others))
+    return [next(kept) if its is None else its for its in found]
+
+
+def _if_there(opened: OpenedRecord | VaultError | None) -> OpenedRecord | VaultError | None:
+    """Return None for what the law has kept, too: it is read by its subject's pseudonym alone."""
+    return None if isinstance(opened, OpenedRecord) and opened.about.kept else opened
+
+
+async def _open_for(
     served: ServedCompartment, call: Call, address: Address, purpose: str
-) -> OpenedRecord:
-    """Load a record for a purpose; of an erased one, what is kept for it. Raises VaultError."""
+) -> OpenedRecord | VaultError:
     try:
         return await served.open(address)
-    except VaultError as e:
-        if e.reason is not Reason.ERASED:
-            raise
+    except VaultError as refused:
+        if refused.reason is not Reason.ERASED:
+            return refused
         for record in await kept_records(served, call, address):
             if uids_for(record.about, purpose):
                 return record
-        raise
+        return refused
 
 
 def uids_for(about: sealed_pb2.Record, purpose: str) -> frozenset[int]:

@@ -1,11 +1,16 @@
 """A record whose first layer is open: what decisions are made by."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from vault.crypto import record as sealing
+from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
+from vault.errors import Reason, VaultError
+from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.sealed.v1 import sealed_pb2
+from vault.store.load import Loader, StoredRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +34,91 @@ class OpenedRecord:
         """
         self.may_open()
         return sealing.open_fields(self.address, self.data_key, self.row, self.about, uids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kek:
+    """The key of data keys, and whether what it opened may be read on."""
+
+    key: bytes
+    may_open: Callable[[], None]
+
+
+class Opener:
+    """Loads a compartment's records and opens their first layer."""
+
+    def __init__(self, compartment: str, loader: Loader, keyring: Keyring) -> None:
+        self._compartment = compartment
+        self._loader = loader
+        self._keyring = keyring
+
+    async def open_each(
+        self, addresses: Sequence[Address]
+    ) -> Sequence[OpenedRecord | VaultError | None]:
+        """Return for each its record, None where there is none, or why it can't be opened.
+
+        That is VaultError(DAMAGED, KEYS_UNAVAILABLE, KEYS_SUSPENDED, KEY_DESTROYED). Raises
+        VaultError(STORAGE_UNAVAILABLE).
+        """
+        opened = await self._open_each(addresses)
+        late = [n for n, its in enumerate(opened) if _is_destroyed(its)]
+        if late:  # their data keys may have a newer KEK since they were read
+            again = await self._open_each([addresses[n] for n in late])
+            for n, its in zip(late, again, strict=True):
+                opened[n] = its
+        return opened
+
+    async def _open_each(
+        self, addresses: Sequence[Address]
+    ) -> list[OpenedRecord | VaultError | None]:
+        stored = await self._loader.load_each([address.pseudonym for address in addresses])
+        keks: dict[int, _Kek | VaultError] = {}
+        return [await self._open(its, stored.get(its.pseudonym), keks) for its in addresses]
+
+    async def _open(
+        self, address: Address, stored: StoredRecord | None, keks: dict[int, _Kek | VaultError]
+    ) -> OpenedRecord | VaultError | None:
+        if stored is None:
+            return None
+        try:
+            row = SealedRecord(stored.row_version, stored.sealed)
+            wrapped = stored.data_keys.get(row.data_key_id)
+            if wrapped is None:
+                raise DamagedError("its data key is missing")
+            if wrapped.kek_version not in keks:
+                keks[wrapped.kek_version] = await self._kek(wrapped.kek_version)
+            kek = keks[wrapped.kek_version]
+            if isinstance(kek, VaultError):
+                return kek
+            data_key = sealing.unwrap_data_key(kek.key, address, wrapped.wrapped)
+            about = sealing.open_record(address, data_key, row)
+            return OpenedRecord(address, data_key, row, about, kek.may_open)
+        except DamagedError as e:
+            return VaultError(
+                Reason.DAMAGED,
+                f"A record's bytes in {self._compartment} don't hold: {e}. "
+                "The security team must look at this.",
+            )
+
+    async def _kek(self, version: int) -> _Kek | VaultError:
+        name = KeyName(KeyKind.KEK, version)
+        try:
+            return _Kek(await self._keyring.get(name), partial(self._may_open, name))
+        except VaultError as e:
+            return e
+
+    def _may_open(self, name: KeyName) -> None:
+        """Raise VaultError unless a record may be read on, whose data key this KEK opened.
+
+        A KEK that was destroyed since then wraps its data key no more, a newer one does: what began
+        before ends.
+        """
+        try:
+            self._keyring.check(name)
+        except VaultError as e:
+            if e.reason is not Reason.KEY_DESTROYED:
+                raise
+
+
+def _is_destroyed(opened: OpenedRecord | VaultError | None) -> bool:
+    return isinstance(opened, VaultError) and opened.reason is Reason.KEY_DESTROYED

@@ -28,13 +28,13 @@ class Places:
         self._taken = 0
 
     @contextmanager
-    def take(self, service: Service | None) -> Iterator[None]:
-        """Keep a place; raise VaultError(OVERLOADED) if there is none.
+    def take(self, service: Service | None, wanted: int = 1) -> Iterator[None]:
+        """Keep so many places; raise VaultError(OVERLOADED) if there aren't as many.
 
         None is an officer, who takes nobody's.
         """
-        self.check(service)
-        weight = 0 if service is None else 1
+        self.check(service, wanted)
+        weight = 0 if service is None else wanted
         self._taken += weight
         try:
             yield

@@ -2,13 +2,13 @@
 
 The way of the data, down the floors once and up once: the edition decides; the record and its
 data key are loaded; the first layer opens; consent, retention and restriction decide; the audit
-event becomes durable; only then is a value plaintext; it is masked where the form says so.
+event becomes durable; only then is a value plaintext; it is masked where the form says so. One
+record goes this way as a batch does, whose records share each step and have each their own event.
 
 In a stream many are decided ahead, and each is opened when it is its turn to be sent: what waits
 is no plaintext, and a stop is felt by it.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from vault.crypto.primitives import DamagedError
-from vault.crypto.record import Value
+from vault.crypto.record import Address, Value
 from vault.errors import Reason, VaultError
 from vault.policy import Covered, FieldUse, Form, Operation, mask
-from vault.service.attempt import attempt
+from vault.service.attempt import Attempt, allow_all, attempt, attempts, refuse_all
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import covered
-from vault.service.keep import check_kept, open_for
+from vault.service.keep import check_kept, open_each_for
 from vault.service.opened import OpenedRecord
 from vault.service.rewrite import etag_of
 from vault.service.streaming import Calls, Turns, in_order
@@ -68,45 +68,10 @@ async def reveal(
 
     `recipient` is the third party that the caller says it discloses to.
     """
-    return (await _allowed(served, call, purpose, pseudonym, names, recipient))()
-
-
-async def _allowed(
-    served: ServedCompartment,
-    call: Call,
-    purpose: str,
-    pseudonym: str,
-    names: Sequence[str],
-    recipient: str,
-) -> Opening:
-    async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
-        uses = await attempted.admit(Operation.REVEAL, purpose, names)
-        record = await open_for(served, call, served.address(pseudonym), purpose)
-        attempted.met(record.about)
-        check_kept(served, call, purpose, uses, record.about)
-        allowed = covered(call, served, purpose, uses, record, recipient)
-        attempted.asks_for(allowed.uses)
-        await attempted.allow(recipient)
-    # From here on the trail says that these values were given: a fault in opening leaves an
-    # event without an answer, never an answer without an event.
-    etag = _etag(served, call, purpose, record)
-    return partial(_open, record, allowed, etag, call.edition.number)
-
-
-def _open(record: OpenedRecord, allowed: Covered, etag: str, edition: int) -> Revealed:
-    try:
-        values = record.values(u.field.uid for u in allowed.uses if u.form is not Form.PRESENT)
-    except DamagedError:
-        raise VaultError(
-            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
-        ) from None
-    held = {item.uid for item in record.about.fields}
-    return Revealed(
-        tuple(_shown(use, values, held) for use in allowed.uses),
-        etag,
-        edition,
-        tuple(field.name for field in allowed.withheld),
-    )
+    opening = await _allow(_Asked(served, call, purpose, names, recipient), pseudonym)
+    if isinstance(opening, VaultError):
+        raise opening
+    return opening()
 
 
 async def batch_reveal(
@@ -117,24 +82,27 @@ async def batch_reveal(
     names: Sequence[str],
     recipient: str = "",
 ) -> list[Revealed | VaultError]:
-    """Reveal the same fields of up to 200 records; each succeeds or fails by itself."""
+    """Reveal the same fields of up to 200 records; each succeeds or fails by itself.
+
+    Raises VaultError where none is begun: nothing of it is granted, or there isn't room for all.
+    """
     if not 1 <= len(pseudonyms) <= MOST_A_BATCH:
         raise VaultError(
             Reason.MALFORMED_REQUEST,
             f"A batch names 1 to {MOST_A_BATCH} pseudonyms. Split it.",
             violations={"pseudonyms": f"must be 1 to {MOST_A_BATCH}"},
         )
-    served.places.check(call.service, len(pseudonyms))  # room for all of them, or for none
+    asked = _Asked(served, call, purpose, names, recipient)
     async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
-        attempted.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
-
-    async def outcome(pseudonym: str) -> Revealed | VaultError:
-        try:
-            return await reveal(served, call, purpose, pseudonym, names, recipient)
-        except VaultError as e:
-            return e
-
-    return await asyncio.gather(*map(outcome, pseudonyms))
+        uses = attempted.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
+    try:
+        async with attempts(served, call, Operation.REVEAL, purpose, len(pseudonyms)) as each:
+            openings = await _allow_each(asked, uses, each, pseudonyms)
+    except VaultError as e:
+        if e.reason is Reason.OVERLOADED:
+            raise
+        return [e] * len(pseudonyms)  # what they share failed: no event can be written, say
+    return [_opened(opening) for opening in openings]
 
 
 async def stream_reveal(
@@ -159,12 +127,113 @@ async def stream_reveal(
     async def decided(pseudonym: str) -> tuple[float, Opening | VaultError]:
         call = await turns.next(Operation.REVEAL)
         try:
-            opening = await _allowed(served, call, purpose, pseudonym, names, recipient)
+            opening = await _allow(_Asked(served, call, purpose, names, recipient), pseudonym)
         except VaultError as e:
             return time.monotonic(), e
         return time.monotonic(), opening
 
     return _opened_in_turn(in_order(pseudonyms, decided))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for of each record."""
+
+    served: ServedCompartment
+    call: Call
+    purpose: str
+    names: Sequence[str]
+    recipient: str
+
+
+async def _allow(asked: _Asked, pseudonym: str) -> Opening | VaultError:
+    async with attempt(asked.served, asked.call, Operation.REVEAL, asked.purpose) as attempted:
+        uses = attempted.decide(Operation.REVEAL, asked.purpose, asked.names)
+        (opening,) = await _allow_each(asked, uses, (attempted,), (pseudonym,))
+    return opening
+
+
+async def _allow_each(
+    asked: _Asked,
+    uses: tuple[FieldUse, ...],
+    each: Sequence[Attempt],
+    pseudonyms: Sequence[str],
+) -> Sequence[Opening | VaultError]:
+    """Return for each record how its values are opened, or why they aren't; the trail has it all.
+
+    Raises VaultError where the trail couldn't be written, or nothing be read.
+    """
+    served = asked.served
+    await served.touch(asked.call)
+    records = await _records(asked, [_address(asked, pseudonym) for pseudonym in pseudonyms])
+    decided = [_decide(asked, uses, *its) for its in zip(each, records, strict=True)]
+    allowed: list[Attempt] = []
+    refused: list[tuple[Attempt, VaultError]] = []
+    for attempted, opening in zip(each, decided, strict=True):
+        if isinstance(opening, VaultError):
+            refused.append((attempted, opening))
+        else:
+            allowed.append(attempted)
+    if refused:
+        await refuse_all(refused)
+    await allow_all(served, allowed, asked.recipient)
+    # From here on the trail says that these values were given: a fault in opening leaves an
+    # event without an answer, never an answer without an event.
+    return decided
+
+
+def _address(asked: _Asked, pseudonym: str) -> Address | VaultError:
+    try:
+        asked.served.limits.take(asked.call.service, Operation.REVEAL)
+        return asked.served.address(pseudonym)
+    except VaultError as e:
+        return e
+
+
+async def _records(
+    asked: _Asked, addresses: Sequence[Address | VaultError]
+) -> Sequence[OpenedRecord | VaultError]:
+    known = [address for address in addresses if isinstance(address, Address)]
+    found = iter(await open_each_for(asked.served, asked.call, known, asked.purpose))
+    return [its if isinstance(its, VaultError) else next(found) for its in addresses]
+
+
+def _decide(
+    asked: _Asked,
+    uses: tuple[FieldUse, ...],
+    attempted: Attempt,
+    record: OpenedRecord | VaultError,
+) -> Opening | VaultError:
+    """Decide by what the record says of its subject's word."""
+    served, call, purpose = asked.served, asked.call, asked.purpose
+    if isinstance(record, VaultError):
+        return record
+    attempted.met(record.about)
+    try:
+        check_kept(served, call, purpose, uses, record.about)
+        allowed = covered(call, served, purpose, uses, record, asked.recipient)
+    except VaultError as e:
+        return e
+    attempted.asks_for(allowed.uses)
+    return partial(
+        _open, record, allowed, _etag(served, call, purpose, record), call.edition.number
+    )
+
+
+def _open(record: OpenedRecord, allowed: Covered, etag: str, edition: int) -> Revealed:
+    try:
+        values = record.values(u.field.uid for u in allowed.uses if u.form is not Form.PRESENT)
+    except DamagedError:
+        raise VaultError(
+            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
+        ) from None
+    held = {item.uid for item in record.about.fields}
+    return Revealed(
+        tuple(_shown(use, values, held) for use in allowed.uses),
+        etag,
+        edition,
+        tuple(field.name for field in allowed.withheld),
+    )
 
 
 async def _opened_in_turn(

@@ -18,7 +18,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import insert, select
@@ -76,17 +75,22 @@ class Trail(Protocol[E_contra]):
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[E]):
-    """What waits: a change, or None for a read; and the event that tells what became of it.
+    """What waits: a change, or None for reads; and the events that tell what became of it.
 
     A change is of an epoch; one without alters the keys themselves.
     """
 
     change: Change[Any] | None
-    describe: Callable[[Any], E]
+    describe: Callable[[Any], Sequence[E]]
+    size: int = 1  # how many events it has
     epoch: int | None = None
     taken_back: Callable[[], None] | None = None  # told if the caller left; None can't be
     done: asyncio.Future[Any] = field(default_factory=asyncio.Future)
     outcome: Any = None  # what the change returned, or the VaultError that it raised
+
+
+def _alone(describe: Callable[[Any], E]) -> Callable[[Any], Sequence[E]]:
+    return lambda outcome: (describe(outcome),)
 
 
 def _nobody(events: Sequence[object]) -> None:
@@ -126,7 +130,14 @@ class Committer(Generic[E]):
         With `taken_back`, a caller that leaves before the event's turn takes it along, and that is
         called.
         """
-        await self._submit(_Job(None, lambda _: event, None, taken_back))
+        await self.record_all((event,), taken_back)
+
+    async def record_all(
+        self, events: Sequence[E], taken_back: Callable[[], None] | None = None
+    ) -> None:
+        """Return once all of these events are durable, or none is. Otherwise like `record`."""
+        if events:
+            await self._submit(_Job(None, lambda _: events, len(events), taken_back=taken_back))
 
     async def change(
         self,
@@ -144,7 +155,8 @@ class Committer(Generic[E]):
         STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
         """
         planned = self._epoch() if epoch is None else epoch
-        result: T = await self._submit(_Job(change, describe, planned, taken_back))
+        job: _Job[E] = _Job(change, _alone(describe), 1, planned, taken_back)
+        result: T = await self._submit(job)
         return result
 
     async def alter(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
@@ -152,7 +164,7 @@ class Committer(Generic[E]):
 
         While it runs, no process changes anything in the compartment. Otherwise like `change`.
         """
-        result: T = await self._submit(_Job(change, describe))
+        result: T = await self._submit(_Job(change, _alone(describe)))
         return result
 
     async def probe(self) -> None:
@@ -194,13 +206,24 @@ class Committer(Generic[E]):
         while self._waiting or not self._closing:
             await self._wake.wait()
             await self._company.gather(self._waiting, MOST_A_BATCH)
-            batch = list(islice(self._waiting, MOST_A_BATCH))
-            for job in batch:
-                del self._waiting[job]
+            batch = self._next()
             if not self._waiting and not self._closing:
                 self._wake.clear()
             if batch:
                 await self._settle(batch)
+
+    def _next(self) -> Sequence[_Job[E]]:
+        """Take jobs out of the queue, as many as a batch has room for: one at least."""
+        batch: list[_Job[E]] = []
+        room = MOST_A_BATCH
+        for job in self._waiting:
+            room -= job.size
+            if batch and room < 0:
+                break
+            batch.append(job)
+        for job in batch:
+            del self._waiting[job]
+        return batch
 
     async def _settle(self, batch: Sequence[_Job[E]]) -> None:
         try:
@@ -237,7 +260,7 @@ class Committer(Generic[E]):
         self._committing = False
         await self._trail.ready()
         if self._hot is not None and not any(job.change for job in batch):
-            events = [job.describe(None) for job in batch]
+            events = [event for job in batch for event in job.describe(None)]
             rows = self._trail.extend(events)
             columns = ([row[name] for row in rows] for name in _COLUMNS)
             await self._hot.fetch(_HOT, *columns)
@@ -250,7 +273,7 @@ class Committer(Generic[E]):
                 job.outcome = KeysChangedError()  # no more than that, unless it is carried out
             for job in kept:
                 job.outcome = await _carry_out(connection, job.change)
-            events = [job.describe(job.outcome) for job in kept]
+            events = [event for job in kept for event in job.describe(job.outcome)]
             if events:
                 await connection.execute(insert(t.audit), list(self._trail.extend(events)))
             self._committing = True

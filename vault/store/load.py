@@ -53,6 +53,7 @@ _HOT = """
     WHERE r.pseudonym = ANY ($1::bytea[])
 """
 
+
 @dataclass(slots=True, eq=False)
 class _Request:
     """Records that a caller waits for: MOST_A_SELECT of them, or fewer."""
