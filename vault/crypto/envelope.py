@@ -24,7 +24,8 @@ VERSION = 1
 SUITE_AES_256_GCM = 1
 FLAGS = 0
 KEY_ID_BYTES = 8
-_HEADER_BYTES = 3 + KEY_ID_BYTES
+_FORMAT = bytes((VERSION, SUITE_AES_256_GCM, FLAGS))
+_HEADER_BYTES = len(_FORMAT) + KEY_ID_BYTES
 OVERHEAD = _HEADER_BYTES + primitives.NONCE_BYTES + primitives.TAG_BYTES  # 39
 
 
@@ -42,7 +43,7 @@ def seal(
     key: bytes, kind: Kind, key_id: bytes, place: tuple[bytes, ...], plaintext: bytes
 ) -> bytes:
     """Seal `plaintext` for one place under a 32-byte key whose id is `key_id` (8 bytes)."""
-    header = bytes((VERSION, SUITE_AES_256_GCM, FLAGS)) + key_id
+    header = _FORMAT + key_id
     return header + primitives.encrypt(key, plaintext, join(kind.value, header, *place))
 
 
@@ -60,6 +61,6 @@ def key_id(envelope: bytes) -> bytes:
     """
     if len(envelope) < OVERHEAD:
         raise DamagedError("too short for an envelope")
-    if tuple(envelope[:3]) != (VERSION, SUITE_AES_256_GCM, FLAGS):
+    if not envelope.startswith(_FORMAT):
         raise DamagedError("an envelope of an unknown version, suite or flags")
-    return envelope[3:_HEADER_BYTES]
+    return envelope[len(_FORMAT) : _HEADER_BYTES]

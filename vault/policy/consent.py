@@ -133,6 +133,8 @@ def _within(
     told: Terms, present: Terms, current: Edition, uses: tuple[FieldUse, ...]
 ) -> Covered | Denied:
     """Keep to what both the past and the present terms allow."""
+    if told is present:  # nothing was changed since
+        return Covered(uses)
     if present.basis is not told.basis:
         return ask(
             told.purpose, current, "its lawful basis isn't the one that the subject was told"

@@ -35,9 +35,10 @@ class Told:
 
     def end(self, present: Terms) -> datetime:
         """Return when the data is no longer used: what was told, or less if less is kept now."""
-        told, now = self.terms.retention, present.retention
-        end = told.end(self.since)
-        return end if now == told else min(end, now.end(self.since))
+        end = self.terms.retention.end(self.since)
+        if present is self.terms or present.retention == self.terms.retention:
+            return end
+        return min(end, present.retention.end(self.since))
 
 
 def what_was_told(

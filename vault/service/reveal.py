@@ -19,6 +19,7 @@ from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, Value
 from vault.errors import Reason, VaultError
 from vault.policy import Covered, FieldUse, Form, Operation, mask
+from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt, allow_all, attempt, attempts, refuse_all
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
@@ -166,7 +167,8 @@ async def _allow_each(
     served = asked.served
     await served.touch(asked.call)
     records = await _records(asked, [_address(asked, pseudonym) for pseudonym in pseudonyms])
-    decided = [_decide(asked, uses, *its) for its in zip(each, records, strict=True)]
+    etags = _sees_etags(asked)
+    decided = [_decide(asked, uses, etags, *its) for its in zip(each, records, strict=True)]
     allowed: list[Attempt] = []
     refused: list[tuple[Attempt, VaultError]] = []
     for attempted, opening in zip(each, decided, strict=True):
@@ -201,6 +203,7 @@ async def _records(
 def _decide(
     asked: _Asked,
     uses: tuple[FieldUse, ...],
+    etags: bool,
     attempted: Attempt,
     record: OpenedRecord | VaultError,
 ) -> Opening | VaultError:
@@ -215,24 +218,22 @@ def _decide(
     except VaultError as e:
         return e
     attempted.asks_for(allowed.uses)
-    return partial(
-        _open, record, allowed, _etag(served, call, purpose, record), call.edition.number
-    )
+    etag = etag_of(record.row) if etags else ""
+    return partial(_open, record, allowed, etag, call.edition.number)
 
 
 def _open(record: OpenedRecord, allowed: Covered, etag: str, edition: int) -> Revealed:
     try:
-        values = record.values(u.field.uid for u in allowed.uses if u.form is not Form.PRESENT)
+        values = record.values([u.field.uid for u in allowed.uses if u.form is not Form.PRESENT])
     except DamagedError:
         raise VaultError(
             Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
         ) from None
-    held = {item.uid for item in record.about.fields}
     return Revealed(
-        tuple(_shown(use, values, held) for use in allowed.uses),
+        tuple([_shown(use, values, record.about) for use in allowed.uses]),
         etag,
         edition,
-        tuple(field.name for field in allowed.withheld),
+        tuple([field.name for field in allowed.withheld]),
     )
 
 
@@ -257,20 +258,23 @@ def _opened(outcome: Opening | VaultError) -> Revealed | VaultError:
         return e
 
 
-def _etag(served: ServedCompartment, call: Call, purpose: str, record: OpenedRecord) -> str:
-    """Return the record's etag if the caller may write here for the purpose, else "".
+def _sees_etags(asked: _Asked) -> bool:
+    """Tell whether the caller may write here for the purpose, and so is told a record's etag.
 
     It changes with whatever changes. Two services that ask again and again would see whose records
     changed at one time.
     """
-    writes = (call.service.name, purpose, served.name, Operation.PUT) in call.edition.granted
-    return etag_of(record.row) if writes else ""
+    call = asked.call
+    write = (call.service.name, asked.purpose, asked.served.name, Operation.PUT)
+    return write in call.edition.granted
 
 
-def _shown(use: FieldUse, values: Mapping[int, Value], held: set[int]) -> RevealedValue:
+def _shown(use: FieldUse, values: Mapping[int, Value], about: sealed_pb2.Record) -> RevealedValue:
     uid, name = use.field.uid, use.field.name
-    if use.form is Form.PRESENT or uid not in values:
-        return RevealedValue(name, use.form, uid in held, None)
+    if use.form is Form.PRESENT:
+        return RevealedValue(name, use.form, any(item.uid == uid for item in about.fields), None)
+    if uid not in values:
+        return RevealedValue(name, use.form, False, None)
     value = values[uid].value
     shown = value if use.form is Form.PLAIN else mask(use.field.type, value)
     return RevealedValue(name, use.form, True, shown)
