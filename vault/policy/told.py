@@ -71,7 +71,9 @@ def what_was_told(
 def latest(consents: Sequence[ConsentGiven], purpose: str) -> ConsentGiven | None:
     """Return the last word on a purpose, None if there is none."""
     ours = [consent for consent in consents if consent.purpose == purpose]
-    return max(ours, key=lambda its: (its.given_at, its.withdrawn_at is not None), default=None)
+    if len(ours) < 2:
+        return ours[0] if ours else None
+    return max(ours, key=lambda its: (its.given_at, its.withdrawn_at is not None))
 
 
 def in_force(editions: Mapping[int, Edition], moment: datetime) -> Edition | None:

@@ -132,6 +132,8 @@ class Retention:
             return start + timedelta(days=self.count * (7 if self.unit == "week" else 1))
         months = start.month - 1 + self.count * (12 if self.unit == "year" else 1)
         year, month = start.year + months // 12, months % 12 + 1
+        if start.day <= 28:  # as every month has
+            return start.replace(year=year, month=month)
         day = min(start.day, calendar.monthrange(year, month)[1])
         return start.replace(year=year, month=month, day=day)
 

@@ -1,9 +1,9 @@
 """One request's way into the trail: exactly one event, whatever becomes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Self, TypeVar
 
 from vault.audit import event as audit
 from vault.audit.event import Event, Uses, moment
@@ -36,7 +36,7 @@ FAILURES = frozenset(
 
 
 class Attempt:
-    """What is known of a request so far, and the event that it will leave.
+    """What is known of a request so far, and the event that it will leave; see `attempt`.
 
     Of a batch, each record has its own.
     """
@@ -52,6 +52,14 @@ class Attempt:
         self._standing = served.keyring.standing
         self._uses: Uses = ()
         self._salt = b""
+        self._place = served.places.take(call.service)
+
+    async def __aenter__(self) -> Self:
+        _enter(self._place, (self,))
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        await _leave(self._place, (self,), error)
 
     def decide(
         self, operation: Operation, purpose: str, names: Sequence[str]
@@ -261,10 +269,7 @@ async def refuse_all(refused: Iterable[tuple[Attempt, VaultError]]) -> None:
             raise failed
 
 
-@asynccontextmanager
-async def attempt(
-    served: ServedCompartment, call: Call, operation: str, purpose: str = ""
-) -> AsyncIterator[Attempt]:
+def attempt(served: ServedCompartment, call: Call, operation: str, purpose: str = "") -> Attempt:
     """Frame a use case: whatever it raises is recorded before the caller hears of it.
 
     A frame that neither allows, changes nor raises leaves no event: nothing was asked for yet.
@@ -273,36 +278,48 @@ async def attempt(
     leaves before there is an answer leaves an event all the same. Where no place is free the answer
     is VaultError(OVERLOADED), before anything is asked for.
     """
-    async with attempts(served, call, operation, purpose, 1) as (framed,):
-        yield framed
+    return Attempt(served, call, operation, purpose)
 
 
-@asynccontextmanager
-async def attempts(
-    served: ServedCompartment, call: Call, operation: str, purpose: str, count: int
-) -> AsyncIterator[Sequence[Attempt]]:
-    """Frame a batch: there is room for all, or for none; what it raises is recorded for each.
+class Attempts:
+    """The frame of a batch: an attempt for each of its records, and room for all or for none.
 
-    Otherwise like `attempt`.
+    What it raises is recorded for each that has no event yet. Otherwise like `attempt`.
     """
-    framed = [Attempt(served, call, operation, purpose) for _ in range(count)]
+
+    def __init__(
+        self, served: ServedCompartment, call: Call, operation: str, purpose: str, count: int
+    ) -> None:
+        self._each = [Attempt(served, call, operation, purpose) for _ in range(count)]
+        self._places = served.places.take(call.service, count)
+
+    async def __aenter__(self) -> Sequence[Attempt]:
+        _enter(self._places, self._each)
+        return self._each
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        await _leave(self._places, self._each, error)
+
+
+def _enter(places: AbstractContextManager[None], each: Iterable[Attempt]) -> None:
     try:
-        served.places.check(call.service, count)
+        places.__enter__()
     except VaultError as e:
-        for its in framed:  # what is refused so is to do no work
-            its.count(e)
+        for attempted in each:  # what is refused so is to do no work
+            attempted.count(e)
         raise
+
+
+async def _leave(
+    places: AbstractContextManager[None], each: Iterable[Attempt], error: BaseException | None
+) -> None:
     try:
-        with served.places.take(call.service, count):
-            yield framed
-    except asyncio.CancelledError:
-        for its in framed:
-            its.leave()
-        raise
-    except VaultError as e:
-        await refuse_all((its, e) for its in framed)
-        raise
-    except Exception:
-        fault = VaultError(Reason.INTERNAL, "a fault of the server's")
-        await refuse_all((its, fault) for its in framed)
-        raise
+        if isinstance(error, asyncio.CancelledError):
+            for attempted in each:
+                attempted.leave()
+        elif isinstance(error, Exception):
+            fault = VaultError(Reason.INTERNAL, "a fault of the server's")
+            told = error if isinstance(error, VaultError) else fault
+            await refuse_all((attempted, told) for attempted in each)
+    finally:
+        places.__exit__(None, None, None)

@@ -133,8 +133,8 @@ class Ledger:
 
     def in_force(self, moment: datetime) -> Edition | None:
         """Return the newest edition whose time has come."""
-        due = (e for e in self.editions.values() if e.in_force <= moment)
-        return max(due, key=lambda e: e.number, default=None)
+        newest_first = reversed(self.editions.values())  # each follows its predecessor
+        return next((e for e in newest_first if e.in_force <= moment), None)
 
     def is_blocked(self, service: Service) -> bool:
         """Tell whether officers blocked a service, by its name or its identity."""
