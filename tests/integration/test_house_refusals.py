@@ -27,6 +27,7 @@ from vault.service.bodies import block_body
 from vault.service.ledger import BLOCK
 
 REVEAL = "/piivault.v1.RecordService/Reveal"
+BATCH_REVEAL = "/piivault.v1.RecordService/BatchReveal"
 PLANTED = "planted-Токтогулова-+996555123456"
 STRANGER = "spiffe://oshto.kg/nobody"
 SLOW = 3600.0  # seconds
@@ -215,6 +216,26 @@ def test_who_waits_no_more_before_it_is_decided_leaves_one_event(
     assert [(e.outcome, e.reason, e.purpose, len(e.fields)) for e in event] == [
         (FAILED, Reason.DEADLINE_EXCEEDED, "services", 1)
     ]
+
+
+def test_who_waits_no_more_for_a_batch_leaves_an_event_for_each_record(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, request_id = [asked.house.register() for _ in range(3)], new_request_id()
+    monkeypatch.setattr("vault.store.load.Loader.load_each", _never)
+    batch = records.BatchRevealRequest(
+        compartment="accounts",
+        purpose="services",
+        pseudonyms=[person.pseudonym for person in people],
+        fields=["phone"],
+    )
+    with asked.channel("c", ORDERS) as channel, pytest.raises(grpc.RpcError):
+        send_bytes(channel, BATCH_REVEAL, _body(batch), request_id, timeout=0.3)
+    soon(lambda: len(asked.house.events("accounts", request_id)) == len(people))
+    events = asked.house.events("accounts", request_id)
+    assert [(e.outcome, e.reason, e.purpose, len(e.fields)) for e in events] == [
+        (FAILED, Reason.DEADLINE_EXCEEDED, "services", 1)
+    ] * len(people)
 
 
 # A trail that can't be written.

@@ -94,6 +94,14 @@ class Attempt:
         """Note the fields, in the forms given."""
         self._uses = tuple([(use.field.uid, use.form.value) for use in uses])
 
+    def for_each(self, count: int) -> "Attempts":
+        """Frame a batch of what was decided: so many records, each with an event of its own."""
+        served, call = self._served, self._call
+        each = [Attempt(served, call, self._operation, self._purpose) for _ in range(count)]
+        for attempted in each:
+            attempted._uses = self._uses
+        return Attempts(each, served.places.take(call.service, count))
+
     async def allow(self, recipient: str = "") -> None:
         """Return once the trail durably says that this was allowed; only then decrypt values.
 
@@ -287,11 +295,8 @@ class Attempts:
     What it raises is recorded for each that has no event yet. Otherwise like `attempt`.
     """
 
-    def __init__(
-        self, served: ServedCompartment, call: Call, operation: str, purpose: str, count: int
-    ) -> None:
-        self._each = [Attempt(served, call, operation, purpose) for _ in range(count)]
-        self._places = served.places.take(call.service, count)
+    def __init__(self, each: Sequence[Attempt], places: AbstractContextManager[None]) -> None:
+        self._each, self._places = each, places
 
     async def __aenter__(self) -> Sequence[Attempt]:
         _enter(self._places, self._each)

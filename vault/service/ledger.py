@@ -133,7 +133,7 @@ class Ledger:
 
     def in_force(self, moment: datetime) -> Edition | None:
         """Return the newest edition whose time has come."""
-        newest_first = reversed(self.editions.values())  # each follows its predecessor
+        newest_first = reversed([*self.editions.values()])  # each follows its predecessor
         return next((e for e in newest_first if e.in_force <= moment), None)
 
     def is_blocked(self, service: Service) -> bool:

@@ -20,7 +20,7 @@ from vault.crypto.record import Address, Value
 from vault.errors import Reason, VaultError
 from vault.policy import Covered, FieldUse, Form, Operation, mask
 from vault.sealed.v1 import sealed_pb2
-from vault.service.attempt import Attempt, Attempts, allow_all, attempt, refuse_all
+from vault.service.attempt import Attempt, allow_all, attempt, refuse_all
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import covered
@@ -97,7 +97,7 @@ async def batch_reveal(
     async with attempt(served, call, Operation.REVEAL, purpose) as attempted:
         uses = attempted.decide(Operation.REVEAL, purpose, names)  # denied alike: one event
     try:
-        async with Attempts(served, call, Operation.REVEAL, purpose, len(pseudonyms)) as each:
+        async with attempted.for_each(len(pseudonyms)) as each:
             openings = await _allow_each(asked, uses, each, pseudonyms)
     except VaultError as e:
         if e.reason is Reason.OVERLOADED:
@@ -217,7 +217,8 @@ def _decide(
         allowed = covered(call, served, purpose, uses, record, asked.recipient)
     except VaultError as e:
         return e
-    attempted.asks_for(allowed.uses)
+    if allowed.uses is not uses:
+        attempted.asks_for(allowed.uses)
     etag = etag_of(record.row) if etags else ""
     return partial(_open, record, allowed, etag, call.edition.number)
 
