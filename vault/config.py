@@ -117,7 +117,7 @@ class Server(_Section):
     # What is denied more often is counted in the trail, not stored one by one; likewise for each.
     denials_per_second: Annotated[float, Field(ge=1)] = 50.0
     # Beyond these, OVERLOADED, before any work: calls of services at once, and in each compartment
-    # records at once, those of batches and streams too.
+    # records at once, those of batches and streams too; one service has three quarters of each.
     most_calls: Annotated[int, Field(ge=1)] = MOST_CALLS
     most_records: Annotated[int, Field(ge=1)] = MOST_RECORDS
 

@@ -32,6 +32,7 @@ from vault.service.places import RETRY_AFTER
 from vault.store.engine import connect
 
 CALLS, RECORDS = 4, 8
+SHARE, SHARE_OF_RECORDS = 3, 6  # what one service may have of them
 REVEAL = "/piivault.v1.RecordService/Reveal"
 
 
@@ -103,9 +104,9 @@ def test_who_has_a_place_is_not_sent_away_for_want_of_another(postgres_house: Ho
     assert [(event.operation, event.outcome) for event in events] == [("find", ALLOWED)] * 3
 
 
-def _reveal(person: Registered) -> pb.RevealRequest:
+def _reveal(person: Registered, purpose: str = "services") -> pb.RevealRequest:
     return pb.RevealRequest(
-        compartment="accounts", purpose="services", pseudonym=person.pseudonym, fields=["phone"]
+        compartment="accounts", purpose=purpose, pseudonym=person.pseudonym, fields=["phone"]
     )
 
 
@@ -119,9 +120,9 @@ def _batch(person: Registered, count: int) -> pb.BatchRevealRequest:
 
 
 def _fill(
-    pool: ThreadPoolExecutor, channel: grpc.Channel, request: Message, count: int = CALLS
+    pool: ThreadPoolExecutor, channel: grpc.Channel, request: Message, count: int = SHARE
 ) -> list[Future[Any]]:
-    """Send calls that take places, and wait until one more finds none."""
+    """Send calls of one service that take places, and wait until one more finds none."""
 
     def until_taken() -> Any:
         while True:
@@ -140,7 +141,7 @@ def _fill(
         return False
 
     sent = [pool.submit(until_taken) for _ in range(count)]
-    wait_for(is_full, what="all places are taken")
+    wait_for(is_full, what="the places are taken")
     return sent
 
 
@@ -174,6 +175,23 @@ def test_beyond_its_places_a_process_refuses_at_once_and_says_when_to_come_back(
     wait_for(lambda: _overloads(small.house) >= 2, what="the count of refusals")
 
 
+def test_the_flood_of_one_service_leaves_room_for_the_others(
+    small: Small, person: Registered, threads: ThreadPoolExecutor
+) -> None:
+    """And whoever is refused hears whether it is its own share or all that is taken."""
+    with small.channel("orders") as orders, small.channel("support") as support:
+        with standing_still(small.house, "audit") as let_go:
+            waiting = _fill(threads, orders, _reveal(person))
+            assert "that one service may" in refused(orders, _reveal(person)).message
+            served = threads.submit(send, support, _reveal(person, "account"))
+            full = "All places are taken"
+            wait_for(lambda: full in refused(orders, _reveal(person)).message, what="its place")
+            assert not served.done()
+            let_go()
+            assert served.result(PATIENCE).fields
+        assert len([call.result(PATIENCE) for call in waiting]) == SHARE
+
+
 def _overloads(house: House) -> int:
     """Return how many refusals for want of a place the trail has; each event stands for several."""
     found = [e for e in house.trail("accounts").events if e.reason == Reason.OVERLOADED]
@@ -188,9 +206,14 @@ def test_however_many_read_a_subject_withdraws_and_an_officer_stops_it_all(
         compartment="accounts", capability=person.capability, purposes=["services"]
     )
     status = keys.GetKeyStatusRequest(compartment="accounts")
-    with small.channel("orders") as orders, small.channel("portal") as portal:
+    with (
+        small.channel("orders") as orders,
+        small.channel("support") as support,
+        small.channel("portal") as portal,
+    ):
         with standing_still(small.house, "audit") as let_go, small.channel(OFFICER) as aida:
             waiting = _fill(threads, orders, _reveal(person))
+            waiting += _fill(threads, support, _reveal(person, "account"), CALLS - SHARE)
             withdrawn = threads.submit(send, portal, withdrawal)
             assert send(aida, status).epoch
             refused(orders, _reveal(person))
@@ -206,14 +229,14 @@ def test_a_batch_finds_room_for_all_of_it_or_is_refused_whole(
     small: Small, person: Registered, threads: ThreadPoolExecutor
 ) -> None:
     with small.channel("orders") as channel:
-        refusal = refused(channel, _batch(person, RECORDS + 1))
+        refusal = refused(channel, _batch(person, SHARE_OF_RECORDS + 1))
         assert refusal.reason == Reason.OVERLOADED
         with standing_still(small.house, "audit") as let_go:
-            (waiting,) = _fill(threads, channel, _batch(person, RECORDS), 1)
+            (waiting,) = _fill(threads, channel, _batch(person, SHARE_OF_RECORDS), 1)
             assert refused(channel, _reveal(person)).reason == Reason.OVERLOADED
             let_go()
             results = waiting.result(PATIENCE).results
-    assert [result.WhichOneof("outcome") for result in results] == ["record"] * RECORDS
+    assert [result.WhichOneof("outcome") for result in results] == ["record"] * SHARE_OF_RECORDS
 
 
 @pytest.mark.parametrize("table", ["records", "audit"])
@@ -221,21 +244,20 @@ def test_nothing_is_done_for_who_left_while_they_waited(
     small: Small, person: Registered, threads: ThreadPoolExecutor, table: str
 ) -> None:
     """Neither for whom the deadline passed nor for who hung up; and their places are free again."""
-    gone = [new_request_id() for _ in range(CALLS - 1)]
+    gone = [new_request_id() for _ in range(SHARE - 1)]
     with small.channel("orders") as channel:
         call: Any = channel.unary_unary(REVEAL)
         with standing_still(small.house, table) as let_go:
             first = threads.submit(send, channel, _reveal(person))
             time.sleep(0.2)  # its statement is sent: the others wait for the next one
             body = _reveal(person).SerializeToString()
-            late, *hung_up = [
+            late, hung_up = [
                 call.future(body, timeout=timeout, metadata=(("piivault-request-id", request_id),))
-                for request_id, timeout in zip(gone, (0.3, PATIENCE, PATIENCE), strict=True)
+                for request_id, timeout in zip(gone, (0.3, PATIENCE), strict=True)
             ]
             assert late.exception(PATIENCE).code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            for one in hung_up:
-                one.cancel()
-            wait_for(lambda: _has_room(channel, person, CALLS - 1, threads))
+            hung_up.cancel()
+            wait_for(lambda: _has_room(channel, person, SHARE - 1, threads))
             let_go()
             assert first.result(PATIENCE).fields
         assert send(channel, _reveal(person)).fields

@@ -5,6 +5,7 @@ is taken before any work, and what has one is never sent away for want of anothe
 worked on waits in one queue at a time, the loader's or the committer's, which bounds both.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from secrets import SystemRandom
@@ -16,45 +17,64 @@ MOST_CALLS = 512
 MOST_RECORDS = 4096
 RETRY_AFTER = 0.1  # seconds, and up to as much again: not all at one time
 
+_ALL = "All places are taken: nothing was begun. Come back in a moment."
+_ITS_SHARE = (
+    "This service has all the places that one service may: nothing was begun. "
+    "Come back in a moment, or ask for less at once."
+)
+
 
 class Places:
     """So many places, and an eighth more for those who act for the subject.
 
-    However many services read, a subject can withdraw, and an officer can stop all of it.
+    However many services read, a subject can withdraw, and an officer can stop all of it. One
+    service has three quarters at most, so that none sends all others away.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._share = max(1, most * 3 // 4)
         self._taken = 0
+        self._taken_by: Counter[str] = Counter()  # by the service's name
 
     @contextmanager
     def take(self, service: Service | None, wanted: int = 1) -> Iterator[None]:
-        """Keep so many places; raise VaultError(OVERLOADED) if there aren't as many.
+        """Keep so many places; raise VaultError(OVERLOADED) if they aren't free.
 
         None is an officer, who takes nobody's.
         """
         self.check(service, wanted)
-        weight = 0 if service is None else wanted
-        self._taken += weight
+        if service is None:
+            yield
+            return
+        self._count(service, wanted)
         try:
             yield
         finally:
-            self._taken -= weight
+            self._count(service, -wanted)
 
     def check(self, service: Service | None, wanted: int = 1) -> None:
-        """Raise VaultError(OVERLOADED) unless so many places are free now."""
-        if wait := self.wait(service, wanted):
-            raise VaultError(
-                Reason.OVERLOADED,
-                "All places are taken: nothing was begun. Come back in a moment.",
-                retry_after=wait,
-            )
+        """Raise VaultError(OVERLOADED) unless so many places are free now; it says whose."""
+        if short := self._short(service, wanted):
+            raise VaultError(Reason.OVERLOADED, short, retry_after=_moment())
 
     def wait(self, service: Service | None, wanted: int = 1) -> float:
         """Return the seconds after which to look again; 0 if so many places are free now."""
+        return _moment() if self._short(service, wanted) else 0.0
+
+    def _short(self, service: Service | None, wanted: int) -> str:
+        """Say what there isn't room in; "" if there is room."""
         if service is None:
-            return 0.0
+            return ""
         most = self._most + (self._most + 7) // 8 * service.subject_facing
-        if self._taken + wanted <= most:
-            return 0.0
-        return RETRY_AFTER * (1 + SystemRandom().random())
+        if self._taken + wanted > most:
+            return _ALL
+        return _ITS_SHARE if self._taken_by[service.name] + wanted > self._share else ""
+
+    def _count(self, service: Service, wanted: int) -> None:
+        self._taken += wanted
+        self._taken_by[service.name] += wanted
+
+
+def _moment() -> float:
+    return RETRY_AFTER * (1 + SystemRandom().random())

@@ -12,25 +12,49 @@ from vault.service.places import RETRY_AFTER, Places
 
 EDITION = compile_edition(POLICY.read_text(encoding="utf-8"))
 ORDERS, PORTAL = EDITION.services["orders"], EDITION.services["portal"]
+SUPPORT = EDITION.services["support"]
+CABINET = replace(PORTAL, name="cabinet")
 OFFICER = None
 
+ALL, OWN = "All places are taken", "all the places that one service may"
 
-@pytest.mark.parametrize(
-    ("most", "service", "taken"),
-    [(8, ORDERS, 8), (8, PORTAL, 9), (1, PORTAL, 2), (512, PORTAL, 576)],
-    ids=["a service", "for the subject", "one more at least", "an eighth more"],
-)
-def test_so_many_are_taken_at_once(most: int, service: Service, taken: int) -> None:
+
+def _held(stack: ExitStack, places: Places, *services: Service) -> None:
+    for service in services:
+        stack.enter_context(places.take(service))
+
+
+TAKEN: dict[str, tuple[int, list[Service], Service, int, str]] = {
+    # most, taken by, by whom then, how many, and what the next one hears
+    "one service alone": (8, [], ORDERS, 6, OWN),
+    "rounded down": (7, [], ORDERS, 5, OWN),
+    "of one place": (1, [], ORDERS, 1, ALL),
+    "of two places": (2, [], ORDERS, 1, OWN),
+    "the default": (512, [], ORDERS, 384, OWN),
+    "beside a flood": (8, [ORDERS] * 6, SUPPORT, 2, ALL),
+    "beside a small one": (8, [ORDERS], SUPPORT, 6, OWN),
+    "all taken, by others": (8, [ORDERS] * 6 + [SUPPORT] * 2, ORDERS, 0, ALL),
+    "for the subject, alone": (8, [], PORTAL, 6, OWN),
+    "for the subject, beside those who read": (8, [ORDERS] * 6 + [SUPPORT] * 2, PORTAL, 1, ALL),
+    "an eighth more": (512, [ORDERS] * 384 + [SUPPORT] * 128, PORTAL, 64, ALL),
+    "for the subject, beside a flood for another": (8, [PORTAL] * 6, CABINET, 3, ALL),
+    "one more at least": (1, [ORDERS], PORTAL, 1, ALL),
+}
+
+
+@pytest.mark.parametrize(("most", "others", "service", "taken", "says"), TAKEN.values(), ids=TAKEN)
+def test_so_many_are_taken_at_once_and_the_next_hears_why(
+    most: int, others: list[Service], service: Service, taken: int, says: str
+) -> None:
     places = Places(most)
     with ExitStack() as stack:
-        for _ in range(taken):
-            stack.enter_context(places.take(service))
-        with pytest.raises(VaultError) as caught, places.take(service):
+        _held(stack, places, *others, *[service] * taken)
+        with pytest.raises(VaultError, match=says) as caught, places.take(service):
             raise AssertionError("taken")
         assert caught.value.reason is Reason.OVERLOADED
         assert RETRY_AFTER <= (caught.value.retry_after or 0) <= 2 * RETRY_AFTER
-        assert places.wait(service) > 0
-    assert places.wait(service, taken) == 0
+        assert RETRY_AFTER <= places.wait(service) <= 2 * RETRY_AFTER
+    assert places.wait(ORDERS, max(1, most * 3 // 4)) == 0  # all came back
 
 
 def test_officers_always_find_one_and_take_nobodys() -> None:
@@ -47,8 +71,12 @@ def test_whoever_fails_gives_it_back() -> None:
 
 
 def test_room_for_several_is_for_all_of_them() -> None:
-    places = Places(3)
-    with places.take(replace(ORDERS, name="another")):
+    places = Places(4)
+    with places.take(SUPPORT, 2):
         places.check(ORDERS, 2)
-        with pytest.raises(VaultError):
-            places.check(ORDERS, 3)
+        with pytest.raises(VaultError, match=ALL), places.take(ORDERS, 3):
+            raise AssertionError("taken")
+        with places.take(ORDERS, 2), pytest.raises(VaultError, match=ALL):
+            places.check(PORTAL, 2)
+    with pytest.raises(VaultError, match=OWN):
+        places.check(ORDERS, 4)
