@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from sys import getsizeof
 
 from vault.errors import VaultError
 from vault.policy import Operation, denied
@@ -54,4 +55,11 @@ async def bulk_put(
         except VaultError as e:
             return e
 
-    return in_order(items, done)
+    return in_order(items, done, weigh=_weight)
+
+
+def _weight(item: PutItem | VaultError) -> int:
+    """Return how many bytes of memory an item's text takes."""
+    if isinstance(item, VaultError):
+        return 0
+    return sum(map(getsizeof, (*item.fields, *item.fields.values(), *item.clear)))

@@ -80,3 +80,45 @@ async def test_whoever_stops_taking_leaves_nothing_running() -> None:
         await anext(results)
     assert serving.at_once == 0
     assert len(asyncio.all_tasks()) == 1
+
+
+BYTES: dict[str, tuple[list[int], list[int]]] = {
+    # the items' bytes, and which are under way before any result is taken
+    "as many as fit": ([4, 4, 4, 4], [0, 1]),
+    "to the last byte": ([4, 3, 1, 1], [0, 1, 2]),
+    "a large one alone": ([9, 1], [0]),
+    "a large one waits for all before it": ([1, 1, 9, 1], [0, 1]),
+    "without weight": ([0] * 4, [0, 1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize(("sizes", "begun"), BYTES.values(), ids=BYTES)
+async def test_no_more_bytes_are_under_way_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch, sizes: list[int], begun: list[int]
+) -> None:
+    monkeypatch.setattr("vault.service.streaming.MOST_BYTES", 8)
+    serving = Serving()
+    numbers = _numbers(len(sizes))
+    async with aclosing(in_order(numbers, serving, weigh=sizes.__getitem__)) as results:
+        assert await anext(results) == 0
+        assert serving.begun == begun
+        assert [n async for n in results] == list(range(1, len(sizes)))
+
+
+async def test_whoever_stops_while_an_item_waits_for_room_leaves_nothing_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vault.service.streaming.MOST_BYTES", 8)
+    async with aclosing(in_order(_numbers(9), Serving(), weigh=lambda _: 8)) as results:
+        assert await anext(results) == 0
+        await asyncio.sleep(0.01)
+    assert len(asyncio.all_tasks()) == 1
+
+
+def _broken(number: int) -> int:
+    raise ValueError(f"no size of {number}")
+
+
+async def test_what_weighing_raises_ends_it() -> None:
+    with pytest.raises(ValueError, match="no size of 0"):
+        await anext(in_order(_numbers(1), Serving(), weigh=_broken))
