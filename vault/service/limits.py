@@ -5,9 +5,11 @@ begins anew. They bound what a stolen certificate can read before somebody notic
 Find can be asked; they are no accounting. That is the trail's work.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from vault.errors import Reason, VaultError
 from vault.policy.edition import Limit, Service
@@ -22,6 +24,7 @@ class _Spent:
     at: float
     day: int
     today: int = 0
+    given_back: asyncio.Event = field(default_factory=asyncio.Event)  # set to wake, then cleared
 
 
 class Limits:
@@ -65,6 +68,16 @@ class Limits:
         if spent := self._spent.get((service.name, operation)):
             spent.tokens += 1
             spent.today -= 1
+            spent.given_back.set()
+            spent.given_back.clear()
+
+    async def one_back(self, service: Service, operation: Operation) -> None:
+        """Return when it is time for one again, or one was given back before."""
+        wait = self.wait(service, operation)
+        if wait > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._spent[service.name, operation].given_back.wait()
 
     def wait(self, service: Service, operation: Operation) -> float:
         """Return the seconds until there is one again; 0 if there is."""
@@ -72,7 +85,9 @@ class Limits:
         if limit is None:
             return 0.0
         now = self._clock()
-        spent = self._spent.setdefault((service.name, operation), _fresh(limit, now))
+        spent = self._spent.get((service.name, operation))
+        if spent is None:
+            spent = self._spent[service.name, operation] = _fresh(limit, now)
         return max(_until_token(spent, limit, now), _until_tomorrow(spent, limit, now))
 
 

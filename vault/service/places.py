@@ -5,10 +5,12 @@ is taken before any work, and what has one is never sent away for want of anothe
 worked on waits in one queue at a time, the loader's or the committer's, which bounds both.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from secrets import SystemRandom
+from weakref import WeakValueDictionary
 
 from vault.errors import Reason, VaultError
 from vault.policy import Service
@@ -36,6 +38,8 @@ class Places:
         self._share = max(1, most * 3 // 4)
         self._taken = 0
         self._taken_by: Counter[str] = Counter()  # by the service's name
+        self._back = asyncio.Event()  # never set for longer than it takes to wake who waits
+        self._lines: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     @contextmanager
     def take(self, service: Service | None, wanted: int = 1) -> Iterator[None]:
@@ -52,6 +56,8 @@ class Places:
             yield
         finally:
             self._count(service, -wanted)
+            self._back.set()
+            self._back.clear()
 
     def check(self, service: Service | None, wanted: int = 1) -> None:
         """Raise VaultError(OVERLOADED) unless so many places are free now; it says whose."""
@@ -61,6 +67,18 @@ class Places:
     def wait(self, service: Service | None, wanted: int = 1) -> float:
         """Return the seconds after which to look again; 0 if so many places are free now."""
         return _moment() if self._short(service, wanted) else 0.0
+
+    def line(self, *of: Hashable) -> asyncio.Lock:
+        """Return the lock by which all who wait for the same stand in line: the first one wakes."""
+        return self._lines.setdefault(of, asyncio.Lock())
+
+    async def one_free(self, service: Service) -> None:
+        """Return once a place is free, which is whose who takes it first.
+
+        Those who wait here are woken in the order that they came in.
+        """
+        while self._short(service, 1):
+            await self._back.wait()
 
     def _short(self, service: Service | None, wanted: int) -> str:
         """Say what there isn't room in; "" if there is room."""

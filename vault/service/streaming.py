@@ -12,7 +12,6 @@ from vault.service.compartment import ServedCompartment
 WINDOW = 64  # items of one stream that are under way at once
 MOST_BYTES = 8 * 1024 * 1024  # of the items of one stream that are under way at once
 LONGEST_WAIT = 5.0  # seconds that a stream waits in silence for its turn
-_LOOK_AGAIN = 0.01  # seconds: what others took may come back sooner than its time
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,26 +106,32 @@ class Turns:
     """One stream's items, each waiting for its turn where a single call would be told to come back.
 
     So whoever sends a stream is slowed down, not refused. They wait in their order: if a later one
-    went first, it would have to wait for its answer.
+    went first, it would have to wait for its answer. All streams of a service stand in one line for
+    the same, so that each gets its turn, and of a line only the first is woken.
     """
 
     def __init__(self, served: ServedCompartment, calls: Calls) -> None:
         self._served = served
         self._calls = calls
+        self._service = calls().service.name
         self._order = asyncio.Lock()
 
     async def next(self, *operations: Operation) -> Call:
         """Return the caller once there is a place and no limit is spent; the next step takes both.
 
-        What takes longer than LONGEST_WAIT is left to be refused. Raises VaultError where the
-        caller may no longer call.
+        What a limit makes wait for longer than LONGEST_WAIT is left to be refused. Raises
+        VaultError where the caller may no longer call.
         """
-        served = self._served
-        async with self._order:
+        places, limits = self._served.places, self._served.limits
+        async with self._order, places.line(self._service, operations):
             while True:
                 call = replace(self._calls(), trace=Trace())  # each item's event is its own
-                waits = [served.limits.wait(call.service, operation) for operation in operations]
-                wait = max(served.places.wait(call.service), *waits)
-                if not 0 < wait <= LONGEST_WAIT:
+                wait, spent = max((limits.wait(call.service, its), its) for its in operations)
+                if wait > LONGEST_WAIT:
                     return call
-                await asyncio.sleep(min(wait, _LOOK_AGAIN))
+                if places.wait(call.service):
+                    await places.one_free(call.service)
+                elif wait:
+                    await limits.one_back(call.service, spent)
+                else:
+                    return call
