@@ -1,18 +1,26 @@
 """Lists: whose records may be revealed, and nothing about anybody else."""
 
 import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
+import grpc
 import piivault
 import pytest
 from piivault import errors
+from piivault.officers import OfficersClient
 from piivault.v1 import record_service_pb2 as pb
 
 from tests.house import House
-from tests.officers import Officers
+from tests.officers import OFFICER, Officers
 from tests.people import Registered
-from tests.wire import new_request_id
-from vault.audit.event import ALLOWED
+from tests.wire import PATIENCE, new_request_id, open_channel, refused, send
+from vault.audit.event import ALLOWED, Event
 from vault.errors import Reason
+from vault.store.commit import Committer
 
 SUPPORT = "  support: {owner: support, spiffe: spiffe://oshto.kg/support}\n"
 MAY_ACCOUNT = "purpose: account, compartment: accounts, operations: [reveal, find"
@@ -58,6 +66,8 @@ def test_lists(listing: House, monkeypatch: pytest.MonkeyPatch) -> None:
     _tokens(house)
     _events(house)
     _how_often(house, people)
+    _places(house, people, monkeypatch)
+    _a_stop(house, monkeypatch)
     asyncio.run(_the_asyncio_sdk(house, people))
 
 
@@ -134,6 +144,58 @@ def _how_often(house: House, people: list[Registered]) -> None:
     assert told[-1] == Reason.RATE_LIMITED
     newsletter = house.client("newsletter").compartment("accounts", purpose="newsletter")
     assert len(list(newsletter.list_records(["email"]))) >= len(people)  # the SDK waits
+
+
+@contextmanager
+def _held(
+    monkeypatch: pytest.MonkeyPatch, channel: grpc.Channel, ask: Callable[..., Any]
+) -> Iterator["Future[Any]"]:
+    """Ask for a list whose event takes long to write: as long as this lasts."""
+    written, go_on = threading.Event(), threading.Event()
+    record_all = Committer.record_all
+
+    async def slow(its: Committer[Event], events: Sequence[Event], *args: Any) -> None:
+        await record_all(its, events, *args)
+        if ("list", ALLOWED) in [(e.operation, e.outcome) for e in events]:
+            written.set()
+            await asyncio.to_thread(go_on.wait, PATIENCE)
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(1) as pool:
+        patched.setattr(Committer, "record_all", slow)
+        asked = pool.submit(ask, channel, _ask(200))
+        assert written.wait(PATIENCE)
+        try:
+            yield asked
+        finally:
+            go_on.set()
+
+
+def _places(house: House, people: list[Registered], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each record that it looks at at once, and no more than a service may have."""
+    pseudonym = people[0].pseudonym
+    reveal = pb.RevealRequest(
+        compartment="accounts", purpose="account", pseudonym=pseudonym, fields=["phone"]
+    )
+    with (
+        house.another_server(SERVER__MOST_RECORDS="8") as address,
+        open_channel(address, house.tls("support")) as channel,
+    ):
+        with _held(monkeypatch, channel, send) as first:
+            refusals = [refused(channel, request) for request in (_ask(), reveal)]
+        assert len(first.result(PATIENCE).pseudonyms) == len(people)
+        assert send(channel, reveal).fields
+    assert {refusal.reason for refusal in refusals} == {Reason.OVERLOADED}
+
+
+def _a_stop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is felt by a list whose event is written already, as by a value."""
+    with OfficersClient.from_env(house.environment(OFFICER)) as officer:
+        ring = officer.keys("accounts")
+        with _held(monkeypatch, house.channel("support"), refused) as asked:
+            ring.suspend()
+        assert asked.result(PATIENCE).reason == Reason.KEYS_SUSPENDED
+        ring.resume()
+        assert house.ask("support", _ask()).pseudonyms
 
 
 async def _the_asyncio_sdk(house: House, people: list[Registered]) -> None:

@@ -35,7 +35,7 @@ class Places:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._share = max(1, most * 3 // 4)
+        self.share = max(1, most * 3 // 4)  # what one service may have
         self._taken = 0
         self._taken_by: Counter[str] = Counter()  # by the service's name
         self._back = asyncio.Event()  # never set for longer than it takes to wake who waits
@@ -87,7 +87,7 @@ class Places:
         most = self._most + (self._most + 7) // 8 * service.subject_facing
         if self._taken + wanted > most:
             return _ALL
-        return _ITS_SHARE if self._taken_by[service.name] + wanted > self._share else ""
+        return _ITS_SHARE if self._taken_by[service.name] + wanted > self.share else ""
 
     def _count(self, service: Service, wanted: int) -> None:
         self._taken += wanted
