@@ -10,6 +10,7 @@ from piivault.v1.errors_pb2 import ErrorReason
 
 from vault.errors import Reason, VaultError
 from vault.rpc.status import CODE_OF, details, is_retryable
+from vault.rpc.wire import error_out
 
 PROTO = Path(__file__).parents[2] / "protos/piivault/v1/errors.proto"
 _DOCUMENTED = re.compile(r"// ([A-Z_]+)\. .+\n\s*ERROR_REASON_([A-Z_]+) = \d+;")
@@ -43,6 +44,11 @@ def test_when_to_come_back_is_never_rounded_down(seconds: float) -> None:
     retry = error_details_pb2.RetryInfo()
     assert [detail.Unpack(retry) for detail in status.details] == [False, True]
     assert seconds <= retry.retry_delay.ToTimedelta().total_seconds() <= seconds + 0.01
+    assert error_out(error).retry_delay == retry.retry_delay  # of one item of many, too
+
+
+def test_an_item_s_refusal_says_nothing_of_a_time_that_nobody_knows() -> None:
+    assert not error_out(VaultError(Reason.STORAGE_UNAVAILABLE, "Later.")).HasField("retry_delay")
 
 
 def test_an_error_without_violations_carries_error_info_alone() -> None:

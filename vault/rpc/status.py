@@ -82,10 +82,11 @@ def details(error: VaultError, request_id: str) -> bytes:
         error_details_pb2.BadRequest.FieldViolation(field=path, description=what)
         for path, what in error.violations.items()
     ]
+    delay = retry_delay(error)
     for message in (
         info,
         error_details_pb2.BadRequest(field_violations=violations) if violations else None,
-        _retry_info(error.retry_after) if error.retry_after is not None else None,
+        error_details_pb2.RetryInfo(retry_delay=delay) if delay is not None else None,
     ):
         if message is not None:
             parts.append(any_pb2.Any())
@@ -108,7 +109,10 @@ def pushback(error: VaultError, remaining: float | None) -> tuple[tuple[str, str
     return ((PUSHBACK, str(int(wait * 1000) + 1 if worth_it else -1)),)
 
 
-def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
+def retry_delay(error: VaultError) -> Duration | None:
+    """Return when to come back, if that is known."""
+    if error.retry_after is None:
+        return None
     delay = Duration()
-    delay.FromMilliseconds(int(seconds * 1000) + 1)
-    return error_details_pb2.RetryInfo(retry_delay=delay)
+    delay.FromMilliseconds(int(error.retry_after * 1000) + 1)
+    return delay

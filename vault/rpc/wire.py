@@ -10,7 +10,7 @@ from piivault.v1 import errors_pb2, subject_service_pb2, types_pb2
 from vault.crypto.export_key import ExportKey, Suite
 from vault.errors import Reason, VaultError
 from vault.policy import ConsentGiven, Notice
-from vault.rpc.status import is_retryable
+from vault.rpc.status import is_retryable, retry_delay
 from vault.service.register import ConsentAsked
 from vault.service.reveal import RevealedValue
 
@@ -108,6 +108,7 @@ def error_out(error: VaultError) -> types_pb2.ItemError:
         reason=reason_out(error.reason),
         message=error.message,
         retryable=is_retryable(error.reason),
+        retry_delay=retry_delay(error),
     )
 
 

@@ -141,7 +141,9 @@ def test_an_item_s_refusal_is_the_same_class_as_a_status() -> None:
     )
     error = from_item(item, request_id="0b0e")
     assert isinstance(error, errors.KeysUnavailable)
-    assert (error.reason, error.retryable) == ("KEYS_UNAVAILABLE", True)
+    assert (error.reason, error.retryable, error.retry_after) == ("KEYS_UNAVAILABLE", True, None)
+    item.retry_delay.FromMilliseconds(1500)
+    assert from_item(item, request_id="0b0e").retry_after == 1.5
     assert str(error) == "KEYS_UNAVAILABLE: Later. (request id 0b0e)"
 
 

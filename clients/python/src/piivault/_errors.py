@@ -97,7 +97,13 @@ def from_item(item: types_pb2.ItemError, request_id: str) -> PiivaultError:
         else f"REASON_{item.reason}"  # a newer server's
     )
     kind = BY_REASON.get(name, PiivaultError)
-    return kind(item.message, reason=name, request_id=request_id, retryable=item.retryable)
+    return kind(
+        item.message,
+        reason=name,
+        request_id=request_id,
+        retryable=item.retryable,
+        retry_after=_seconds(item),
+    )
 
 
 def _refusal(code: grpc.StatusCode, metadata: Iterable[Any] | None) -> PiivaultError | None:
@@ -128,7 +134,7 @@ def _refusal(code: grpc.StatusCode, metadata: Iterable[Any] | None) -> PiivaultE
     )
 
 
-def _seconds(retry: error_details_pb2.RetryInfo) -> float | None:
+def _seconds(retry: error_details_pb2.RetryInfo | types_pb2.ItemError) -> float | None:
     if not retry.HasField("retry_delay"):
         return None
     return float(retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)

@@ -134,8 +134,8 @@ class RecordServiceServicer(object):
         """The same for as many records as come while the stream lasts, such as an import's. The first
         message is the start, each after it an item; the results come in the items' order, each by
         itself. What was done under an item's request id isn't done again: after a break, send anew
-        what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
-        into one item. Otherwise as StreamReveal.
+        what wasn't answered. At most 64 are under way, and 8 MiB of text, in no order of their own: put
+        all of a record into one item. Otherwise as StreamReveal.
 
         Who may call: services with a grant for `put`.
         """

@@ -67,8 +67,8 @@ class RecordServiceStub:
     """The same for as many records as come while the stream lasts, such as an import's. The first
     message is the start, each after it an item; the results come in the items' order, each by
     itself. What was done under an item's request id isn't done again: after a break, send anew
-    what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
-    into one item. Otherwise as StreamReveal.
+    what wasn't answered. At most 64 are under way, and 8 MiB of text, in no order of their own: put
+    all of a record into one item. Otherwise as StreamReveal.
 
     Who may call: services with a grant for `put`.
     """
@@ -132,8 +132,8 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """The same for as many records as come while the stream lasts, such as an import's. The first
     message is the start, each after it an item; the results come in the items' order, each by
     itself. What was done under an item's request id isn't done again: after a break, send anew
-    what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
-    into one item. Otherwise as StreamReveal.
+    what wasn't answered. At most 64 are under way, and 8 MiB of text, in no order of their own: put
+    all of a record into one item. Otherwise as StreamReveal.
 
     Who may call: services with a grant for `put`.
     """
@@ -224,8 +224,8 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         """The same for as many records as come while the stream lasts, such as an import's. The first
         message is the start, each after it an item; the results come in the items' order, each by
         itself. What was done under an item's request id isn't done again: after a break, send anew
-        what wasn't answered. At most 64 are under way, in no order of their own: put all of a record
-        into one item. Otherwise as StreamReveal.
+        what wasn't answered. At most 64 are under way, and 8 MiB of text, in no order of their own: put
+        all of a record into one item. Otherwise as StreamReveal.
 
         Who may call: services with a grant for `put`.
         """

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from piivault.v1 import errors_pb2 as piivault_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17piivault/v1/types.proto\x12\x0bpiivault.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18piivault/v1/errors.proto\".\n\nFieldValue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\tB\x03\x80\x01\x01\"r\n\rRevealedField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04\x66orm\x18\x02 \x01(\x0e\x32\x11.piivault.v1.Form\x12\x0f\n\x07present\x18\x03 \x01(\x08\x12\x17\n\x05value\x18\x04 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x42\x08\n\x06_value\"T\n\x07\x43onsent\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x15\n\rnotice_digest\x18\x04 \x01(\x0c\"\xb5\x01\n\x0c\x43onsentState\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12,\n\x08given_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cwithdrawn_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\task_again\x18\x06 \x01(\x08\"r\n\x06Notice\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x12\x16\n\x0e\x63onsent_needed\x18\x06 \x01(\x08\"Y\n\tItemError\x12(\n\x06reason\x18\x01 \x01(\x0e\x32\x18.piivault.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\"\xbc\x01\n\x0eSubjectRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.piivault.v1.RequestKind\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.piivault.v1.RequestState\x12\x0e\n\x06opened\x18\x04 \x01(\t\x12\x0b\n\x03\x64ue\x18\x05 \x01(\t\x12\x0e\n\x06\x63losed\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07overdue\x18\x08 \x01(\x08*O\n\x04\x46orm\x12\x14\n\x10\x46ORM_UNSPECIFIED\x10\x00\x12\x0e\n\nFORM_PLAIN\x10\x01\x12\x0f\n\x0b\x46ORM_MASKED\x10\x02\x12\x10\n\x0c\x46ORM_PRESENT\x10\x03*a\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13SUBJECT_KIND_PERSON\x10\x01\x12\x1b\n\x17SUBJECT_KIND_ENTERPRISE\x10\x02*\x95\x01\n\x0bRequestKind\x12\x1c\n\x18REQUEST_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14REQUEST_KIND_ERASURE\x10\x01\x12\x17\n\x13REQUEST_KIND_EXPORT\x10\x02\x12\x17\n\x13REQUEST_KIND_REPORT\x10\x03\x12\x1c\n\x18REQUEST_KIND_RESTRICTION\x10\x04*x\n\x0cRequestState\x12\x1d\n\x19REQUEST_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12REQUEST_STATE_OPEN\x10\x01\x12\x16\n\x12REQUEST_STATE_DONE\x10\x02\x12\x19\n\x15REQUEST_STATE_REFUSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17piivault/v1/types.proto\x12\x0bpiivault.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18piivault/v1/errors.proto\".\n\nFieldValue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\tB\x03\x80\x01\x01\"r\n\rRevealedField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04\x66orm\x18\x02 \x01(\x0e\x32\x11.piivault.v1.Form\x12\x0f\n\x07present\x18\x03 \x01(\x08\x12\x17\n\x05value\x18\x04 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x42\x08\n\x06_value\"T\n\x07\x43onsent\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x15\n\rnotice_digest\x18\x04 \x01(\x0c\"\xb5\x01\n\x0c\x43onsentState\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12,\n\x08given_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cwithdrawn_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\task_again\x18\x06 \x01(\x08\"r\n\x06Notice\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x64ition\x18\x02 \x01(\r\x12\x10\n\x08language\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x12\x16\n\x0e\x63onsent_needed\x18\x06 \x01(\x08\"\x89\x01\n\tItemError\x12(\n\x06reason\x18\x01 \x01(\x0e\x32\x18.piivault.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12.\n\x0bretry_delay\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbc\x01\n\x0eSubjectRequest\x12\n\n\x02id\x18\x01 \x01(\x0c\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.piivault.v1.RequestKind\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.piivault.v1.RequestState\x12\x0e\n\x06opened\x18\x04 \x01(\t\x12\x0b\n\x03\x64ue\x18\x05 \x01(\t\x12\x0e\n\x06\x63losed\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07overdue\x18\x08 \x01(\x08*O\n\x04\x46orm\x12\x14\n\x10\x46ORM_UNSPECIFIED\x10\x00\x12\x0e\n\nFORM_PLAIN\x10\x01\x12\x0f\n\x0b\x46ORM_MASKED\x10\x02\x12\x10\n\x0c\x46ORM_PRESENT\x10\x03*a\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13SUBJECT_KIND_PERSON\x10\x01\x12\x1b\n\x17SUBJECT_KIND_ENTERPRISE\x10\x02*\x95\x01\n\x0bRequestKind\x12\x1c\n\x18REQUEST_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14REQUEST_KIND_ERASURE\x10\x01\x12\x17\n\x13REQUEST_KIND_EXPORT\x10\x02\x12\x17\n\x13REQUEST_KIND_REPORT\x10\x03\x12\x1c\n\x18REQUEST_KIND_RESTRICTION\x10\x04*x\n\x0cRequestState\x12\x1d\n\x19REQUEST_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12REQUEST_STATE_OPEN\x10\x01\x12\x16\n\x12REQUEST_STATE_DONE\x10\x02\x12\x19\n\x15REQUEST_STATE_REFUSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,26 +38,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FIELDVALUE'].fields_by_name['value']._serialized_options = b'\200\001\001'
   _globals['_REVEALEDFIELD'].fields_by_name['value']._loaded_options = None
   _globals['_REVEALEDFIELD'].fields_by_name['value']._serialized_options = b'\200\001\001'
-  _globals['_FORM']._serialized_start=931
-  _globals['_FORM']._serialized_end=1010
-  _globals['_SUBJECTKIND']._serialized_start=1012
-  _globals['_SUBJECTKIND']._serialized_end=1109
-  _globals['_REQUESTKIND']._serialized_start=1112
-  _globals['_REQUESTKIND']._serialized_end=1261
-  _globals['_REQUESTSTATE']._serialized_start=1263
-  _globals['_REQUESTSTATE']._serialized_end=1383
-  _globals['_FIELDVALUE']._serialized_start=99
-  _globals['_FIELDVALUE']._serialized_end=145
-  _globals['_REVEALEDFIELD']._serialized_start=147
-  _globals['_REVEALEDFIELD']._serialized_end=261
-  _globals['_CONSENT']._serialized_start=263
-  _globals['_CONSENT']._serialized_end=347
-  _globals['_CONSENTSTATE']._serialized_start=350
-  _globals['_CONSENTSTATE']._serialized_end=531
-  _globals['_NOTICE']._serialized_start=533
-  _globals['_NOTICE']._serialized_end=647
-  _globals['_ITEMERROR']._serialized_start=649
-  _globals['_ITEMERROR']._serialized_end=738
-  _globals['_SUBJECTREQUEST']._serialized_start=741
-  _globals['_SUBJECTREQUEST']._serialized_end=929
+  _globals['_FORM']._serialized_start=1012
+  _globals['_FORM']._serialized_end=1091
+  _globals['_SUBJECTKIND']._serialized_start=1093
+  _globals['_SUBJECTKIND']._serialized_end=1190
+  _globals['_REQUESTKIND']._serialized_start=1193
+  _globals['_REQUESTKIND']._serialized_end=1342
+  _globals['_REQUESTSTATE']._serialized_start=1344
+  _globals['_REQUESTSTATE']._serialized_end=1464
+  _globals['_FIELDVALUE']._serialized_start=131
+  _globals['_FIELDVALUE']._serialized_end=177
+  _globals['_REVEALEDFIELD']._serialized_start=179
+  _globals['_REVEALEDFIELD']._serialized_end=293
+  _globals['_CONSENT']._serialized_start=295
+  _globals['_CONSENT']._serialized_end=379
+  _globals['_CONSENTSTATE']._serialized_start=382
+  _globals['_CONSENTSTATE']._serialized_end=563
+  _globals['_NOTICE']._serialized_start=565
+  _globals['_NOTICE']._serialized_end=679
+  _globals['_ITEMERROR']._serialized_start=682
+  _globals['_ITEMERROR']._serialized_end=819
+  _globals['_SUBJECTREQUEST']._serialized_start=822
+  _globals['_SUBJECTREQUEST']._serialized_end=1010
 # @@protoc_insertion_point(module_scope)
