@@ -33,7 +33,7 @@ PLAIN_BYTES = frozenset({
 # For which compartment the broker issued, in its own trail: nothing of a subject stands beside it.
 OF_THE_BROKER = "AuditEvent.compartment"
 _BYTES = FieldDescriptor.TYPE_BYTES
-KNOWN_TYPES = frozenset({"google.protobuf.Timestamp"})
+KNOWN_TYPES = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
 MESSAGES: Mapping[str, Descriptor] = {
     message.name: message
     for module in (*MODULES, types_pb2, errors_pb2)

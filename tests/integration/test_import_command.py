@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from click.testing import CliRunner, Result
 from tests.house import House
 from tests.people import NOBODY, Registered
 from vault.cli import cli
-from vault.cli.bulk_import import Row, request_id
+from vault.cli.bulk_import import request_id
+from vault.cli.import_rows import Row
 
 PLANTED = "Коңгуроо-иштебейт"
 
@@ -135,16 +137,72 @@ def test_a_row_that_cannot_be_sent_is_named_and_the_rest_goes_on(
     assert PLANTED not in done.output
 
 
-def test_two_rows_of_a_record_that_would_meet_are_refused(
+def test_rows_of_one_record_are_put_in_the_files_order(
     sqlite_house: House, imports: Import, tmp_path: Path
 ) -> None:
-    person = sqlite_house.register("orders")
+    one, two = (sqlite_house.register("orders") for _ in range(2))
     rows: list[dict[str, str | None]] = [
-        {"pseudonym": person.pseudonym, "item_note": note} for note in ("бир", "эки")
+        {"pseudonym": person.pseudonym, "item_note": f"{number}"}
+        for number, person in enumerate([one] * 5 + [two, one] * 40)
     ]
     done = imports(_write(tmp_path / "rows.csv", *rows))
-    assert "line 3: Is of the same record as line 2" in done.stderr
-    assert _note(sqlite_house, person) == "бир"
+    assert (done.exit_code, done.stdout) == (0, "85 rows put, 0 failed\n")
+    assert [_note(sqlite_house, person) for person in (one, two)] == ["84", "83"]
+
+
+class Pauses:
+    """What an import would sleep, and what happens meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds: list[float] = []
+        self.meanwhile: Callable[[int], object] = lambda number: None
+        monkeypatch.setattr("vault.cli.bulk_import.sleep", self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.meanwhile(len(self.seconds))
+
+
+def test_what_the_server_could_not_do_is_tried_again_and_put_once(
+    sqlite_house: House, imports: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [sqlite_house.register("orders") for _ in range(3)]
+    notes = ["бир", "эки", "үч", "төрт"]
+    rows: list[dict[str, str | None]] = [
+        {"pseudonym": person.pseudonym, "item_note": note}
+        for person, note in zip([*people, people[0]], notes, strict=True)
+    ]
+    pauses = Pauses(monkeypatch)
+    with ExitStack() as stack:
+        stack.enter_context(sqlite_house.unwritable_trail("orders"))
+        pauses.meanwhile = lambda number: stack.close() if number == 3 else None
+        done = imports(_write(tmp_path / "rows.jsonl", *rows))
+    assert (done.exit_code, done.stdout) == (0, "4 rows put, 0 failed\n")
+    assert done.stderr.splitlines() == [
+        f"STORAGE_UNAVAILABLE: rows that are tried again in {seconds} s: 3"
+        for seconds in ("0.5", "1.0", "2.0")
+    ]
+    assert pauses.seconds == [0.5, 1, 2]
+    assert [_note(sqlite_house, person) for person in people] == ["төрт", "эки", "үч"]
+
+
+def test_where_nothing_can_be_put_it_stops_and_the_next_run_goes_on(
+    sqlite_house: House, imports: Import, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [sqlite_house.register("orders") for _ in range(3)]
+    rows: list[dict[str, str | None]] = [
+        {"pseudonym": person.pseudonym, "item_note": PLANTED} for person in people * 40
+    ]
+    file = _write(tmp_path / "rows.csv", *rows)
+    pauses = Pauses(monkeypatch)
+    with sqlite_house.unwritable_trail("orders"):
+        done = imports(file)
+    assert (done.exit_code, done.stdout) == (1, "0 rows put, 67 failed\n")
+    assert pauses.seconds == [0.5, 1, 2, 4]
+    assert "line 5: Wasn't sent." in done.stderr
+    assert "Stopped after line 68, STORAGE_UNAVAILABLE: " in done.stderr.splitlines()[-1]
+    assert PLANTED not in done.output
+    assert imports(file).stdout == "120 rows put, 0 failed\n"
 
 
 WHOLE = {

@@ -1,46 +1,30 @@
-"""`piivault import`: a file's rows into records that their subjects registered.
+"""`piivault import`: a file's rows into records that their subjects registered."""
 
-    pseudonym,city,position          {"pseudonym": "psn_…", "city": "Ош", "position": null}
-    psn_…,Ош,
-
-In CSV an empty cell leaves the field as it is; in JSON lines null removes it.
-"""
-
-import csv
 import hmac
 import json
 import os
 import secrets
 import sys
 import uuid
-from collections import deque
-from collections.abc import Iterator, Mapping
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from time import sleep
 
 import click
-from piivault import Client, PutItem
+from piivault import Client, PiivaultError, PutItem
 
+from vault.cli.import_rows import Row, RowError, read_rows
 from vault.cli.progress import bars
 
-_PSEUDONYM = "pseudonym"
 _SEED_BYTES = 32
-
-
-class RowError(Exception):
-    """A row can't be sent; the message says why, and no value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the file, by its number, as it is put."""
-
-    line: int
-    pseudonym: str = field(repr=False)
-    fields: Mapping[str, str | None] = field(repr=False)
+_MOST_WAITING = 64  # rows
+_TRIES = 5
+_PAUSE = 0.5  # seconds, and twice as long each time, where the server doesn't say
+_LONGEST_PAUSE = 60.0  # seconds
 
 
 @click.command("import")
@@ -57,11 +41,16 @@ def import_(file: Path, compartment: str, purpose: str, state: Path | None) -> N
 
     FILE is CSV with a header, or JSON lines (.jsonl, .ndjson): `pseudonym`, and fields by their
     names. The service needs a grant to put. Each row is put or refused by itself, and a refused one
-    is named by its line. Run it again after a break, or when what was refused is mended: rows that
-    were put are not put twice, as long as the state file is there. Ends with 1 if a row failed.
+    is named by its line. Rows of one record are put one after another, in the file's order, and
+    none of them after one that failed.
+
+    What the server can't do just now is tried five times, when the server says or after longer and
+    longer pauses. If nothing can be put at all then, or not for more than a minute, it stops and
+    says at which line. Run it again then, after a break, or when what was refused is mended: rows
+    that were put are not put twice, as long as the state file is there. Ends with 1 unless all rows
+    were put.
     """
     seed = _seed(state or file.with_name(f"{file.name}.import-state"))
-    count = _Count()
     with (
         Client.from_env() as vault,
         file.open("rb") as raw,
@@ -69,51 +58,148 @@ def import_(file: Path, compartment: str, purpose: str, state: Path | None) -> N
         bars() as progress,
     ):
         size = max(1, file.stat().st_size)
-        rows = _Sending(_rows(opened, is_json=file.suffix in (".jsonl", ".ndjson")), count)
+        rows = Sending(read_rows(opened, is_json=file.suffix in (".jsonl", ".ndjson")))
         into = vault.compartment(compartment, purpose=purpose)
-        for put in into.bulk_put(rows.items(seed, f"{compartment}/{purpose}")):
-            row = rows.under_way.popleft()
-            if put.error is None:
-                count.done += 1
-            else:
-                count.fail(row.line, f"{put.error.reason}: {put.error.message}")
-            progress("rows", min(raw.tell(), size), size)
-    click.echo(f"{count.done:,} rows put, {count.failed:,} failed")
-    if count.failed:
+        where = f"{compartment}/{purpose}"
+        while rows.left:
+            try:
+                for put in into.bulk_put(
+                    PutItem(row.pseudonym, row.fields, request_id(seed, where, row))
+                    for row in rows.ready()
+                ):
+                    rows.answered(put.error)
+                    progress("bytes read", min(raw.tell(), size), size)
+            except PiivaultError as e:
+                if not (e.retryable and rows.done):
+                    raise
+                rows.broke_off(e)
+            rows.pause()
+    click.echo(f"{rows.done:,} rows put, {rows.failed:,} failed")
+    if rows.stopped:
+        click.echo(rows.stopped, err=True)
+    if rows.failed or rows.stopped:
         sys.exit(1)
 
 
-@dataclass(slots=True)
-class _Count:
-    done: int = 0
-    failed: int = 0
+class Sending:
+    """Rows on their way, those of one record one after another, and what became of them.
 
-    def fail(self, line: int, why: str) -> None:
+    A row waits while another one of its record is under way, or to be tried again: then nothing
+    more is sent before `pause` returned. Those that wait are in the file's order.
+    """
+
+    def __init__(self, rows: Iterator[Row | tuple[int, RowError]]) -> None:
+        self._rows = rows
+        self._under_way: deque[Row] = deque()  # in the order of their answers
+        self._waiting: list[Row] = []
+        self._tries: Counter[int] = Counter()  # by line, of those that wait
+        self._failed_line: dict[str, int] = {}  # by record
+        self._trouble: PiivaultError | None = None  # why some are to be tried again
+        self._idle = 0  # times in a row that there was trouble, and nothing put
+        self._done_before = 0
+        self._last_line = 0
+        self._ended = False
+        self.done = self.failed = 0
+        self.stopped = ""  # why
+
+    @property
+    def left(self) -> bool:
+        """Whether there is more to send."""
+        return not self.stopped and (bool(self._waiting) or not self._ended)
+
+    def ready(self) -> Iterator[Row]:
+        """Yield rows that may be sent now; end where none may before others are answered."""
+        while (row := self._next()) is not None:
+            self._under_way.append(row)
+            yield row
+
+    def _next(self) -> Row | None:
+        while not self._trouble and (row := self._of_a_free_record()) is not None:
+            failed = self._failed_line.get(row.pseudonym)
+            if failed is None:
+                return row
+            # Else a second run, which puts that one, would put it over this one.
+            self._fail(row.line, f"Is of the same record as line {failed}, which failed.")
+        return None
+
+    def _of_a_free_record(self) -> Row | None:
+        busy = {row.pseudonym for row in self._under_way}
+        for place, row in enumerate(self._waiting):
+            if row.pseudonym not in busy:
+                return self._waiting.pop(place)
+        # All that wait are of busy records: what is read next comes before none of its own.
+        while len(self._waiting) < _MOST_WAITING and (read := self._read()) is not None:
+            if read.pseudonym not in busy:
+                return read
+            self._waiting.append(read)
+        return None
+
+    def _read(self) -> Row | None:
+        for read in self._rows:
+            self._last_line = read.line if isinstance(read, Row) else read[0]
+            if isinstance(read, Row):
+                return read
+            self._fail(read[0], str(read[1]))
+        self._ended = True
+        return None
+
+    def answered(self, error: PiivaultError | None) -> None:
+        """Note what became of the row that was sent first of those under way."""
+        row = self._under_way.popleft()
+        tries = self._tries.pop(row.line, 0) + 1
+        if error is None:
+            self.done += 1
+            return
+        if error.retryable:
+            self._trouble = max(self._trouble or error, error, key=_told)
+            if tries < _TRIES:
+                self._tries[row.line] = tries
+                insort(self._waiting, row, key=lambda its: its.line)
+                return
+        self._failed_line[row.pseudonym] = row.line
+        self._fail(row.line, f"{error.reason}: {error.message}")
+
+    def broke_off(self, error: PiivaultError) -> None:
+        """Note that the stream ended before the rest was answered."""
+        self._trouble = error
+        while self._under_way:
+            self.answered(error)
+
+    def pause(self) -> None:
+        """Return when rows may be tried again; stop where that leads nowhere, or is far off."""
+        trouble, self._trouble = self._trouble, None
+        self._idle = self._idle + 1 if trouble and self.done == self._done_before else 0
+        self._done_before = self.done
+        if trouble is None:
+            return
+        wait = max(_told(trouble), _PAUSE * 2 ** max(0, self._idle - 1))
+        if self._idle >= _TRIES or wait > _LONGEST_PAUSE:
+            self._stop(trouble)
+        else:
+            again = f"rows that are tried again in {wait:.1f} s: {len(self._tries):,}"
+            click.echo(f"{trouble.reason}: {again}", err=True)
+            sleep(wait)
+
+    def _stop(self, trouble: PiivaultError) -> None:
+        for row in self._waiting:
+            tried = row.line in self._tries
+            self._fail(
+                row.line, f"{trouble.reason}: {trouble.message}" if tried else "Wasn't sent."
+            )
+        when = f"in {_told(trouble):,.0f} s" if trouble.retry_after else "later"
+        self.stopped = (
+            f"Stopped after line {self._last_line}, {trouble.reason}: {trouble.message} Run this "
+            f"again {when}: rows that were put are not put twice."
+        )
+
+    def _fail(self, line: int, why: str) -> None:
         self.failed += 1
         click.echo(f"line {line}: {why}", err=True)
 
 
-class _Sending:
-    """Rows on their way: which of them wait for an answer, in the order of their answers."""
-
-    def __init__(self, rows: Iterator[Row | tuple[int, RowError]], count: _Count) -> None:
-        self._rows = rows
-        self._count = count
-        self.under_way: deque[Row] = deque()
-
-    def items(self, seed: bytes, where: str) -> Iterator[PutItem]:
-        """Yield rows as they are sent; one that can't be is counted as failed."""
-        for row in self._rows:
-            if not isinstance(row, Row):
-                self._count.fail(row[0], str(row[1]))
-            elif other := next((r for r in self.under_way if r.pseudonym == row.pseudonym), None):
-                # The server would put them in no order.
-                self._count.fail(
-                    row.line, f"Is of the same record as line {other.line}: join them."
-                )
-            else:
-                self.under_way.append(row)
-                yield PutItem(row.pseudonym, row.fields, request_id(seed, where, row))
+def _told(error: PiivaultError) -> float:
+    """Return the seconds after which the server says to come back."""
+    return error.retry_after or 0.0
 
 
 def request_id(seed: bytes, where: str, row: Row) -> str:
@@ -139,82 +225,3 @@ def _seed(state: Path) -> bytes:
             "one, rows that were put are put once more."
         )
     return seed
-
-
-def _rows(file: TextIO, *, is_json: bool) -> Iterator[Row | tuple[int, RowError]]:
-    """Yield the rows, or by its line's number what is wrong with one."""
-    read = _json_lines(file) if is_json else _csv_lines(file)
-    try:
-        for line, content in read:
-            if isinstance(content, RowError):
-                yield line, content
-                continue
-            try:
-                yield _row(line, dict(content))
-            except RowError as e:
-                yield line, e
-    except UnicodeDecodeError:  # its text and its frames have what was read
-        raise click.ClickException(
-            "The file isn't UTF-8 throughout. Save it as UTF-8, and run this again: rows that were "
-            "put are not put twice."
-        ) from None
-
-
-def _json_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | RowError]]:
-    for line, text in enumerate(file, 1):
-        if not text.strip():
-            continue
-        try:
-            content = json.loads(text, object_pairs_hook=_object)
-        except RowError as e:
-            yield line, e
-            continue
-        except (ValueError, RecursionError):
-            content = None
-        yield line, content if isinstance(content, dict) else RowError("Is no JSON object.")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise RowError("Names a field twice.")
-    return content
-
-
-def _csv_lines(file: TextIO) -> Iterator[tuple[int, Mapping[str, Any] | RowError]]:
-    reader = csv.DictReader(file, strict=True)
-    if _PSEUDONYM not in (reader.fieldnames or ()):
-        raise click.ClickException(
-            f"The file's first line names no column {_PSEUDONYM}. It is CSV with a header; JSON "
-            "lines are read from .jsonl and .ndjson."
-        )
-    if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
-        raise click.ClickException("The file's first line names a column twice.")
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield reader.reader.line_num, RowError("Is no CSV.")
-            continue
-        if None in cells or None in cells.values():
-            yield reader.line_num, RowError("Has more or fewer cells than the header.")
-        else:
-            yield reader.line_num, {name: cell for name, cell in cells.items() if cell}
-
-
-def _row(line: int, content: dict[str, Any]) -> Row:
-    pseudonym = content.pop(_PSEUDONYM, None)
-    if not isinstance(pseudonym, str) or not pseudonym:
-        raise RowError(f"Has no {_PSEUDONYM}.")
-    if not content:
-        raise RowError("Has nothing to put.")
-    for value in content.values():
-        if not isinstance(value, str | None):
-            raise RowError("Values are text, or null.")
-    try:
-        "".join((pseudonym, *content, *(value or "" for value in content.values()))).encode()
-    except UnicodeEncodeError:
-        raise RowError("Isn't valid Unicode.") from None
-    return Row(line, pseudonym, content)
