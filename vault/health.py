@@ -52,4 +52,5 @@ def of_auditor(trails: Mapping[str, AuditedTrail], signer: Signer, metrics: Metr
         soft=SOFT_TTL,
         hard=HARD_TTL,
         metrics=metrics,
+        writes=False,  # and a trail may wait for its first worker
     )

@@ -253,6 +253,20 @@ def test_destroying_takes_two_officers_and_just_what_they_signed(
     assert ("officer:bakyt", f"keys.destroy/kek/{old}", "") in operations
 
 
+def test_where_no_kek_writes_any_more_rotating_mends_it(house: House, ring: Keys) -> None:
+    """As readiness says: the newest was destroyed, and what is left reads alone."""
+    house.sql(
+        "accounts",
+        "UPDATE keyring SET state = 'decrypt-only' WHERE kind = 'kek' AND state = 'active'",
+    )
+    ring.evict()
+    with pytest.raises((piivault.errors.Damaged, piivault.errors.KeyDestroyed)):
+        house.register()
+    rotation = ring.rotate("kek")
+    assert house.register()
+    assert ended(ring, rotation).state == "done"
+
+
 def test_an_officer_rotates_keys_and_can_use_none(house: House) -> None:
     """Nor touch the key that pseudonyms are made with."""
     environment = house.environment("officer-aida")

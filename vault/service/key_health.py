@@ -6,7 +6,8 @@ so that an outage finds there what wasn't asked for yet. If not, nothing more is
 good serves on as the keyring serves: for the hard TTL while the key server is away, for the soft
 TTL where it refuses.
 
-What an officer stopped is no fault: this process answers, and says so.
+What an officer stopped, and can resume, is no fault: this process answers, and says so. That no
+version of a needed key writes, with none to resume, is one: nothing but an officer mends it.
 """
 
 import logging
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError, KeyServerUnavailable
-from vault.keys.key import READS, KeyKind, KeyName
+from vault.keys.key import READS, KeyKind, KeyName, KeyState
 from vault.keys.keyring import Keyring, WrongKeyServerError, clock
 from vault.service.metrics import Metrics
 
@@ -43,8 +44,9 @@ class KeyHealth:
     """The keys that one login uses, in `keyrings` by the name of what they are of.
 
     `ask` asks the key server; it raises KeyServerError, WrongKeyServerError, or VaultError where it
-    couldn't. No request is answered without the newest key of each of the `kinds`. `soft` and
-    `hard` are TTLs in seconds, 0 where every request asks the key server.
+    couldn't. No request is answered without the newest key of each of the `kinds`, nor without one
+    that writes, unless this login only reads. `soft` and `hard` are TTLs in seconds, 0 where every
+    request asks the key server.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class KeyHealth:
         soft: float,
         hard: float,
         metrics: Metrics,
+        writes: bool = True,
         clock: Callable[[], float] = clock,
     ) -> None:
         self._login, self._keyrings, self._kinds, self._ask = login, keyrings, kinds, ask
         self._soft, self._hard, self._metrics, self._clock = soft, hard, metrics, clock
+        self._to_write = kinds if writes else ()
         self._answered_at = clock()  # it did, or we wouldn't have been opened
         self._stops = ""
         self.trouble = ""  # all that the last look found, in words
@@ -110,18 +114,36 @@ class KeyHealth:
             return [_Trouble(f"The states of the keys of {of}: {e.message}", True)]
         if keyring.suspended:
             return []
+        without = (_without_writer(of, keyring, kind) for kind in self._to_write)
+        missing = [_Trouble(why, True) for why in without if why]
         needed = {keyring.latest(kind) for kind in self._kinds}
         readable = [row.name for row in keyring.rows if row.state in READS]
         unusable: dict[str, list[KeyName]] = {}
         for name in readable:
             if why := await _unusable(keyring, name, ask=refusal is None):
                 unusable.setdefault(why, []).append(name)
-        return [
+        return missing + [
             _Trouble(
                 f"{', '.join(map(_written, names))} of {of}: {why}", not needed.isdisjoint(names)
             )
             for why, names in unusable.items()
         ]
+
+
+def _without_writer(of: str, keyring: Keyring, kind: KeyKind) -> str:
+    """Say that no version of a key writes, and what to do; "" if one does or waits for `resume`."""
+    if keyring.latest(kind):
+        return ""
+    passed_over = (KeyState.DESTROYED, KeyState.BUILDING)
+    left = [row.state for row in keyring.versions(kind) if row.state not in passed_over]
+    if left and left[-1] not in READS:
+        return ""  # suspended: resumed, the newest one writes again
+    remedy = (
+        f"draw a new one with `piivault keys rotate {of} kek`."
+        if kind is KeyKind.KEK and keyring.versions(kind)
+        else "its rows were lost or changed; restore them from the newest backup of the keys."
+    )
+    return f"no {kind} key of {of} writes: {remedy}"
 
 
 async def _unusable(keyring: Keyring, name: KeyName, *, ask: bool) -> str:

@@ -27,14 +27,14 @@ WRONG = WrongKeyServerError("the canary doesn't open.")
 class Looked:
     """A keyring whose key server is looked at, and how often that was asked anything."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, writes: bool = True) -> None:
         self.house = House()
         self.asked = 0
         self.fault: Exception | None = None
         ring = {"accounts": self.house.ring}
         self.health = KeyHealth(
             "worker-accounts", ring, [KeyKind.KEK], self._ask,
-            soft=SOFT, hard=HARD, metrics=Metrics(), clock=lambda: self.house.now,
+            soft=SOFT, hard=HARD, metrics=Metrics(), writes=writes, clock=lambda: self.house.now,
         )  # fmt: skip
 
     async def _ask(self) -> None:
@@ -145,6 +145,48 @@ async def test_what_an_officer_stopped_is_no_fault(looked: Looked) -> None:
     assert await looked.look()
     looked.breaks(None)
     await _changed(looked, [KeyState.SUSPENDED, KeyState.DESTROYED])
+    assert await looked.look()
+    assert not looked.health.trouble
+
+
+ACTIVE, READS, SUSPENDED = KeyState.ACTIVE, KeyState.DECRYPT_ONLY, KeyState.SUSPENDED
+DESTROYED = KeyState.DESTROYED
+NO_WRITER = "no kek key of accounts writes: "
+ROTATE = f"{NO_WRITER}draw a new one with `piivault keys rotate accounts kek`."
+RESTORE = f"{NO_WRITER}its rows were lost or changed; restore them from the newest backup of"
+WRITERS: dict[str, tuple[list[KeyState], str]] = {
+    "an older one writes": ([ACTIVE, SUSPENDED], ""),
+    "the newest is suspended": ([READS, SUSPENDED], ""),
+    "all that is left is suspended": ([SUSPENDED, DESTROYED], ""),
+    "what is left reads": ([READS, DESTROYED], ROTATE),
+    "resuming would not help": ([SUSPENDED, READS], ROTATE),
+    "all are destroyed": ([DESTROYED, DESTROYED], ROTATE),
+    "there is none": ([], RESTORE),
+}
+
+
+@pytest.mark.parametrize(("states", "says"), WRITERS.values(), ids=WRITERS)
+async def test_a_needed_key_of_which_no_version_writes_makes_it_unready(
+    looked: Looked, states: Sequence[KeyState], says: str
+) -> None:
+    """With its remedy; it heals when there is one again."""
+    before = Standing(1, False, looked.house.ring.rows, looked.house.now)
+    rows = [replace(row, state=state) for row, state in zip(before.keys, states, strict=False)]
+    looked.house.ring.adopt(replace(before, keys=rows))
+    assert await looked.look() == (not says)
+    assert looked.health.trouble.startswith(says)
+    assert bool(looked.health.trouble) == bool(says)
+    looked.house.ring.adopt(before)
+    assert await looked.look()
+    assert not looked.health.trouble
+
+
+@pytest.mark.parametrize("states", [[READS, DESTROYED], []], ids=["reads alone", "none yet"])
+async def test_who_only_reads_needs_none_that_writes(states: Sequence[KeyState]) -> None:
+    looked = Looked(writes=False)
+    await looked.house.hold(OLD, NEW)
+    rows = [replace(r, state=s) for r, s in zip(looked.house.ring.rows, states, strict=False)]
+    looked.house.ring.adopt(Standing(1, False, rows, looked.house.now))
     assert await looked.look()
     assert not looked.health.trouble
 
