@@ -137,7 +137,7 @@ async def _assemble(
                 )
             healths.append(health.of_worker(served, section, metrics))
             _keep_up(follow_keys(served, section.key_poll), stack)
-            _keep_up(sweep_often(served, state, section.sweep_interval), stack)
+            _keep_up(sweep_often(served, state, section.sweep_interval, metrics), stack)
             pace = section.key_poll, section.rotation_rows_per_second
             _keep_up(rotate_often(served, state, *pace), stack)
             compartments[name] = served

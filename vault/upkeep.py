@@ -187,13 +187,18 @@ async def rotate_often(
 
 
 async def sweep_often(
-    served: ServedCompartment, state: Callable[[], PolicyState], interval: float
+    served: ServedCompartment,
+    state: Callable[[], PolicyState],
+    interval: float,
+    metrics: Metrics,
 ) -> None:
-    """Erase what fell due, again and again."""
+    """Erase what fell due, again and again, and count the requests that nobody finished."""
     while True:
         await asyncio.sleep(interval * SystemRandom().uniform(0.9, 1.1))
         try:
-            await sweep(served, state)
+            swept = await sweep(served, state)
+            if swept.requests_overdue is not None:
+                metrics.requests_overdue(served.name, swept.requests_overdue)
         except VaultError as e:
             log.error("sweeping %s: %s", served.name, e)
         except Exception as e:

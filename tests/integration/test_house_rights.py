@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import piivault
@@ -17,7 +18,7 @@ from piivault.everywhere import (
     package_of,
     receipt_of,
 )
-from piivault.export_keys import ExportKeys
+from piivault.export_keys import ExportKey, ExportKeys
 from piivault.exports import merge
 from piivault.officers import OfficersClient
 from piivault.receipt import Receipt
@@ -36,6 +37,7 @@ from vault.errors import Reason
 from vault.keys.provision import signing_transit_key, worker
 from vault.names import Pseudonym
 from vault.service import erase as erasing
+from vault.service.requests import KEPT_DAYS
 
 __all__ = ["years"]
 
@@ -237,6 +239,36 @@ def test_a_request_stays_open_while_the_work_fails(house: House, officers: Offic
     assert request.id in [its.id for its in closed]
     operations = [event.operation for event in house.trail("accounts").events]
     assert "requests.list" in operations
+
+
+def test_an_export_that_nobody_finishes_becomes_overdue_for_officers(
+    house: House, officers: OfficersClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the portal says that it came; closed, it is forgotten after its days."""
+
+    def days_on(count: int) -> None:
+        day = datetime.now(UTC).date() + timedelta(days=count)
+        for room in ("service", "rpc"):
+            monkeypatch.setattr(f"vault.{room}.requests.today", lambda: day)
+
+    def told() -> tuple[int, str]:
+        done = CliRunner().invoke(requests_command, ["web"], env=house.environment("officer-aida"))
+        return done.exit_code, done.output.splitlines()[-1]
+
+    person = house.register("web")
+    request = person.subject.export("web", ExportKey.new().public).request
+    days_on(7)
+    assert (swept(house, "web").requests_overdue, told()[0]) == (0, 0)
+    days_on(8)
+    assert swept(house, "web").requests_overdue == 1
+    assert told() == (1, "1 open, 1 of them overdue.")
+    assert person.subject.finish("web", request.id).state == "done"
+    assert (swept(house, "web").requests_overdue, told()[0]) == (0, 0)
+    for days, kept in ((8 + KEPT_DAYS, True), (9 + KEPT_DAYS, False)):
+        days_on(days)
+        swept(house, "web")
+        ids = [its.id for its in officers.requests("web", closed=True)]
+        assert (request.id in ids) == kept
 
 
 def test_nothing_tells_whose_a_request_is(house: House, officers: OfficersClient) -> None:

@@ -47,7 +47,7 @@ LOOPS: dict[str, Callable[[Any], Awaitable[None]]] = {
     "keys": lambda it: upkeep.follow_keys(it, 0.01),
     "key health": lambda it: upkeep.look_at_key_health(it, 0.01),
     "rotations": lambda it: upkeep.rotate_often(it, it.fail_now, 0.01, 1.0),
-    "sweeping": lambda it: upkeep.sweep_often(it, it.fail_now, 0.01),
+    "sweeping": lambda it: upkeep.sweep_often(it, it.fail_now, 0.01, it),
     "checkpoints": lambda it: upkeep.checkpoint_often(it, 0.01),
     "the control chain's checkpoints": lambda it: upkeep.checkpoint_control(it, it),
 }

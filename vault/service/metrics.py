@@ -58,6 +58,12 @@ class Metrics:
             ("compartment",),
             registry=registry,
         )
+        self._requests_overdue = Gauge(
+            "piivault_subject_requests_overdue",
+            "Requests of subjects that are open past their day: `piivault requests` lists them.",
+            ("compartment",),
+            registry=registry,
+        )
         self._key_server_answers = Gauge(
             "piivault_key_server_answers",
             "Whether the key server did as asked, last: 0 while keys serve from memory at best.",
@@ -109,6 +115,10 @@ class Metrics:
     def writable(self, compartment: str, *, is_so: bool) -> None:
         """Say whether a compartment's trail can be written."""
         self._trail_writable.labels(compartment).set(is_so)
+
+    def requests_overdue(self, compartment: str, count: int) -> None:
+        """Say how many requests of subjects are open past their day."""
+        self._requests_overdue.labels(compartment).set(count)
 
     def keys(self, login: str, *, answers: bool, unusable: int) -> None:
         """Say whether the key server answers a login, and how many of its keys can't be used."""

@@ -171,12 +171,14 @@ async def all_requests(
     return sorted(found, key=lambda r: (r.due, r.id))
 
 
-async def forget_closed(served: ServedCompartment) -> None:
-    """Delete what was closed long ago. Raises VaultError."""
-    before = today() - timedelta(days=KEPT_DAYS)
+async def look_over(served: ServedCompartment) -> int:
+    """Delete what was closed long ago; return how many are overdue. Raises VaultError."""
+    now = today()
+    before = now - timedelta(days=KEPT_DAYS)
     known = await all_requests(served, closed=True)
     if old := [r.id for r in known if r.closed and r.closed < before]:
         await store.drop(served.database, old)
+    return sum(r.is_overdue(now) for r in known)
 
 
 def today() -> date:

@@ -22,7 +22,7 @@ from vault.service.compartment import ServedCompartment
 from vault.service.consents import given, moment
 from vault.service.keep import due_of
 from vault.service.opened import OpenedRecord
-from vault.service.requests import forget_closed
+from vault.service.requests import look_over
 from vault.store import changes
 from vault.store.commit import KeysChangedError, Transaction
 
@@ -43,6 +43,7 @@ class Swept:
     trimmed: int = 0
     damaged: int = 0
     suspended: int = 0  # left alone: the security team stopped a key that they need
+    requests_overdue: int | None = None  # of subjects; counted by a run that came to the end
 
 
 async def sweep(
@@ -61,7 +62,7 @@ async def sweep(
         cursor = page[-1] if page else b""  # at the end: the next run begins anew
         await served.lookups.swept(cursor, int(now.timestamp()) // _DAY - _REMEMBERED)
         if not page:
-            await forget_closed(served)
+            swept.requests_overdue = await look_over(served)
             break
     await served.lookups.empty_log()
     if swept.erased or swept.trimmed or swept.damaged or swept.suspended:
