@@ -1,6 +1,5 @@
 """Which records a caller may know of, of those that it didn't name: what Find and lists share."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
 from vault.service.opened import OpenedRecord
+from vault.store.load import MOST_A_SELECT
 
 log = logging.getLogger("piivault.service")
 
@@ -26,18 +26,22 @@ async def visible(
 
     The others are left out alike, with those that aren't there.
     """
-    records = await asyncio.gather(*(_candidate(served, raw) for raw in pseudonyms))
-    return [r for r in records if r is not None and _covers(served, call, purpose, uses, r)]
+    found: list[OpenedRecord] = []
+    for start in range(0, len(pseudonyms), MOST_A_SELECT):
+        some = [Address(served.uuid, raw) for raw in pseudonyms[start : start + MOST_A_SELECT]]
+        found += filter(None, (_candidate(served, its) for its in await served.open_each(some)))
+    return [record for record in found if _covers(served, call, purpose, uses, record)]
 
 
-async def _candidate(served: ServedCompartment, pseudonym: bytes) -> OpenedRecord | None:
-    try:
-        return await served.open_if_any(Address(served.uuid, pseudonym))
-    except VaultError as e:
-        if e.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
-            raise
-        log.error("a record in %s was passed over: %s", served.name, e.reason)
-        return None
+def _candidate(
+    served: ServedCompartment, opened: OpenedRecord | VaultError | None
+) -> OpenedRecord | None:
+    if not isinstance(opened, VaultError):
+        return opened
+    if opened.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
+        raise opened
+    log.error("a record in %s was passed over: %s", served.name, opened.reason)
+    return None
 
 
 def _covers(
