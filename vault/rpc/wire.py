@@ -1,6 +1,6 @@
 """Between messages and what use cases speak of."""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from vault.policy import ConsentGiven, Notice
 from vault.rpc.status import is_retryable, retry_delay
 from vault.service.register import ConsentAsked
 from vault.service.reveal import RevealedValue
+
+MOST_FIELDS = 1000  # of one record in one request
 
 _REASON = "ERROR_REASON_"
 
@@ -38,8 +40,15 @@ async def items(requests: AsyncGenerator[Any, None], kind: str) -> AsyncGenerato
         yield getattr(request, kind)
 
 
-def fields_in(values: Iterable[types_pb2.FieldValue]) -> dict[str, str]:
-    """Read values by field name; raise VaultError(MALFORMED_REQUEST) if one stands twice."""
+def fields_in(values: Collection[types_pb2.FieldValue]) -> dict[str, str]:
+    """Read values by field name; raise VaultError(MALFORMED_REQUEST) if one stands twice.
+
+    Or if there are more than any record has: in memory a name takes far more than on the wire.
+    """
+    if len(values) > MOST_FIELDS:
+        raise VaultError(
+            Reason.MALFORMED_REQUEST, f"At most {MOST_FIELDS:,} fields are written at once."
+        )
     fields: dict[str, str] = {}
     for item in values:
         if item.name in fields:
