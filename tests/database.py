@@ -194,12 +194,12 @@ def seen(engine: AsyncEngine, word: str) -> Iterator[list[str]]:
     found: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith(word):
+        if statement.lstrip().startswith(word):
             found.append(statement)
 
     async def send(send_on: Fetch, connection: HotConnection, statement: str, *given: Any) -> Any:
         if connection._engine is engine:
-            note(None, None, statement.strip())
+            note(None, None, statement)
         return await send_on(connection, statement, *given)
 
     event.listen(engine.sync_engine, "before_cursor_execute", note)

@@ -20,9 +20,9 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.values import check_record_size
-from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.commit import Change, Transaction
+from vault.store.together import Replacement
 
 TRIES = 8
 _PAUSE = 0.02  # seconds, more with each try
@@ -96,21 +96,24 @@ def _swap(
     mark: RequestMark | None,
     etag: str,
     also: Change[object] | None,
-) -> Callable[[Transaction], Awaitable[bool | None]]:
+) -> Change[bool | None]:
+    read = etag_of(record.row)
+    replacement = Replacement(
+        pseudonym=record.address.pseudonym,
+        replaces=record.row.row_version if etag in ("", read) else None,
+        by=sealed,
+        mark=mark,
+        index_of=edited.index_of,
+        index_rows=edited.index_rows,
+    )
+    if also is None:
+        return replacement
+
     async def change(transaction: Transaction) -> bool | None:
-        """Return True, or None where this very request was carried out before."""
-        if mark and not await changes.remember_request(transaction, mark):
-            return None
-        if etag and etag != etag_of(record.row):
-            raise changes.stale()
-        pseudonym = record.address.pseudonym
-        await changes.replace_record(
-            transaction, pseudonym, record.row.row_version, sealed.row_version, sealed.sealed
-        )
-        await changes.replace_index_rows(transaction, pseudonym, edited.index_of, edited.index_rows)
-        if also is not None:
+        done = await replacement(transaction)
+        if done:
             await also(transaction)
-        return True
+        return done
 
     return change
 

@@ -5,8 +5,8 @@ their events. The committer takes all that waits, carries it out in one transact
 the events to the trail's chain in the same order, and only then answers. So the trail has no
 gaps, a change never stands without its event, and an fsync is shared by many.
 
-A change that is refused (a stale row, a value taken) is undone alone, by its savepoint, and
-leaves an event that says so; the rest of the batch stands. What can be taken back is, where whoever
+A change that is refused (a stale row, a value taken) is undone alone and leaves an event that says
+so (`together` has how); the rest of the batch stands. What can be taken back is, where whoever
 waits for it leaves before its turn: nobody would have what the event says.
 
 A change that was planned under another epoch of the compartment's keys isn't carried out and leaves
@@ -29,11 +29,12 @@ from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
 from vault.store.hot import Company, HotConnection
+from vault.store.together import carry_out
 
 MOST_A_BATCH = 256
 _ROLLED_BACK = {"40001", "40P01"}  # SQLSTATE: serialization failure, deadlock
 
-# One statement is a transaction of its own.
+# Where there are events alone, it is a transaction of its own.
 _HOT = """
     INSERT INTO audit (writer, sequence, previous, token, sealed)
     SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[])
@@ -261,9 +262,7 @@ class Committer(Generic[E]):
         await self._trail.ready()
         if self._hot is not None and not any(job.change for job in batch):
             events = [event for job in batch for event in job.describe(None)]
-            rows = self._trail.extend(events)
-            columns = ([row[name] for row in rows] for name in _COLUMNS)
-            await self._hot.fetch(_HOT, *columns)
+            await self._hot.fetch(_HOT, *_columns(self._trail.extend(events)))
             return events
         async with self._database.writes.begin() as connection:
             changes = [job for job in batch if job.change]
@@ -271,11 +270,12 @@ class Committer(Generic[E]):
             kept = [job for job in batch if job.epoch in (None, epoch)]
             for job in batch:
                 job.outcome = KeysChangedError()  # no more than that, unless it is carried out
-            for job in kept:
-                job.outcome = await _carry_out(connection, job.change)
+            outcomes = await carry_out(connection, [job.change for job in kept])
+            for job, outcome in zip(kept, outcomes, strict=True):
+                job.outcome = outcome
             events = [event for job in kept for event in job.describe(job.outcome)]
             if events:
-                await connection.execute(insert(t.audit), list(self._trail.extend(events)))
+                await _append(connection, self._trail.extend(events))
             self._committing = True
         return events
 
@@ -289,14 +289,15 @@ async def _hold_epoch(connection: AsyncConnection, changes: Sequence[_Job[Any]])
     return epoch
 
 
-async def _carry_out(connection: AsyncConnection, change: Change[Any] | None) -> Any:
-    if change is None:
-        return None
-    try:
-        async with connection.begin_nested():
-            return await change(connection)
-    except VaultError as e:
-        return e
+async def _append(connection: AsyncConnection, rows: Sequence[dict[str, object]]) -> None:
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(_HOT, _columns(rows))
+    else:
+        await connection.execute(insert(t.audit), list(rows))
+
+
+def _columns(rows: Sequence[dict[str, object]]) -> tuple[list[object], ...]:
+    return tuple([row[name] for row in rows] for name in _COLUMNS)
 
 
 def _answer(job: _Job[E], outcome: object) -> None:

@@ -1,0 +1,235 @@
+"""Changes in their order; those that give records new versions go together, by few statements.
+
+One of them alone is a savepoint and some five statements, each of which waits for the database: a
+stream of puts was bound by that. PostgreSQL does many at once. Each statement does what it can and
+says for whom. Whoever lacks anything is given back what they took, and goes alone after the others,
+as all do on SQLite: so who is refused is refused there, by the same words.
+
+Whoever goes together has no order but this: a value that one gives up is free for whoever went
+alone. One record's changes keep their order, and so do changes of any other kind.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vault.crypto.record import SealedRecord
+from vault.errors import VaultError
+from vault.store import changes
+from vault.store.changes import IndexRow, RequestMark
+
+# Columns of rows go in as arrays, so that each statement is prepared once.
+_REMEMBER = """
+    INSERT INTO idempotency (token, content, day)
+    SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::integer[])
+    ON CONFLICT DO NOTHING RETURNING token
+"""
+_REMEMBERED = "SELECT token, content FROM idempotency WHERE token = ANY($1::bytea[])"
+_FORGET = "DELETE FROM idempotency WHERE token = ANY($1::bytea[])"
+_REPLACE = """
+    UPDATE records SET row_version = its.new, sealed = its.sealed
+    FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[])
+        AS its (pseudonym, old, new, sealed)
+    WHERE records.pseudonym = its.pseudonym AND records.row_version = its.old
+    RETURNING records.pseudonym
+"""
+_TAKE = """
+    INSERT INTO blind_index (field, version, value, slot, pseudonym)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[])
+    ON CONFLICT DO NOTHING RETURNING field, version, value, slot, pseudonym
+"""
+_HELD = """
+    SELECT field, version, value, slot, pseudonym FROM blind_index
+    WHERE pseudonym = ANY($1::bytea[])
+"""
+_GIVE_UP = """
+    DELETE FROM blind_index AS held
+    USING unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[])
+        AS its (field, version, value, slot, pseudonym)
+    WHERE held.field = its.field AND held.version = its.version
+        AND held.value = its.value AND held.slot = its.slot
+"""
+
+Change: TypeAlias = Callable[[AsyncConnection], Awaitable[Any]]
+_Row: TypeAlias = tuple[int, int, bytes, bytes, bytes]  # of `blind_index`; but the last, its key
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """A change that puts a record's new version in the place of the one that was read.
+
+    `replaces` is that one's row version; None where the caller meant another: then it is stale.
+    `index_rows` take the place of all rows that the pseudonym has in the fields `index_of`.
+    """
+
+    pseudonym: bytes = field(repr=False)
+    replaces: bytes | None
+    by: SealedRecord
+    mark: RequestMark | None = None
+    index_of: Collection[int] = ()
+    index_rows: Sequence[IndexRow] = ()
+
+    async def __call__(self, connection: AsyncConnection) -> bool | None:
+        """Return True, or None where this very request was carried out before.
+
+        Raises VaultError(REQUEST_ID_REUSED, STALE_ETAG, VALUE_TAKEN).
+        """
+        if self.mark and not await changes.remember_request(connection, self.mark):
+            return None
+        if self.replaces is None:
+            raise changes.stale()
+        new = (self.by.row_version, self.by.sealed)
+        await changes.replace_record(connection, self.pseudonym, self.replaces, *new)
+        index = (self.index_of, self.index_rows)
+        await changes.replace_index_rows(connection, self.pseudonym, *index)
+        return True
+
+    @property
+    def met(self) -> set[bytes]:
+        """What no two have in common that go together."""
+        return {self.pseudonym, self.mark.token} if self.mark else {self.pseudonym}
+
+    @property
+    def rows(self) -> list[_Row]:
+        """The rows of `blind_index` that it needs."""
+        own = self.pseudonym
+        return [
+            (row.uid, row.version, row.value, b"" if row.unique else own, own)
+            for row in self.index_rows
+        ]
+
+
+async def carry_out(connection: AsyncConnection, all_: Sequence[Change | None]) -> list[Any]:
+    """Carry out changes; return what each returned, or the VaultError that refused it.
+
+    Who is refused is undone alone. None changes nothing.
+    """
+    outcomes: dict[int, Any] = {}
+    for run in _runs(all_):
+        done = await _together(connection, run.values())
+        for place, change in run.items():
+            outcomes[place] = done[change] if change in done else await _alone(connection, change)
+    return [outcomes.get(place) for place in range(len(all_))]
+
+
+def _runs(all_: Sequence[Change | None]) -> Iterator[Mapping[int, Change]]:
+    """Yield changes by their places: replacements that may go together, or one of another kind."""
+    run: dict[int, Change] = {}
+    met: set[bytes] = set()
+    for place, change in enumerate(all_):
+        if change is None:
+            continue
+        own = change.met if isinstance(change, Replacement) else set()
+        if run and not (own and met and own.isdisjoint(met)):
+            yield run
+            run, met = {}, set()
+        run[place] = change
+        met |= own
+    if run:
+        yield run
+
+
+async def _alone(connection: AsyncConnection, change: Change) -> Any:
+    try:
+        async with connection.begin_nested():
+            return await change(connection)
+    except VaultError as e:
+        return e
+
+
+async def _together(
+    connection: AsyncConnection, run: Iterable[Change]
+) -> Mapping[Change, bool | None]:
+    """Carry out what can be at once; return what those return. Of all others nothing is left.
+
+    Rows are written in their keys' order, so that two processes seldom wait for each other.
+    """
+    its = [change for change in run if isinstance(change, Replacement)]
+    if connection.dialect.name != "postgresql" or not its:
+        return {}
+    new, repeated = await _remember(connection, its)
+    taken, held = await _take(connection, new)
+    able = [change for change in new if held.issuperset(change.rows)]
+    replaced = await _replace(connection, able)
+    await _give_up(connection, replaced)
+    left = set(new).difference(replaced)
+    await _give_back(connection, left, taken)
+    return {**dict.fromkeys(repeated), **dict.fromkeys(replaced, True)}
+
+
+async def _remember(
+    connection: AsyncConnection, its: Sequence[Replacement]
+) -> tuple[Sequence[Replacement], Sequence[Replacement]]:
+    """Note their request ids; return those whose request is new, and the repetitions."""
+    marks = sorted((c.mark for c in its if c.mark), key=attrgetter("token"))
+    columns = ([getattr(mark, name) for mark in marks] for name in ("token", "content", "day"))
+    noted = {token for (token,) in await _send(connection, _REMEMBER, *columns)}
+    before = [mark.token for mark in marks if mark.token not in noted]
+    asked = dict(await _send(connection, _REMEMBERED, before))
+    new = [c for c in its if not c.mark or c.mark.token in noted]
+    return new, [c for c in its if c.mark and asked.get(c.mark.token) == c.mark.content]
+
+
+async def _take(
+    connection: AsyncConnection, its: Sequence[Replacement]
+) -> tuple[set[_Row], set[_Row]]:
+    """Write their index rows, of equal keys the first; return those, and all that they hold."""
+    wanted = sorted((row for change in its for row in change.rows), key=lambda row: row[:4])
+    taken = {tuple(row) for row in await _send(connection, _TAKE, *_columns(wanted, 5))}
+    had = await _held(connection, {row[4] for row in wanted if row not in taken})
+    return taken, taken | had
+
+
+async def _replace(
+    connection: AsyncConnection, its: Sequence[Replacement]
+) -> Sequence[Replacement]:
+    """Put new versions in the place of those that were read; return whose that was done."""
+    rows = sorted((c.pseudonym, c.replaces, c.by.row_version, c.by.sealed) for c in its)
+    replaced = {pseudonym for (pseudonym,) in await _send(connection, _REPLACE, *_columns(rows, 4))}
+    return [change for change in its if change.pseudonym in replaced]
+
+
+async def _give_up(connection: AsyncConnection, its: Sequence[Replacement]) -> None:
+    """Delete all rows of their fields but those that they need.
+
+    Looked at once the record is locked: nobody adds to its rows any more.
+    """
+    of = {(change.pseudonym, uid) for change in its for uid in change.index_of}
+    held = await _held(connection, {pseudonym for pseudonym, _ in of})
+    needed = {row for change in its for row in change.rows}
+    await _drop(connection, {row for row in held - needed if (row[4], row[0]) in of})
+
+
+async def _give_back(
+    connection: AsyncConnection, left: Iterable[Replacement], taken: Iterable[_Row]
+) -> None:
+    """Undo what was written for those who are left to go alone."""
+    await _send(connection, _FORGET, [change.mark.token for change in left if change.mark])
+    whose = {change.pseudonym for change in left}
+    await _drop(connection, {row for row in taken if row[4] in whose})
+
+
+async def _held(connection: AsyncConnection, pseudonyms: Collection[bytes]) -> set[_Row]:
+    return {tuple(row) for row in await _send(connection, _HELD, sorted(pseudonyms))}
+
+
+async def _drop(connection: AsyncConnection, rows: Collection[_Row]) -> None:
+    await _send(connection, _GIVE_UP, *_columns(sorted(rows), 5))
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    return [[row[column] for row in rows] for column in range(width)]
+
+
+async def _send(
+    connection: AsyncConnection, statement: str, *columns: Sequence[object]
+) -> Sequence[Any]:
+    """Run a statement on rows, given by columns; on none there is nothing to do."""
+    if not columns[0]:
+        return ()
+    # Not compiled by SQLAlchemy, but sent by it: it knows the connection's state, and our errors.
+    result = await connection.exec_driver_sql(statement, columns)
+    return result.all() if result.returns_rows else ()
