@@ -98,17 +98,20 @@ def putting(
 ) -> Call:
     """Return a call that writes all six fields of so many records in a stream of their own.
 
-    The values are those that the records have: everybody's e-mail address is taken by themselves.
+    Each time everybody has another e-mail address, which is unique, and another telephone number:
+    the rows of both indexes go, and others come.
     """
     stub = pb_grpc.RecordServiceStub(connection)
     start = pb.BulkPutStart(compartment=compartment, purpose="register")
-    people = [(p, _fields(number)) for number, p in enumerate(pseudonyms)]
-    turn = itertools.cycle(people)
+    turns = itertools.count(1)
+    people = ((n, p, turn) for turn in turns for n, p in enumerate(pseudonyms))
 
     async def call() -> None:
         items = [
-            pb.BulkPutItem(request_id=str(uuid.uuid4()), pseudonym=pseudonym, fields=fields)
-            for pseudonym, fields in itertools.islice(turn, each)
+            pb.BulkPutItem(
+                request_id=str(uuid.uuid4()), pseudonym=pseudonym, fields=_fields(number, turn)
+            )
+            for number, pseudonym, turn in itertools.islice(people, each)
         ]
         sent = (pb.BulkPutRequest(item=item) for item in items)
         answers = stub.BulkPut(itertools.chain([pb.BulkPutRequest(start=start)], sent))
@@ -117,8 +120,9 @@ def putting(
     return call
 
 
-def _fields(number: int) -> list[types_pb2.FieldValue]:
-    held = values(number).items()
+def _fields(number: int, turn: int) -> list[types_pb2.FieldValue]:
+    new = {"email": f"aigul.{number}.{turn}@example.kg", "phone": values(number + turn)["phone"]}
+    held = {**values(number), **new}.items()
     return [types_pb2.FieldValue(name=name, value=value) for name, value in held]
 
 

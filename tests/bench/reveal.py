@@ -36,7 +36,7 @@ from vault.store.engine import connect
 PERSONS = 10_000
 NAIVE_PERSONS = 1_000
 BATCH = 100
-STREAM, BULK = 200, 50  # records a stream
+STREAM, BULK = 200, 250  # records a stream
 COPIED = 2_000  # rows a COPY
 _KEY = "bench-naive"
 _MOST_A_BATCH = 200  # that the key server takes

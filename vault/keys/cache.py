@@ -41,9 +41,10 @@ class KeyCache:
     def serve(self, name: KeyName) -> bytes | None:
         """Return a key that isn't too old, or None. A stale one is refreshed in the background."""
         cached = self._keys.get(name)
-        if cached is None or not self.has(name):
+        age = self._clock() - cached.at if cached else 0.0
+        if cached is None or age >= self._hard:
             return None
-        if self._clock() - cached.at >= cached.soft:
+        if age >= cached.soft:
             self._fetching(name)
         return cached.key
 

@@ -1,6 +1,6 @@
 """The keys of a compartment's ring: names, states, and what the database says of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -87,16 +87,6 @@ def transit_version(wrapped: str) -> int:
     _, _, rest = wrapped.partition(":v")
     digits, _, _ = rest.partition(":")
     return int(digits) if digits.isdecimal() else 0
-
-
-def newest(keys: Mapping[KeyName, WrappedKey], kind: KeyKind, uid: int) -> KeyName | None:
-    """Return the newest active version of a key, or None if there is none."""
-    versions = [
-        name
-        for name, row in keys.items()
-        if name.kind is kind and name.field == uid and row.state == KeyState.ACTIVE
-    ]
-    return max(versions, key=lambda name: name.version, default=None)
 
 
 def check_state(name: KeyName, state: str) -> None:

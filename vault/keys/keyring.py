@@ -30,7 +30,6 @@ from vault.keys.key import (
     WrappedKey,
     Wrapping,
     check_state,
-    newest,
     suspended,
     unconfirmed,
 )
@@ -79,6 +78,7 @@ class Keyring:
         self._look: Look | None = None
         self._standing = Standing(0, False, (), self._clock())
         self._rows: Mapping[KeyName, WrappedKey] = {}
+        self._versions: Mapping[tuple[KeyKind, int], Sequence[WrappedKey]] = {}  # oldest first
         self._used: dict[KeyName, int] = {}
         self._cache = KeyCache(self._unwrap, soft, hard, clock)
 
@@ -153,6 +153,10 @@ class Keyring:
     def hold(self, rows: Sequence[WrappedKey]) -> None:
         """Take over the wrapped keys as the database has them."""
         self._rows = {row.name: row for row in rows}
+        versions: dict[tuple[KeyKind, int], list[WrappedKey]] = {}
+        for row in sorted(self._rows.values(), key=lambda row: row.name.version):
+            versions.setdefault((row.name.kind, row.name.field), []).append(row)
+        self._versions = versions
 
     def adopt(self, standing: Standing) -> None:
         """Take over what the database says; of another epoch, forget what may serve no more."""
@@ -192,12 +196,12 @@ class Keyring:
 
     def versions(self, kind: KeyKind, uid: int = 0) -> Sequence[WrappedKey]:
         """Return all versions of a key, oldest first."""
-        found = (r for n, r in self._rows.items() if n.kind is kind and n.field == uid)
-        return sorted(found, key=lambda row: row.name.version)
+        return self._versions.get((kind, uid), ())
 
     def latest(self, kind: KeyKind, uid: int = 0) -> KeyName | None:
         """Return the newest active version of a key, which writes, or None if there is none."""
-        return newest(self._rows, kind, uid)
+        newest_first = reversed(self.versions(kind, uid))
+        return next((row.name for row in newest_first if row.state == KeyState.ACTIVE), None)
 
     def last_use(self, name: KeyName) -> int:
         """Return when this process used a key last, in seconds since 1970; 0 if it never did."""

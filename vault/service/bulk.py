@@ -43,8 +43,9 @@ async def bulk_put(
     turns = Turns(served, calls)
 
     async def done(item: PutItem | VaultError) -> str | VaultError:
+        nonlocal call
         names = [] if isinstance(item, VaultError) else [*item.fields, *item.clear]
-        guesses = (Operation.FIND,) if touches_unique(served, calls(), names) else ()
+        guesses = (Operation.FIND,) if touches_unique(served, call, names) else ()
         call = await turns.next(Operation.PUT, *guesses)
         try:
             if isinstance(item, VaultError):

@@ -223,7 +223,13 @@ class ServedCompartment:
 
     async def mark(self, *parts: bytes) -> bytes:
         """Return a keyed hash: recognised again here, of no meaning elsewhere."""
-        return mac(await self.keyring.get(self._newest(KeyKind.LOOKUP)), *parts)
+        (mark,) = await self.marks(parts)
+        return mark
+
+    async def marks(self, *of: Sequence[bytes]) -> Sequence[bytes]:
+        """Return a keyed hash of each, as `mark` does."""
+        key = await self.keyring.get(self._newest(KeyKind.LOOKUP))
+        return [mac(key, *parts) for parts in of]
 
     async def attest(self, kind: Kind, body: bytes) -> bytes:
         """Sign something for a subject, who can show it to others.
@@ -248,10 +254,11 @@ class ServedCompartment:
 
         A field that is new in the edition gets its first.
         """
-        if not self.keyring.versions(KeyKind.INDEX, uid):
+        versions = self.keyring.versions(KeyKind.INDEX, uid)
+        if not versions:
             await until_written(lambda: self._draw_index_key(uid))
             await self.look_at_keys()  # ours, or that of whoever was first
-        versions = self.keyring.versions(KeyKind.INDEX, uid)
+            versions = self.keyring.versions(KeyKind.INDEX, uid)
         building = [row.name for row in versions if row.state == KeyState.BUILDING]
         return [self._newest(KeyKind.INDEX, uid), *building]
 

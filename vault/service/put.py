@@ -114,10 +114,10 @@ def _writing(served: ServedCompartment, call: Call, fields: Fields, clear: Seque
     removed = check_clear(compartment, clear)
 
     async def edit(record: OpenedRecord) -> Edited:
-        values = {**record.values(), **given}
-        for uid in removed:
-            values.pop(uid, None)
+        changed = {*given, *removed}
+        kept = [item.uid for item in record.about.fields if item.uid not in changed]
+        values = {**record.values(kept), **given}
         rows = await index_rows(served, call.edition, given.values())
-        return Edited(record.about, values, [*given, *removed], rows)
+        return Edited(record.about, values, changed, rows)
 
     return edit

@@ -97,10 +97,10 @@ def _swap(
     etag: str,
     also: Change[object] | None,
 ) -> Change[bool | None]:
-    read = etag_of(record.row)
+    meant = not etag or etag == etag_of(record.row)
     replacement = Replacement(
         pseudonym=record.address.pseudonym,
-        replaces=record.row.row_version if etag in ("", read) else None,
+        replaces=record.row.row_version if meant else None,
         by=sealed,
         mark=mark,
         index_of=edited.index_of,
@@ -138,8 +138,8 @@ async def request_mark(
     if not call.repeatable:
         return None
     asked = json.dumps(content, sort_keys=True, ensure_ascii=False)
-    return RequestMark(
-        await served.mark(b"request", call.service.name.encode(), call.request_id.encode()),
-        await served.mark(b"asked", operation.encode(), address.pseudonym, asked.encode()),
-        int(time.time()) // _DAY,
+    token, content = await served.marks(
+        (b"request", call.service.name.encode(), call.request_id.encode()),
+        (b"asked", operation.encode(), address.pseudonym, asked.encode()),
     )
+    return RequestMark(token, content, int(time.time()) // _DAY)

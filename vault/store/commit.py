@@ -269,7 +269,8 @@ class Committer(Generic[E]):
             epoch = await _hold_epoch(connection, changes) if changes else None
             kept = [job for job in batch if job.epoch in (None, epoch)]
             for job in batch:
-                job.outcome = KeysChangedError()  # no more than that, unless it is carried out
+                if job.epoch not in (None, epoch):
+                    job.outcome = KeysChangedError()  # and no more than that
             outcomes = await carry_out(connection, [job.change for job in kept])
             for job, outcome in zip(kept, outcomes, strict=True):
                 job.outcome = outcome

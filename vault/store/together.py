@@ -47,8 +47,8 @@ _HELD = """
 """
 _GIVE_UP = """
     DELETE FROM blind_index AS held
-    USING unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[])
-        AS its (field, version, value, slot, pseudonym)
+    USING unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])
+        AS its (field, version, value, slot)
     WHERE held.field = its.field AND held.version = its.version
         AND held.value = its.value AND held.slot = its.slot
 """
@@ -217,7 +217,7 @@ async def _held(connection: AsyncConnection, pseudonyms: Collection[bytes]) -> s
 
 
 async def _drop(connection: AsyncConnection, rows: Collection[_Row]) -> None:
-    await _send(connection, _GIVE_UP, *_columns(sorted(rows), 5))
+    await _send(connection, _GIVE_UP, *_columns(sorted(rows), 4))
 
 
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:

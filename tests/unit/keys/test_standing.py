@@ -9,7 +9,7 @@ import pytest
 from tests.keyrings import KEK, House, background, refused
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerUnavailable, WrappedKeyRejected
-from vault.keys.key import KeyKind, KeyName, KeyState, Standing, WrappedKey, newest
+from vault.keys.key import KeyKind, KeyName, KeyState, Standing, WrappedKey
 
 BOUND = 10.0
 KEK2 = KeyName(KeyKind.KEK, 2)
@@ -223,9 +223,12 @@ WRITES: dict[str, tuple[tuple[KeyState, ...], int | None]] = {
 @pytest.mark.parametrize(("states", "version"), WRITES.values(), ids=WRITES)
 def test_which_version_writes(states: tuple[KeyState, ...], version: int | None) -> None:
     names = [KeyName(KeyKind.KEK, n) for n in range(1, len(states) + 1)]
-    rows = {n: WrappedKey(n, state, "wrapped") for n, state in zip(names, states, strict=True)}
-    found = newest(rows, KeyKind.KEK, 0)
+    rows = [WrappedKey(n, state, "wrapped") for n, state in zip(names, states, strict=True)]
+    ring = House().ring
+    ring.hold([*reversed(rows), WrappedKey(AUDIT, KeyState.ACTIVE, "wrapped")])
+    found = ring.latest(KeyKind.KEK)
     assert (found.version if found else None) == version
+    assert list(ring.versions(KeyKind.KEK)) == rows
 
 
 async def test_a_state_that_nobody_knows_serves_nothing() -> None:

@@ -1,5 +1,7 @@
 """Form alone is checked: no value is refused as untrue (clause 1.3)."""
 
+import unicodedata
+
 import pytest
 
 from vault.policy import Field, FieldType, check_value
@@ -33,6 +35,7 @@ REFUSED = [
     (FieldType.EMAIL, "aigul@", "one @"),
     (FieldType.EMAIL, "a@b@c", "one @"),
     (FieldType.EMAIL, "ai gul@example.kg", "one @"),
+    (FieldType.EMAIL, "\u2003aigul@example.kg", "one @"),
     (FieldType.PHONE, "жок", "digits"),
     (FieldType.PHONE, "555@example.kg", "digits"),
     (FieldType.DATE, "31.12.1990", "1990-12-31"),
@@ -44,6 +47,14 @@ REFUSED = [
 
 def _field(type: FieldType) -> Field:
     return Field("field", 1, type, {"en": "Field"})
+
+
+def test_control_characters_are_those_of_unicode() -> None:
+    """Its category Cc; of lines, all but the three that make them."""
+    for type, but in ((FieldType.NAME, ""), (FieldType.TEXT, "\n\r\t")):
+        refused = {c for c in map(chr, range(0x500)) if check_value(_field(type), f"a{c}b")}
+        expected = {c for c in map(chr, range(0x500)) if unicodedata.category(c) == "Cc"}
+        assert refused == expected - set(but)
 
 
 @pytest.mark.parametrize(("type", "value"), TAKEN)
