@@ -21,6 +21,9 @@ from vault.workers import Supervised, Supervisor, file_of, refuse_several
 
 log = logging.getLogger("piivault.app")
 
+# Objects between two collections: a batch's hundreds of requests would set off one each few.
+_COLLECT_AFTER = 10_000
+
 
 @click.command()
 @config_option
@@ -51,6 +54,7 @@ async def _serve(
     with _signalled(signal.SIGINT, signal.SIGTERM) as stop:
         async with app.running(read, worker) as port:
             gc.freeze()  # what was opened stays: no collection needs to walk it again
+            gc.set_threshold(_COLLECT_AFTER)
             log.info("serving %s on port %d", ", ".join(sorted(read.server.roles)), port)
             ends: list[Coroutine[Any, Any, object]] = [stop.wait()]
             if supervised is not None:
