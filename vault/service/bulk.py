@@ -43,7 +43,7 @@ async def bulk_put(
     turns = Turns(served, calls)
 
     async def done(item: PutItem | VaultError) -> str | VaultError:
-        nonlocal call
+        nonlocal call  # as admitted for the item before
         names = [] if isinstance(item, VaultError) else [*item.fields, *item.clear]
         guesses = (Operation.FIND,) if touches_unique(served, call, names) else ()
         call = await turns.next(Operation.PUT, *guesses)

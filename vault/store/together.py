@@ -1,12 +1,12 @@
 """Changes in their order; those that give records new versions go together, by few statements.
 
-One of them alone is a savepoint and some five statements, each of which waits for the database: a
-stream of puts was bound by that. PostgreSQL does many at once. Each statement does what it can and
-says for whom. Whoever lacks anything is given back what they took, and goes alone after the others,
-as all do on SQLite: so who is refused is refused there, by the same words.
+One of them alone is a savepoint and some seven statements, each of which waits for the database: a
+stream of puts was bound by that. PostgreSQL does many at once (docs/adr/0016-changes-together.md).
+Each statement does what it can and says for whom. Whoever lacks anything is given back what they
+took, and goes alone after the others, as all do on SQLite: only there is anybody refused.
 
-Whoever goes together has no order but this: a value that one gives up is free for whoever went
-alone. One record's changes keep their order, and so do changes of any other kind.
+Those that go together have no order: a value that one gives up is free for who wanted it before.
+Changes of one record keep theirs, and so does whatever is of another kind.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
