@@ -157,7 +157,15 @@ class Chain:
         for event in events:
             place = Link(self._writer, sequence, previous, event.token, b"")
             link = seal_event(*self._key, self._compartment, place, event)
-            rows.append({name: getattr(link, name) for name in Link.__slots__})
+            rows.append(
+                {
+                    "writer": link.writer,
+                    "sequence": sequence,
+                    "previous": previous,
+                    "token": link.token,
+                    "sealed": link.sealed,
+                }
+            )
             sequence, previous = sequence + 1, hash_of(self._compartment, link)
         self._proposed = (sequence, previous)
         return rows

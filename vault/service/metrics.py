@@ -6,6 +6,7 @@ of alarms, all of them known beforehand.
 """
 
 import logging
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -107,8 +108,11 @@ class Metrics:
         """Return what counts the events of a compartment that became durable."""
 
         def count(events: Sequence[Event]) -> None:
+            counts: Counts[sealed_pb2.Outcome.ValueType] = Counts()
             for event in events:
-                self._events_of(compartment, _word(event.outcome)).inc(event.count)
+                counts[event.outcome] += event.count
+            for outcome, times in counts.items():
+                self._events_of(compartment, _word(outcome)).inc(times)
 
         return count
 

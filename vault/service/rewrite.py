@@ -27,6 +27,7 @@ from vault.store.together import Replacement
 TRIES = 8
 _PAUSE = 0.02  # seconds, more with each try
 _DAY = 24 * 3600
+_written = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ async def rewrite(
 
 async def pause(tries: int) -> None:
     """Wait a little before trying again, at random and longer each time; not before the first."""
-    await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
+    if tries:
+        await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
 
 
 def _swap(
@@ -137,7 +139,7 @@ async def request_mark(
     """
     if not call.repeatable:
         return None
-    asked = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    asked = _written(content)
     token, content = await served.marks(
         (b"request", call.service.name.encode(), call.request_id.encode()),
         (b"asked", operation.encode(), address.pseudonym, asked.encode()),
