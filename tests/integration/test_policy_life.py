@@ -15,7 +15,7 @@ from tests.command import piivault as run_piivault
 from tests.house import POLICY, House
 from tests.officers import WITHIN, Officers
 from tests.policies import successor
-from tests.wire import is_ready, open_channel, wait_for
+from tests.wire import PATIENCE, is_ready, open_channel, wait_for
 from vault import app
 from vault.crypto.primitives import is_signed
 from vault.dev.local import officer_signs, serving
@@ -275,8 +275,8 @@ def test_a_control_chain_that_was_cut_off_is_refused(own: House, officers: Offic
     """Running processes stop deciding after the stated time, and say so; none starts on it."""
     person = own.register("accounts")
     with own.another_server(SERVER__EDITION_STALE_AFTER="5") as address:
-        environment = {**own.environment("newsletter"), "PIIVAULT_ADDRESS": address}
-        with piivault.Client.from_env(environment) as client:
+        changed = {"PIIVAULT_ADDRESS": address, "PIIVAULT_TIMEOUT": str(PATIENCE)}
+        with piivault.Client.from_env({**own.environment("newsletter"), **changed}) as client:
             newsletter = client.compartment("accounts", purpose="newsletter")
             assert newsletter.reveal(person.pseudonym, ["email"])
             own.sql("control", "DELETE FROM chain WHERE sequence > 1")
