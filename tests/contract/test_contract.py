@@ -114,7 +114,7 @@ def test_an_hmac_is_of_version_1_whatever_was_rotated(contract: Contract) -> Non
     before = admin.hmac(key, PLAIN)
     assert len(before) == 32
     admin.write(contract.path(key, "rotate"))
-    assert admin.hmac(key, PLAIN) == before
+    assert admin.hmacs(key, [OTHER, PLAIN]) == [admin.hmac(key, OTHER), before]  # in their order
     fields = {"input": b64encode(PLAIN).decode()}
     newest = admin.write(f"{contract.name}/hmac/{key}", **fields)["data"]["hmac"]
     assert newest.startswith("vault:v2:")  # so pinning is what keeps it
@@ -126,9 +126,11 @@ def test_signatures_are_of_the_version_that_was_asked_for(contract: Contract) ->
     public = {v: Ed25519PublicKey.from_public_bytes(k) for v, k in admin.public_keys(key).items()}
     assert set(public) == {1, 2}
     for version in (1, 2, None):
-        signature = admin.sign(key, PLAIN, version)
+        signature, other = admin.signatures(key, [PLAIN, OTHER], version)
+        assert signature == admin.sign(key, PLAIN, version)  # ed25519 draws nothing
         assert len(signature) == 64
         public[version or 2].verify(signature, PLAIN)
+        public[version or 2].verify(other, OTHER)
 
 
 def test_a_key_does_nothing_that_its_type_cannot(contract: Contract) -> None:

@@ -146,7 +146,7 @@ def test_the_key_server_is_asked_no_more_often_for_it(house: House) -> None:
     """A pseudonym and a signature; the trail's key is in memory."""
     asked: list[str] = []
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("hmac", "sign", "unwrap", "new_wrapped_key", "decrypt", "read"):
+        for name in ("hmacs", "signatures", "unwrap", "new_wrapped_key", "decrypt", "read"):
             real = getattr(Transit, name)
 
             def noted(self: Any, *a: Any, _name: str = name, _real: Any = real, **k: Any) -> Any:
@@ -159,7 +159,7 @@ def test_the_key_server_is_asked_no_more_often_for_it(house: House) -> None:
                 send(channel, _asking())
                 asked.clear()
                 send(channel, _asking())
-            assert asked == ["hmac", "sign"]
+            assert asked == ["hmacs", "signatures"]
 
 
 # What can't be written.

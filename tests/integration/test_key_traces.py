@@ -71,7 +71,9 @@ ATTEMPTS: dict[str, Callable[[Planted], Any]] = {
     "rewrapping in another context": lambda p: p.transit.rewrap(KEY, p.wrapped, OTHER),
     "encrypting without a context": lambda p: p.transit.encrypt(KEY, p.plain, b""),
     "an HMAC under no key": lambda p: p.transit.hmac("test-nobody", p.plain),
+    "HMACs under no key": lambda p: p.transit.hmacs("test-nobody", [p.plain, p.plain]),
     "signing under no key": lambda p: p.transit.sign("test-nobody", p.plain),
+    "signing several under no key": lambda p: p.transit.signatures("test-nobody", [p.plain]),
     "a token that is none": lambda p: _elsewhere(p, p.running.key_server).encrypt(
         KEY, p.plain, CONTEXT
     ),

@@ -6,13 +6,14 @@ when the operators say so, and no call fails because of it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from vault.crypto.primitives import is_signed
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError
 from vault.keys.keyring import WrongKeyServerError
+from vault.keys.sharing import Shared
 
 log = logging.getLogger("piivault.keys")
 
@@ -27,6 +28,11 @@ class Signs(Protocol):
     def sign(self, key: str, data: bytes, version: int | None = None) -> bytes:
         """Sign with a version of an ed25519 key, the newest by default."""
 
+    def signatures(
+        self, key: str, messages: Sequence[bytes], version: int | None = None
+    ) -> Sequence[bytes]:
+        """Sign several, in one request."""
+
     def public_keys(self, key: str) -> Mapping[int, bytes]:
         """Return the public keys by version."""
 
@@ -39,6 +45,7 @@ class SigningKey:
         self._transit = transit
         self._pinned = pinned
         self._signs: tuple[int, bytes] | None = None
+        self._signatures = Shared(self._sign)
 
     async def signs_with(self) -> tuple[int, bytes] | None:
         """Return the version that signs, and its public half; None: none is pinned.
@@ -52,16 +59,19 @@ class SigningKey:
         return self._signs
 
     async def sign(
-        self, payload: Callable[[bytes], bytes], to_sign: Callable[[bytes], bytes]
+        self,
+        compartment: bytes,
+        payload: Callable[[bytes], bytes],
+        to_sign: Callable[[bytes], bytes],
     ) -> tuple[bytes, bytes]:
         """Return the payload for the public key that signs, and the signature over it.
 
-        `to_sign` returns the bytes that are signed for it. Raises VaultError(KEYS_UNAVAILABLE).
+        `to_sign` returns the bytes that are signed for it. Others of the same compartment may be
+        signed in the same request. Raises VaultError(KEYS_UNAVAILABLE).
         """
-        version, public_key = await self._version()
+        _, public_key = await self._version()
         written = payload(public_key)
-        signature = await ask(lambda: self._transit.sign(self.name, to_sign(written), version))
-        return written, signature
+        return written, await self._signatures.ask(compartment, to_sign(written))
 
     async def check(self) -> None:
         """Have the key server sign, for nobody, and see that it is with the pinned key.
@@ -75,6 +85,10 @@ class SigningKey:
                 f"The key {self.name} isn't the one among the pinned public keys any more. "
                 "Check that [key_server] is the one that this house began with."
             )
+
+    async def _sign(self, messages: Sequence[bytes]) -> Sequence[bytes]:
+        version, _ = await self._version()
+        return await ask(lambda: self._transit.signatures(self.name, messages, version))
 
     async def _version(self) -> tuple[int, bytes]:
         signs = await self.signs_with()

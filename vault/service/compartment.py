@@ -239,7 +239,7 @@ class ServedCompartment:
         await self.keyring.current()
         self.keyring.check_serving()
         said = Attestation(kind, self.uuid, body)
-        payload, signature = await self.signing.sign(said.payload, attestation.to_sign)
+        payload, signature = await self.signing.sign(self.uuid, said.payload, attestation.to_sign)
         return payload + signature
 
     @property

@@ -16,6 +16,7 @@ from vault.crypto.capability import Capability, encode, to_sign
 from vault.crypto.export_key import THUMBPRINT_BYTES
 from vault.crypto.pseudonym import transit_input
 from vault.errors import Reason, VaultError
+from vault.keys.sharing import Shared
 from vault.keys.signing import SigningKey, ask
 from vault.keys.transit import Transit
 from vault.names import ROOT_ID_BYTES, Pseudonym
@@ -52,6 +53,7 @@ class Broker:
         self._signing = signing
         self._ttl = ttl
         self._providers = providers
+        self._hmacs = Shared(lambda sought: ask(lambda: transit.hmacs(pseudonym_key, sought)))
 
     async def ask(self) -> None:
         """Have the key server use both keys as for a subject, for nobody.
@@ -91,11 +93,10 @@ class Broker:
                 violations={"root_id": f"must have {ROOT_ID_BYTES} bytes"},
             )
         sought = transit_input(uuid, root_id)
-        raw = await ask(lambda: self._transit.hmac(self._pseudonym_key, sought))
-        pseudonym = Pseudonym(raw)
+        pseudonym = Pseudonym(await self._hmacs.ask(uuid, sought))
         expires = int(time.time()) + self._ttl
         capability = Capability(uuid, pseudonym, call.service.spiffe, expires, export_key)
-        payload, signature = await self._signing.sign(capability.payload, to_sign)
+        payload, signature = await self._signing.sign(uuid, capability.payload, to_sign)
         return Issued(pseudonym, encode(payload, signature), expires)
 
     def _subject(
