@@ -9,12 +9,13 @@ from sqlalchemy import QueuePool, text
 
 from tests.committing import EPOCH, asked, committing, ids
 from tests.database import Fetch, hot_statements, put, rows
+from vault.company import Company
 from vault.errors import Reason, VaultError
 from vault.store import hot
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
-from vault.store.hot import BROKEN, Company, HotConnection
+from vault.store.hot import BROKEN, HotConnection
 from vault.store.load import Loader
 
 PLANTED = "Токтогулова"

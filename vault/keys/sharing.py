@@ -7,10 +7,14 @@ log, holds what belongs to two. Nothing is kept: what was asked is forgotten as 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
+from typing import TypeAlias
+
+from vault.company import Company
 
 MOST_A_REQUEST = 200  # the key server refuses 250
 
-_Waiter = asyncio.Future[bytes]
+Send: TypeAlias = "Callable[[Sequence[bytes]], Awaitable[Sequence[bytes]]]"
+_Waiter: TypeAlias = "asyncio.Future[bytes]"
 
 
 class Shared:
@@ -19,36 +23,47 @@ class Shared:
     `send` returns an answer for each that it is given, in their order.
     """
 
-    def __init__(self, send: Callable[[Sequence[bytes]], Awaitable[Sequence[bytes]]]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._waiting: dict[bytes, dict[_Waiter, bytes]] = {}  # by compartment
-        self._sending: set[asyncio.Task[None]] = set()
+        self._lanes: dict[bytes, _Lane] = {}  # by compartment
 
     async def ask(self, compartment: bytes, asked: bytes) -> bytes:
         """Return the answer. Raises what `send` raises."""
+        if compartment not in self._lanes:
+            self._lanes[compartment] = _Lane(self._send)
+        return await self._lanes[compartment].ask(asked)
+
+
+class _Lane:
+    """What shares requests: one at a time."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._company = Company()
+        self._waiting: dict[_Waiter, bytes] = {}
+        self._serving: asyncio.Task[None] | None = None
+
+    async def ask(self, asked: bytes) -> bytes:
         waiter: _Waiter = asyncio.get_running_loop().create_future()
-        if (waiting := self._waiting.get(compartment)) is None:
-            waiting = self._waiting[compartment] = {}
-            task = asyncio.create_task(self._serve(compartment, waiting))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
-        waiting[waiter] = asked
+        self._waiting[waiter] = asked
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._serve())
         try:
             return await waiter
         finally:
-            waiting.pop(waiter, None)  # nothing is asked for a caller who has gone
+            self._waiting.pop(waiter, None)  # nothing is asked for a caller who has gone
 
-    async def _serve(self, compartment: bytes, waiting: dict[_Waiter, bytes]) -> None:
+    async def _serve(self) -> None:
         try:
-            while waiting:
-                await asyncio.sleep(0)  # whoever is ready in this turn of the loop comes along
-                batch = dict(islice(waiting.items(), MOST_A_REQUEST))
+            while self._waiting:
+                await self._company.gather(self._waiting, MOST_A_REQUEST)
+                batch = dict(islice(self._waiting.items(), MOST_A_REQUEST))
                 for waiter in batch:
-                    del waiting[waiter]
+                    del self._waiting[waiter]
                 if batch:
                     await self._answer(batch)
         finally:
-            del self._waiting[compartment]
+            self._serving = None
 
     async def _answer(self, batch: dict[_Waiter, bytes]) -> None:
         try:

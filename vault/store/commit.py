@@ -24,11 +24,12 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault.company import Company
 from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
-from vault.store.hot import Company, HotConnection
+from vault.store.hot import HotConnection
 from vault.store.together import carry_out
 
 MOST_A_BATCH = 256

@@ -5,8 +5,7 @@ statement costs more than the rest of a reveal (docs/adr/0011-hot-statements.md)
 past it; everything else doesn't.
 """
 
-import asyncio
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from typing import Any
 
 from asyncpg import InterfaceError
@@ -17,8 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 BROKEN = (InterfaceError, OperatorInterventionError, PostgresConnectionError, ConnectionError)
 
 _PATIENCE = 10.0  # seconds: a connection gone silent must not hold up whoever comes later
-_EACH = 0.0005  # seconds to wait for more, for each that came aboard
-_LONGEST = 0.005  # seconds, however many came
 
 
 class HotConnection:
@@ -61,21 +58,3 @@ class HotConnection:
                 await held.invalidate()
             finally:
                 await held.close()
-
-
-class Company:
-    """Who shares a statement: each has its price, so where many come, it waits for more.
-
-    Whoever comes alone, after one who came alone, waits for nobody.
-    """
-
-    def __init__(self) -> None:
-        self._last = 1
-
-    async def gather(self, waiting: Sized, most: int) -> None:
-        """Return when the next statement is to be sent; all that wait by then are aboard."""
-        await asyncio.sleep(0)  # whoever is ready in this turn of the loop
-        crowd = max(self._last, len(waiting))
-        if crowd > 1 and len(waiting) < most:
-            await asyncio.sleep(min(crowd * _EACH, _LONGEST))
-        self._last = len(waiting)

@@ -11,10 +11,11 @@ from typing import Any
 
 from sqlalchemy import select
 
+from vault.company import Company
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
-from vault.store.hot import BROKEN, Company, HotConnection
+from vault.store.hot import BROKEN, HotConnection
 
 MOST_A_SELECT = 200
 
