@@ -17,6 +17,7 @@ from vault.service.reveal import RevealedValue
 MOST_FIELDS = 1000  # of one record in one request
 
 _REASON = "ERROR_REASON_"
+_REASONS = dict(errors_pb2.ErrorReason.items())
 
 
 async def started(requests: AsyncGenerator[Any, None]) -> Any:
@@ -123,9 +124,7 @@ def error_out(error: VaultError) -> types_pb2.ItemError:
 
 def reason_out(reason: str) -> errors_pb2.ErrorReason.ValueType:
     """Return a reason's number: unset for none, and for one that a newer release wrote."""
-    name = f"{_REASON}{reason or 'UNSPECIFIED'}"
-    known = errors_pb2.ErrorReason.keys()
-    return errors_pb2.ErrorReason.Value(name if name in known else f"{_REASON}UNSPECIFIED")
+    return _REASONS.get(f"{_REASON}{reason}", errors_pb2.ERROR_REASON_UNSPECIFIED)
 
 
 def timestamp(moment: datetime) -> Timestamp:

@@ -97,7 +97,7 @@ class Audited:
 
         Raises VaultError.
         """
-        walk = await self._walk(wanted, token)
+        walk = await self._walk(wanted, token, most)
         found: list[ReadEvent] = []
         while len(found) < most and walk.looked_at < MOST_LOOKED_AT:
             if (event := await walk.next()) is None:
@@ -113,7 +113,7 @@ class Audited:
 
         Raises VaultError.
         """
-        walk, counted = await self._walk(wanted, token), Counter[Alike]()
+        walk, counted = await self._walk(wanted, token, MOST_LOOKED_AT), Counter[Alike]()
         while walk.looked_at < MOST_LOOKED_AT and (event := await walk.next()) is not None:
             if self.fits(wanted, event):
                 body = event.body
@@ -122,7 +122,7 @@ class Audited:
                 counted[alike] += event.stands_for
         return counted, self._token(wanted, walk)
 
-    async def _walk(self, wanted: Filter, token: str) -> Backwards:
+    async def _walk(self, wanted: Filter, token: str, most: int) -> Backwards:
         begun: Mapping[bytes, int] = {}
         within = span(wanted.since, wanted.until)
         if token:
@@ -137,7 +137,7 @@ class Audited:
                     violations={"page_token": "belongs to another question"},
                 ) from None
             within = span(wanted.since, until)
-        walk = Backwards(self.reader, within, begun)
+        walk = Backwards(self.reader, within, begun, most)
         await walk.start()
         return walk
 

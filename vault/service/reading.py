@@ -137,14 +137,20 @@ class _Chain:
 class Backwards:
     """The events of a span, the newest first, and where another one goes on."""
 
-    def __init__(self, reader: TrailReader, within: Span, begun: Mapping[bytes, int]) -> None:
-        """`begun` has for each writer the next sequence, or _DONE: see `bookmark`."""
+    def __init__(
+        self, reader: TrailReader, within: Span, begun: Mapping[bytes, int], wanted: int = _PAGE
+    ) -> None:
+        """`begun` has for each writer the next sequence, or _DONE: see `bookmark`.
+
+        So many events as are `wanted` are read at first, then more at a time.
+        """
         self._reader = reader
         self.within = within
         self._begun = dict(begun)
         self._chains: dict[bytes, _Chain] = {}
         self._newest: list[tuple[int, bytes]] = []  # a heap of the chains' times, negated
         self.looked_at = 0
+        self._most = min(wanted, _PAGE)
 
     async def start(self) -> None:
         """Find each chain's first event to be read."""
@@ -218,7 +224,8 @@ class Backwards:
         """Return events from a sequence down, the newest last: until one opens, if one does."""
         found: list[ReadEvent] = []
         while len(found) < _MOST_DAMAGED and sequence >= 0:
-            rows = await read_backwards(self._reader.database, writer, sequence, _PAGE)
+            rows = await read_backwards(self._reader.database, writer, sequence, self._most)
+            self._most = min(2 * self._most, _PAGE)
             found += await self._reader.opened(rows)
             if not rows or not all(event.damaged for event in found[-len(rows) :]):
                 break
