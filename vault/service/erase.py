@@ -24,6 +24,7 @@ from vault.service.requests import Begun, requested
 from vault.service.rewrite import TRIES, pause, request_mark
 from vault.store import changes
 from vault.store.commit import Transaction
+from vault.store.whole import erase_record
 
 _UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 
@@ -90,7 +91,7 @@ async def _erase(
         row = await changes.take_row(transaction, address.pseudonym)
         if keeps and readable and row != (record.row if record else None):
             raise changes.stale()  # what is kept must be of the very record that goes
-        erased = await changes.erase_record(transaction, address.pseudonym, tombstone)
+        erased = await erase_record(transaction, address.pseudonym, tombstone)
         if not erased and not await changes.has_tombstone(transaction, tombstone):
             raise VaultError(
                 Reason.NOT_FOUND, f"Nothing is registered for this subject in {served.name}."

@@ -16,6 +16,7 @@ from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.commit import Transaction
 from vault.store.load import WrappedDataKey
+from vault.store.whole import open_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,7 @@ def _inserting(
                 Reason.ERASED,
                 "The subject erased their data here: it starts anew with a new consent only.",
             )
-        await changes.lift_tombstone(transaction, tombstone)
-        await changes.insert_record(
-            transaction, address.pseudonym, sealed.row_version, sealed.sealed, wrapped
-        )
-        await changes.replace_index_rows(transaction, address.pseudonym, (), rows)
+        await open_record(transaction, address.pseudonym, sealed, wrapped, rows, tombstone)
         return True
 
     return change

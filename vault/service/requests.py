@@ -109,15 +109,17 @@ async def begin(
 
     Raises VaultError(KEYS_UNAVAILABLE, STORAGE_UNAVAILABLE).
     """
-    ids = await _ids(served, call, kind, address)
-    for id_, sealed in await store.find(served.database, ids):
-        return await _begun(served, await _open(served, id_, sealed), sealed)
+    newest, *older = await _ids(served, call, kind, address)
+    if older and (known := await _known(served, older)):
+        return known
     opened = today()
     moment = datetime(opened.year, opened.month, opened.day, tzinfo=UTC)
     due = call.edition.answer_within.end(moment).date()
-    request = SubjectRequest(ids[0], kind, RequestState.OPEN, opened, due)
+    request = SubjectRequest(newest, kind, RequestState.OPEN, opened, due)
     sealed = await _seal(served, request)
-    await store.add(served.database, request.id, sealed)
+    while not await store.add(served.database, newest, sealed):
+        if known := await _known(served, [newest]):
+            return known
     return await _begun(served, request, sealed)
 
 
@@ -202,9 +204,15 @@ async def _ids(
     return [request_id(key, address.pseudonym, *asked) for key in keys]
 
 
+async def _known(served: ServedCompartment, ids: Sequence[bytes]) -> Begun | None:
+    for id_, sealed in await store.find(served.database, ids):
+        return await _begun(served, await _open(served, id_, sealed), sealed)
+    return None
+
+
 async def _found(served: ServedCompartment, id_: bytes) -> Begun:
-    for known, sealed in await store.find(served.database, [id_]):
-        return await _begun(served, await _open(served, known, sealed), sealed)
+    if found := await _known(served, [id_]):
+        return found
     raise VaultError(Reason.NOT_FOUND, f"There is no such request in {served.name}, or no more.")
 
 

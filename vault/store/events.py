@@ -1,8 +1,9 @@
 """Reading the trail back: for the auditor, whose login may."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import CTE, and_, case, func, select
+from sqlalchemy import CTE, Select, and_, case, func, select
 
 from vault.store import tables as t
 from vault.store.engine import Database
@@ -16,6 +17,25 @@ COLUMNS = (
     t.audit.c.token,
     t.audit.c.sealed,
 )
+
+
+def writers() -> CTE:
+    """List the writers, and a NULL at the end, by hopping from one to the next in the key."""
+    # PostgreSQL has no min(bytea) before 18.
+    first = select(t.audit.c.writer).order_by(t.audit.c.writer).limit(1)
+    walk = select(first.scalar_subquery().label("writer")).cte("walk", recursive=True)
+    following = first.where(t.audit.c.writer > walk.c.writer).correlate(walk)
+    step = select(following.scalar_subquery()).select_from(walk)
+    return walk.union_all(step.where(walk.c.writer.is_not(None)))
+
+
+def _heads() -> Select[Any]:
+    walk = writers()
+    last = select(func.max(t.audit.c.sequence)).where(t.audit.c.writer == walk.c.writer)
+    return select(walk.c.writer, last.scalar_subquery()).where(walk.c.writer.is_not(None))
+
+
+_HEADS = _heads()  # written once: that costs more than to send it
 
 
 async def read_events(database: Database) -> AsyncIterator[StoredEvent]:
@@ -52,12 +72,9 @@ async def read_heads(database: Database) -> Mapping[bytes, int]:
     Walks the key from writer to writer, so that its cost grows with writers and not with events.
     Raises VaultError(STORAGE_UNAVAILABLE).
     """
-    walk = writers()
-    last = select(func.max(t.audit.c.sequence)).where(t.audit.c.writer == walk.c.writer)
-    query = select(walk.c.writer, last.scalar_subquery()).where(walk.c.writer.is_not(None))
     with storage_errors():
         async with database.reads.connect() as connection:
-            return {row[0]: row[1] for row in await connection.execute(query)}
+            return {row[0]: row[1] for row in await connection.execute(_HEADS)}
 
 
 async def has_below(database: Database, sequence: int) -> bool:
@@ -71,16 +88,6 @@ async def has_below(database: Database, sequence: int) -> bool:
     with storage_errors():
         async with database.reads.connect() as connection:
             return (await connection.execute(query)).first() is not None
-
-
-def writers() -> CTE:
-    """List the writers, and a NULL at the end, by hopping from one to the next in the key."""
-    # PostgreSQL has no min(bytea) before 18.
-    first = select(t.audit.c.writer).order_by(t.audit.c.writer).limit(1)
-    walk = select(first.scalar_subquery().label("writer")).cte("walk", recursive=True)
-    following = first.where(t.audit.c.writer > walk.c.writer).correlate(walk)
-    step = select(following.scalar_subquery()).select_from(walk)
-    return walk.union_all(step.where(walk.c.writer.is_not(None)))
 
 
 async def read_after(

@@ -11,11 +11,13 @@ from vault.store.engine import Database
 from vault.store.errors import storage_errors
 
 
-async def add(database: Database, id_: bytes, sealed: bytes) -> None:
-    """Write a request, unless it is there."""
+async def add(database: Database, id_: bytes, sealed: bytes) -> bool:
+    """Write a request, unless one of that id is there; tell whether it was written."""
+    # One statement is a transaction of its own on PostgreSQL, without the two around it.
+    writes = database.reads.connect if database.is_postgresql else database.writes.begin
     with storage_errors():
-        async with database.writes.begin() as connection:
-            await insert_if_absent(connection, t.requests, id=id_, sealed=sealed)
+        async with writes() as connection:
+            return await insert_if_absent(connection, t.requests, id=id_, sealed=sealed)
 
 
 async def replace(connection: AsyncConnection, id_: bytes, old: bytes, new: bytes) -> bool:
