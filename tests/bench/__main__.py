@@ -77,27 +77,24 @@ def _measure(
     runner: asyncio.Runner,
     progress: Progress,
 ) -> None:
-    progress("loading")
-    reveal.load(running)
+    reveal.load(running, progress)
     if "reveal" in parts:
         with serving(running) as worker:
             found.lines = runner.run(reveal.compare(running, worker.address, seconds, progress))
             found.memory = memory_of(worker.pid)
     if "overload" in parts:
         with serving(running) as worker:
-            loading = overload.overload(running, worker.address, seconds / 6, progress)
+            loading = overload.overload(running, worker, seconds / 6, progress)
             found.overload = runner.run(loading)
     if "roles" in parts:
         edition = compile_edition(json.dumps(document()))
         for compartment, persons in ((ROLES, _ROLES), (ROLES_LARGE, _ROLES_FULL))[: 1 + full]:
-            progress(f"loading {persons:,} records")
-            issued = roles_run.load(running, edition, compartment, persons)
+            issued = roles_run.load(running, edition, compartment, persons, progress)
             with serving(running) as worker, serving(running, "broker", "auditor") as others:
                 playing = roles_run.compare(running, worker, others, compartment, issued, progress)
                 found.roles += runner.run(playing)
     if "growth" in parts:
-        progress("loading a million records")
-        loaded = growth.load(running)
+        loaded = growth.load(running, progress)
         with serving(running) as worker:
             growing = growth.grow(running, worker, loaded, seconds, progress)
             found.growth = runner.run(growing)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tests.bench.growth import Growth
-from tests.bench.overload import Overload
+from tests.bench.overload import Load
 from tests.bench.roles import Role
 from tests.bench.sample import Line
 
@@ -14,6 +14,6 @@ class Found:
 
     lines: list[Line] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
-    overload: Overload | None = None
+    overload: list[Load] = field(default_factory=list)
     growth: Growth | None = None
     memory: int = 0  # bytes of a worker after its load

@@ -33,10 +33,10 @@ class Growth:
     loaded: float
 
 
-def load(running: Running) -> float:
+def load(running: Running, progress: Progress) -> float:
     """Fill the large compartment; return records a second."""
     began = time.perf_counter()
-    fill(running, LARGE, MILLION, lambda span: [unissued(LARGE, n) for n in span])
+    fill(running, LARGE, MILLION, lambda span: [unissued(LARGE, n) for n in span], progress)
     return MILLION / (time.perf_counter() - began)
 
 

@@ -8,11 +8,12 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from tests.bench import population
+from tests.bench.sample import Progress
 from vault import app, config
 from vault.crypto.record import Address, DataKey, Value, new_record, seal_record, wrap_data_key
 from vault.dev import Running
@@ -36,13 +37,12 @@ def fill(
     compartment: str,
     count: int,
     pseudonyms: Callable[[range], Sequence[bytes]],
-    first: int = 0,
+    progress: Progress,
 ) -> None:
-    """Write the records of persons `first` to `first + count`, on all cores."""
-    spans = [
-        range(start, min(start + _EACH, first + count))
-        for start in range(first, first + count, _EACH)
-    ]
+    """Write the records of so many persons, on all cores, and say how many are committed."""
+    spans = [range(first, min(first + _EACH, count)) for first in range(0, count, _EACH)]
+    doing, done = f"loading {compartment}", 0
+    progress(f"{doing}: 0 of {count:,} records")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context) as pool:
         url = running.owner_urls[compartment]
@@ -50,8 +50,10 @@ def fill(
             pool.submit(_fill, running.config, url, compartment, span.start, pseudonyms(span))
             for span in spans
         ]
-        for task in tasks:
-            task.result()
+        for task in as_completed(tasks):
+            done += task.result()
+            progress(f"{doing}: {done:,} of {count:,} records")
+    progress(f"{doing}: having PostgreSQL look over it")
     asyncio.run(_settle(url))
 
 
@@ -65,8 +67,10 @@ async def _settle(url: str) -> None:
 
 def _fill(
     configuration: Path, url: str, compartment: str, first: int, pseudonyms: Sequence[bytes]
-) -> None:
+) -> int:
+    """Write records in a process of its own; return how many."""
     asyncio.run(_write(configuration, url, compartment, first, pseudonyms))
+    return len(pseudonyms)
 
 
 async def _write(

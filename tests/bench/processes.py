@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,10 +38,11 @@ def stack(state: Path) -> Iterator[Running]:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A server as it runs."""
+    """A server as it runs. `log` is None where it keeps none."""
 
     address: str
     pid: int
+    log: Path | None = None
 
 
 @contextmanager
@@ -59,18 +61,18 @@ def serving(running: Running, *roles: Role) -> Iterator[Process]:
         argv: list[str | Path] = [piivault, "serve", "--config", running.config]
         server = subprocess.Popen(argv, stdout=file, stderr=file, env={**os.environ, **environment})
         try:
-            yield Process(f"127.0.0.1:{_wait_for(server, log)}", server.pid)
+            yield Process(f"127.0.0.1:{_wait_for(server, log)}", server.pid, log)
         finally:
             server.terminate()
             server.wait()
 
 
 @contextmanager
-def echo(running: Running, answer: pb.RevealResponse) -> Iterator[str]:
-    """Run the bare echo; yields its address."""
+def echo(running: Running, answer: pb.RevealResponse) -> Iterator[Process]:
+    """Run the bare echo."""
     encoded = base64.b64encode(answer.SerializeToString()).decode()
-    with _saying_its_port("tests.bench.echo", running.config, encoded) as address:
-        yield address
+    with _saying_its_port("tests.bench.echo", running.config, encoded) as server:
+        yield server
 
 
 @contextmanager
@@ -83,8 +85,8 @@ def naive(running: Running, url: str, token: str, key: str) -> Iterator[str]:
         "token": token,
         "key": key,
     }
-    with _saying_its_port("tests.bench.naive", running.config, json.dumps(told)) as address:
-        yield address
+    with _saying_its_port("tests.bench.naive", running.config, json.dumps(told)) as server:
+        yield server.address
 
 
 def memory_of(pid: int) -> int:
@@ -95,13 +97,35 @@ def memory_of(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+def processor_time(pid: int) -> float:
+    """Return the seconds of processor time that a process used so far (Linux)."""
+    after_name = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    user, system = after_name[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def log_size(server: Process) -> int:
+    """Return how long a server's log is, in bytes."""
+    return server.log.stat().st_size if server.log else 0
+
+
+def answered(server: Process, begin: int, end: int) -> Counter[str]:
+    """Return how many calls a server answered, by reason: what its log says between two places."""
+    if server.log is None:
+        return Counter()
+    with server.log.open("rb") as file:
+        file.seek(begin)
+        said = file.read(end - begin).decode(errors="replace")
+    return Counter(re.findall(r" caller=\S+ reason=(\S+)", said))
+
+
 @contextmanager
-def _saying_its_port(module: str, configuration: Path, told: str) -> Iterator[str]:
+def _saying_its_port(module: str, configuration: Path, told: str) -> Iterator[Process]:
     argv: list[str | Path] = [sys.executable, "-m", module, configuration, told]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            yield f"127.0.0.1:{int(server.stdout.readline())}"
+            yield Process(f"127.0.0.1:{int(server.stdout.readline())}", server.pid)
         finally:
             server.terminate()
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from tests.bench import overload
 from tests.bench.decide import COMPARTMENTS, FIELDS_EACH, GRANTS_EACH, SERVICES, Decided
 from tests.bench.found import Found
-from tests.bench.overload import Overload
+from tests.bench.overload import Load
 from tests.bench.roles import AT_MOST, LANES, OPERATIONS, Role
 from tests.bench.roles import ROUNDS as ROLE_ROUNDS
 from tests.bench.sample import ROUNDS, Line
@@ -37,7 +37,7 @@ def as_json(found: Found) -> dict[str, Any]:
     return {
         "reveal": _lines(found.lines),
         "worker_bytes": found.memory,
-        "overload": asdict(found.overload) if found.overload else None,
+        "overload": [asdict(load) | {"ratio": load.ratio} for load in found.overload],
         "roles": [asdict(role) | {"ratio": role.ratio} for role in found.roles],
         "growth": None
         if grown is None
@@ -56,7 +56,7 @@ def show(console: Console, found: Found) -> None:
     if found.lines:
         _show_lines(console, "Reveal of 2 fields, durable audit, mutual TLS", found.lines)
         console.print(f"A worker's memory: {found.memory / 1e6:.0f} MB")
-    if found.overload is not None:
+    if found.overload:
         _show_overload(console, found.overload)
     if found.roles:
         _show_roles(console, found.roles)
@@ -84,14 +84,23 @@ def _lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
     ]
 
 
-def _show_overload(console: Console, found: Overload) -> None:
-    console.print(
-        f"{overload.CALLERS:,} callers at once: {found.goodput:,.0f} answers a second, "
-        f"[bold]{found.ratio:.2f}[/] of the peak's {found.peak:,.0f} (wanted: at least "
-        f"{overload.AT_LEAST:g}); {found.refused:,} refused, {found.expired:,} out of time, "
-        f"{found.lost:,} unconnected; "
-        f"at worst {found.late:.2f} s after its deadline of {overload.DEADLINE:g} s."
+def _show_overload(console: Console, loads: Sequence[Load]) -> None:
+    title = (
+        f"More callers than can be answered, each with a deadline of {overload.DEADLINE:g} s; "
+        f"wanted of the worker: at least {overload.AT_LEAST:g} of its peak"
     )
+    table = Table(title=title, title_justify="left")
+    columns = ("callers", "of the", "a second", "of the peak", "refused", "out of time", "late, s")
+    for column in (*columns, "cores busy", "by its own count, a second"):
+        table.add_column(column, justify="right")
+    for load in loads:
+        calls = load.calls
+        became = (f"{calls.refused:,}", f"{calls.expired + calls.lost:,}", f"{calls.late:.2f}")
+        cores = ", ".join(f"{name} {busy:.2f}" for name, busy in load.cores.items())
+        served = ", ".join(f"{each:,.0f} {reason}" for reason, each in sorted(load.served.items()))
+        rate = (f"{load.goodput:,.0f}", f"[bold]{load.ratio:.2f}[/]")
+        table.add_row(f"{load.callers:,}", load.server, *rate, *became, cores, served)
+    console.print(table)
 
 
 def _show_roles(console: Console, roles: Sequence[Role]) -> None:

@@ -42,9 +42,9 @@ _KEY = "bench-naive"
 _MOST_A_BATCH = 200  # that the key server takes
 
 
-def load(running: Running) -> None:
+def load(running: Running, progress: Progress) -> None:
     """Fill the compartment that is revealed from."""
-    fill(running, SMALL, PERSONS, lambda span: [unissued(SMALL, n) for n in span])
+    fill(running, SMALL, PERSONS, lambda span: [unissued(SMALL, n) for n in span], progress)
 
 
 async def compare(running: Running, worker: str, seconds: float, progress: Progress) -> list[Line]:
@@ -58,7 +58,7 @@ async def compare(running: Running, worker: str, seconds: float, progress: Progr
         own = await stack.enter_async_context(channel(worker, identity))
         answer = await pb_grpc.RecordServiceStub(own).Reveal(next(requests(SMALL, pseudonyms)))
         echoing = stack.enter_context(echo(running, answer))
-        echoing_to = await stack.enter_async_context(channel(echoing, identity))
+        echoing_to = await stack.enter_async_context(channel(echoing.address, identity))
         url = running.owner_urls[SMALL]
         other = stack.enter_context(naive_server(running, url, token, _KEY))
         naive_to = await stack.enter_async_context(channel(other, identity))

@@ -15,7 +15,8 @@ What changes for all records of a purpose at once is an edition, which officers 
 of the control chain, whatever the number of records, and no part of the mix.
 
 Each list of operations is run by both, in lanes in which a person's operations keep their order:
-so both must say the same of each, and that is checked.
+so both must say the same of each, and that is checked. So is what both have in the end of some of
+the persons, values and consents, when the clock has stopped.
 """
 
 import asyncio
@@ -39,6 +40,7 @@ OPERATIONS = 1_000  # a role and round
 AT_MOST = 5.0  # times slower than plaintext, by the paper's figure for a compliant store
 LOG_LINES = 100
 _ZIPF = 0.99
+_LOOKED_AT = 50  # persons after a round
 _MOST_A_BATCH = 200  # that the key server takes
 
 # How often of a hundred; what is "by key", "by user" and "by purpose" there may be one thing here.
@@ -92,17 +94,28 @@ async def play(ours: Side, plain: Side, persons: int, progress: Progress) -> lis
             chance = random.Random(f"{name}{turn}")
             operations = _operations(mix, persons, fresh, chance, skewed=name in _SKEWED)
             fresh += OPERATIONS
-            took_plain, said_plain = await _run(plain.do, operations)
-            took, said = await _run(ours.do, operations)
-            wrong = [
-                (operation.kind, own, other)
-                for operation, own, other in zip(operations, said, said_plain, strict=True)
-                if own != other
-            ]
-            assert not wrong, f"{len(wrong)} answers differ, such as {wrong[0]}"
-            role.rounds.append((took, took_plain))
+            role.rounds.append(await _compared(ours, plain, operations))
+            left = [operation.person for operation in chance.sample(operations, _LOOKED_AT)]
+            kinds = ("view", "view consents")
+            looks = [Operation(kind, person, 0) for person in left for kind in kinds]
+            await _compared(ours, plain, looks)
         roles.append(role)
     return roles
+
+
+async def _compared(
+    ours: Side, plain: Side, operations: Sequence[Operation]
+) -> tuple[float, float]:
+    """Have both carry them out; return both's seconds. Raises AssertionError where they differ."""
+    took_plain, said_plain = await _run(plain.do, operations)
+    took, said = await _run(ours.do, operations)
+    wrong = [
+        (operation.kind, own, other)
+        for operation, own, other in zip(operations, said, said_plain, strict=True)
+        if own != other
+    ]
+    assert not wrong, f"{len(wrong)} answers differ, such as {wrong[0]}"
+    return took, took_plain
 
 
 def _operations(

@@ -18,11 +18,14 @@ from vault.policy import Edition
 from vault.store.engine import connect
 
 
-def load(running: Running, edition: Edition, compartment: str, persons: int) -> Mapping[int, bytes]:
+def load(
+    running: Running, edition: Edition, compartment: str, persons: int, progress: Progress
+) -> Mapping[int, bytes]:
     """Fill a compartment with people of whom the portal has root ids; return their pseudonyms."""
     uuid = edition.compartment(compartment).uuid
+    progress(f"issuing {persons:,} pseudonyms")
     issued = dict(enumerate(pseudonyms(running, uuid, range(persons))))
-    fill(running, compartment, persons, lambda span: [issued[number] for number in span])
+    fill(running, compartment, persons, lambda span: [issued[number] for number in span], progress)
     return issued
 
 
