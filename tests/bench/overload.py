@@ -48,7 +48,7 @@ class Load:
     """So many callers at once, and what was answered a second; `peak` is what is at 64 in flight.
 
     `served` is what the server itself says that it answered, a second, by reason; `cores` is how
-    many of them it and the callers kept busy.
+    many of them it, the thread of its loop (the others are gRPC's) and the callers kept busy.
     """
 
     server: str
@@ -98,11 +98,13 @@ class _Moment:
 
     log: int
     server: float
+    loop: float
     callers: float
 
 
 def _now(server: Process) -> _Moment:
-    return _Moment(log_size(server), processor_time(server.pid), time.process_time())
+    used = processor_time(server.pid), processor_time(server.pid, first_thread=True)
+    return _Moment(log_size(server), *used, time.process_time())
 
 
 def _load(
@@ -120,6 +122,7 @@ def _load(
         calls, began, ended = runner.run(calling)
     cores = {
         name: (ended.server - began.server) / seconds,
+        "its loop": (ended.loop - began.loop) / seconds,
         "callers": (ended.callers - began.callers) / seconds,
     }
     counts = answered(server, began.log, ended.log)

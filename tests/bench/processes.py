@@ -97,9 +97,10 @@ def memory_of(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-def processor_time(pid: int) -> float:
-    """Return the seconds of processor time that a process used so far (Linux)."""
-    after_name = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+def processor_time(pid: int, *, first_thread: bool = False) -> float:
+    """Return the seconds of processor time that a process used so far, or its first thread."""
+    stat = Path(f"/proc/{pid}/task/{pid}/stat" if first_thread else f"/proc/{pid}/stat")  # Linux
+    after_name = stat.read_text(encoding="ascii").rpartition(")")[2].split()
     user, system = after_name[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 

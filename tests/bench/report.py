@@ -96,8 +96,8 @@ def _show_overload(console: Console, loads: Sequence[Load]) -> None:
     for load in loads:
         calls = load.calls
         became = (f"{calls.refused:,}", f"{calls.expired + calls.lost:,}", f"{calls.late:.2f}")
-        cores = ", ".join(f"{name} {busy:.2f}" for name, busy in load.cores.items())
-        served = ", ".join(f"{each:,.0f} {reason}" for reason, each in sorted(load.served.items()))
+        cores = "\n".join(f"{name} {busy:.2f}" for name, busy in load.cores.items())
+        served = "\n".join(f"{each:,.0f} {reason}" for reason, each in sorted(load.served.items()))
         rate = (f"{load.goodput:,.0f}", f"[bold]{load.ratio:.2f}[/]")
         table.add_row(f"{load.callers:,}", load.server, *rate, *became, cores, served)
     console.print(table)
