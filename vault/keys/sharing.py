@@ -1,7 +1,7 @@
 """Calls of the key server that share a request: while one is under way, others gather for the next.
 
 Only what is of one compartment shares one: no request to the key server, and no line of its own
-log, holds what belongs to two. Nothing is kept: what was asked is forgotten as it is sent.
+log, holds what belongs to two. Nothing is kept: what was asked is forgotten once it is answered.
 """
 
 import asyncio
