@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +29,7 @@ from tests.bench import plain
 from tests.bench.clients import written
 from tests.bench.plain import people
 from tests.bench.population import FIELDS, LANGUAGE, PURPOSES, REVEALED, purposes, root, values
-from tests.bench.roles import LOG_LINES, Operation
+from tests.bench.roles import LANES, LOG_LINES, Operation
 from vault.store.engine import Database
 
 DONE, GONE, NOT_AGREED, THERE = "done", "gone", "not agreed", "there"
@@ -67,6 +68,7 @@ class Ours:
         self._service = service
         self._auditor = auditor
         self._pseudonyms = pseudonyms
+        self._threads = ThreadPoolExecutor(LANES)  # else fewer than there are lanes
         self._subjects: dict[int, AsyncSubject] = {}
         self._consents: dict[str, Consent] = {}
 
@@ -144,7 +146,7 @@ class Ours:
             events = self._auditor.events(self._compartment, page_size=LOG_LINES)
             return len(list(itertools.islice(events, LOG_LINES)))
 
-        return await asyncio.to_thread(newest)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, newest)
 
 
 class Plain:
