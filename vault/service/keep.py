@@ -84,6 +84,8 @@ async def open_each_for(
     """
     found = [_if_there(opened) for opened in await served.open_each(addresses)]
     absent = [address for address, its in zip(addresses, found, strict=True) if its is None]
+    if not absent:
+        return [its for its in found if its is not None]
     others = (_open_for(served, call, address, purpose) for address in absent)
     kept = iter(await asyncio.gather(*others))
     return [next(kept) if its is None else its for its in found]

@@ -87,7 +87,7 @@ class _Job(Generic[E]):
     size: int = 1  # how many events it has
     epoch: int | None = None
     taken_back: Callable[[], None] | None = None  # told if the caller left; None can't be
-    done: asyncio.Future[Any] = field(default_factory=asyncio.Future)
+    done: asyncio.Future[Any] = field(init=False)
     outcome: Any = None  # what the change returned, or the VaultError that it raised
 
 
@@ -194,6 +194,8 @@ class Committer(Generic[E]):
             raise _failure(job, stopping)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
+        # Asking for the running loop asks the kernel for the process's id, before Python 3.12.
+        job.done = self._task.get_loop().create_future()
         self._waiting[job] = None
         self._wake.set()
         try:

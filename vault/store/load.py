@@ -60,7 +60,7 @@ class _Request:
     """Records that a caller waits for: MOST_A_SELECT of them, or fewer."""
 
     pseudonyms: Collection[bytes]
-    done: asyncio.Future[Mapping[bytes, StoredRecord]] = field(default_factory=asyncio.Future)
+    done: asyncio.Future[Mapping[bytes, StoredRecord]]
 
 
 class Loader:
@@ -85,10 +85,11 @@ class Loader:
 
         Raises VaultError(STORAGE_UNAVAILABLE).
         """
-        request = _Request(pseudonyms)
-        self._waiting[request] = None
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
+        # Asking for the running loop asks the kernel for the process's id, before Python 3.12.
+        request = _Request(pseudonyms, self._reading.get_loop().create_future())
+        self._waiting[request] = None
         try:
             return await request.done
         finally:
