@@ -13,10 +13,11 @@ lasts, and it ends as a call would that is refused.
 
 import asyncio
 import logging
+import math
 import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,6 +37,8 @@ log = logging.getLogger("piivault.rpc")
 
 LONGEST_DEADLINE = 60.0  # seconds, whatever the caller asks for
 LONGEST_STREAM = 24 * 3600.0  # seconds, likewise; a stream without a deadline lasts as long
+
+_GRPC_CANCELS = nullcontext()
 
 Admitted = TypeVar("Admitted", Call, Visit)
 Handler = Callable[[Any, Any], Awaitable[Message]]
@@ -96,8 +99,8 @@ class Guard:
             peer = peer_of(method, context)
             error: VaultError
             try:
-                with self._measured(peer):
-                    async with asyncio.timeout(self._deadline(context)):
+                with self._measured(peer, context):
+                    async with self._time_for(context):
                         caller = admit(peer, context)
                         with self._places.take(caller.service):
                             answer = await handler(
@@ -157,7 +160,7 @@ class Guard:
         peer = peer_of(method, context)
         error: VaultError
         try:
-            with self._measured(peer, is_stream=True):
+            with self._measured(peer, context, is_stream=True):
                 async with asyncio.timeout(self._stream_deadline(context)):
                     again = partial(self._stay, admit, peer, context)
                     caller = again()
@@ -202,7 +205,7 @@ class Guard:
             log.error("unforeseen %s in noting request %s", type(e).__name__, peer.request_id)
 
     @contextmanager
-    def _measured(self, peer: Peer, *, is_stream: bool = False) -> Iterator[None]:
+    def _measured(self, peer: Peer, context: Context, *, is_stream: bool = False) -> Iterator[None]:
         """Log one line a call, and let nothing but VaultError out."""
         started = time.perf_counter()
         try:
@@ -211,7 +214,8 @@ class Guard:
             peer.reason = e.reason
             raise
         except asyncio.CancelledError:
-            peer.reason = "CANCELLED"  # the caller left
+            late = context.time_remaining() == 0  # else the caller left
+            peer.reason = Reason.DEADLINE_EXCEEDED if late else "CANCELLED"
             raise
         except TimeoutError:
             peer.reason = Reason.DEADLINE_EXCEEDED
@@ -237,8 +241,13 @@ class Guard:
                 took,
             )
 
-    def _deadline(self, context: Context) -> float:
-        return min(_remaining(context, self._default_deadline), LONGEST_DEADLINE)
+    def _time_for(self, context: Context) -> AbstractAsyncContextManager[object]:
+        """Bound the time of a call; gRPC itself cancels it at the deadline that its caller set."""
+        remaining = _remaining(context, math.inf)
+        if remaining <= LONGEST_DEADLINE:
+            return _GRPC_CANCELS
+        own = self._default_deadline if remaining == math.inf else LONGEST_DEADLINE
+        return asyncio.timeout(min(own, LONGEST_DEADLINE))
 
     def _stream_deadline(self, context: Context) -> float:
         return min(_remaining(context, LONGEST_STREAM), LONGEST_STREAM)
