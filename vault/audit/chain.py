@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from vault.audit.event import TOKEN_BYTES, Event
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, OVERHEAD, Kind, key_id, seal, unseal
-from vault.crypto.primitives import DamagedError, digest
+from vault.crypto.primitives import DamagedError, digest, draw_nonces
 from vault.sealed.v1 import sealed_pb2
 
 WRITER_BYTES = 16
@@ -92,12 +92,19 @@ def hash_of(compartment: bytes, link: Link) -> bytes:
     )
 
 
-def seal_event(key: bytes, version: int, compartment: bytes, link: Link, event: Event) -> Link:
-    """Return the link with the event sealed into its place."""
+def seal_event(
+    key: bytes,
+    version: int,
+    compartment: bytes,
+    link: Link,
+    event: Event,
+    nonces: Iterator[bytes] | None = None,
+) -> Link:
+    """Return the link with the event sealed into its place; `nonces` as for `seal`."""
     body = event.to_message().SerializeToString()
     padded = padding.pad(body, padding.step_size(len(body), padding.AUDIT_STEP))
     version_id = version.to_bytes(KEY_ID_BYTES, "big")
-    sealed = seal(key, Kind.AUDIT, version_id, _place(compartment, link), padded)
+    sealed = seal(key, Kind.AUDIT, version_id, _place(compartment, link), padded, nonces)
     return Link(link.writer, link.sequence, link.previous, link.token, sealed)
 
 
@@ -154,9 +161,10 @@ class Chain:
         """Seal events into their places behind the last settled one; return their rows."""
         sequence, previous = self._next
         rows: list[dict[str, object]] = []
+        nonces = draw_nonces(len(events))
         for event in events:
             place = Link(self._writer, sequence, previous, event.token, b"")
-            link = seal_event(*self._key, self._compartment, place, event)
+            link = seal_event(*self._key, self._compartment, place, event, nonces)
             rows.append(
                 {
                     "writer": link.writer,

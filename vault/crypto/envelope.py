@@ -15,6 +15,7 @@ No purpose and no KEK version: those may change while the bytes stay. Vectors th
 later release opens: tests/vectors/envelope_v1.json, and request_v1.json.
 """
 
+from collections.abc import Iterator
 from enum import Enum
 
 from vault.crypto import primitives
@@ -40,11 +41,19 @@ class Kind(Enum):
 
 
 def seal(
-    key: bytes, kind: Kind, key_id: bytes, place: tuple[bytes, ...], plaintext: bytes
+    key: bytes,
+    kind: Kind,
+    key_id: bytes,
+    place: tuple[bytes, ...],
+    plaintext: bytes,
+    nonces: Iterator[bytes] | None = None,
 ) -> bytes:
-    """Seal `plaintext` for one place under a 32-byte key whose id is `key_id` (8 bytes)."""
+    """Seal `plaintext` for one place under a 32-byte key whose id is `key_id` (8 bytes).
+
+    Whoever seals several gives them `nonces`, from `primitives.draw_nonces`.
+    """
     header = _FORMAT + key_id
-    return header + primitives.encrypt(key, plaintext, join(kind.value, header, *place))
+    return header + primitives.encrypt(key, plaintext, join(kind.value, header, *place), nonces)
 
 
 def unseal(key: bytes, kind: Kind, place: tuple[bytes, ...], envelope: bytes) -> bytes:

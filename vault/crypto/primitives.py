@@ -9,6 +9,7 @@ Ed25519        RFC 8032
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterator
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -40,11 +41,19 @@ def derive(key: bytes, *info: bytes) -> bytes:
     return hmac.digest(key, join(b"piivault/v1", *info) + b"\x01", "sha256")
 
 
-def encrypt(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
-    """Return nonce, ciphertext and tag."""
+def draw_nonces(count: int) -> Iterator[bytes]:
+    """Draw nonces for so many messages, by one call of the kernel; each is yielded but once."""
+    drawn = secrets.token_bytes(count * NONCE_BYTES)
+    return iter([drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)])
+
+
+def encrypt(
+    key: bytes, plaintext: bytes, associated: bytes, nonces: Iterator[bytes] | None = None
+) -> bytes:
+    """Return nonce, ciphertext and tag; `nonces` is what `draw_nonces` returned."""
     # Random nonces are safe up to 2^32 messages a key (SP 800-38D, 8.3). A data key sees a
     # record's few versions, a KEK one message a data key, an audit-data key one an event.
-    nonce = secrets.token_bytes(NONCE_BYTES)
+    nonce = secrets.token_bytes(NONCE_BYTES) if nonces is None else next(nonces)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, associated)
 
 

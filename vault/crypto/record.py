@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, Kind, key_id, seal, unseal
-from vault.crypto.primitives import KEY_BYTES, DamagedError, derive, digest
+from vault.crypto.primitives import KEY_BYTES, DamagedError, derive, digest, draw_nonces
 from vault.names import new_row_version
 from vault.sealed.v1 import sealed_pb2
 
@@ -125,7 +125,9 @@ def seal_record(
     record = sealed_pb2.Record()
     record.CopyFrom(about)
     del record.fields[:]
-    for value in sorted(values, key=lambda v: v.uid):
+    ordered = sorted(values, key=lambda v: v.uid)
+    nonces = draw_nonces(len(ordered) + 1)
+    for value in ordered:
         data = value.value.encode()
         envelope = seal(
             derive(data_key.key, b"field", _uid(value.uid)),
@@ -133,6 +135,7 @@ def seal_record(
             data_key.id,
             _field_place(address, row_version, value.uid, value.type),
             padding.pad(data, padding.field_size(len(data))),
+            nonces,
         )
         record.fields.add(uid=value.uid, type=value.type, envelope=envelope, set_at=value.set_at)
     data = record.SerializeToString()
@@ -142,6 +145,7 @@ def seal_record(
         data_key.id,
         (address.compartment, address.pseudonym, row_version),
         padding.pad(data, padding.record_size(len(data))),
+        nonces,
     )
     return SealedRecord(row_version, sealed)
 

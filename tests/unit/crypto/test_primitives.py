@@ -18,6 +18,7 @@ from vault.crypto.primitives import (
     decrypt,
     derive,
     digest,
+    draw_nonces,
     encrypt,
     is_signed,
     join,
@@ -84,6 +85,15 @@ def test_what_was_encrypted_decrypts(plaintext: bytes, associated: bytes) -> Non
     sealed = encrypt(KEY, plaintext, associated)
     assert decrypt(KEY, sealed, associated) == plaintext
     assert len(sealed) == NONCE_BYTES + len(plaintext) + TAG_BYTES
+
+
+def test_nonces_that_are_drawn_together_serve_one_message_each() -> None:
+    nonces = draw_nonces(3)
+    sealed = [encrypt(bytes(32), b"plaintext", b"", nonces) for _ in range(3)]
+    assert len({its[:NONCE_BYTES] for its in sealed}) == 3
+    assert {decrypt(bytes(32), its, b"") for its in sealed} == {b"plaintext"}
+    with pytest.raises(StopIteration):
+        encrypt(bytes(32), b"plaintext", b"", nonces)
 
 
 def test_a_nonce_is_drawn_for_each_encryption() -> None:
