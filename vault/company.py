@@ -1,16 +1,19 @@
 """Whose calls share a statement, or a request: how long the first of them waits for more."""
 
 import asyncio
+import time
 from collections.abc import Sized
 
-_EACH = 0.0005  # seconds to wait for more, for each that came aboard
-_LONGEST = 0.005  # seconds, however many came
+_SLICE = 0.001  # seconds in which somebody may come
+_LONGEST = 0.01  # seconds, however many come
+_BUSY = 0.0005  # seconds that a slice takes longer, where others have the processor
 
 
 class Company:
     """Who shares what has its price, such as a statement: where many come, it waits for more.
 
-    Whoever comes alone, after one who came alone, waits for nobody.
+    As long as somebody comes, or the process is busy with what may bring more: then what is spared
+    is worth more than the wait. Whoever comes alone, after one who came alone, waits for nobody.
     """
 
     def __init__(self) -> None:
@@ -19,7 +22,16 @@ class Company:
     async def gather(self, waiting: Sized, most: int) -> None:
         """Return when the next one is to be sent; all that wait by then are aboard."""
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop
-        crowd = max(self._last, len(waiting))
-        if crowd > 1 and len(waiting) < most:
-            await asyncio.sleep(min(crowd * _EACH, _LONGEST))
+        if max(self._last, len(waiting)) > 1:
+            await _more(waiting, most)
         self._last = len(waiting)
+
+
+async def _more(waiting: Sized, most: int) -> None:
+    begun = now = time.monotonic()
+    while len(waiting) < most and now < begun + _LONGEST:
+        came, before = len(waiting), now
+        await asyncio.sleep(_SLICE)
+        now = time.monotonic()
+        if len(waiting) <= came and now - before < _SLICE + _BUSY:
+            return
