@@ -32,7 +32,7 @@ _ROLES, _ROLES_FULL = 10_000, 100_000
 
 
 @click.command()
-@click.option("--seconds", default=60.0, show_default=True, help="Time for measuring Reveal.")
+@click.option("--seconds", default=120.0, show_default=True, help="Time for measuring Reveal.")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="These parts alone.")
 @click.option("--full", is_flag=True, help="The long ones, too.")
 @click.option(

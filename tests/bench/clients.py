@@ -54,7 +54,12 @@ def requests(compartment: str, pseudonyms: Sequence[str]) -> Iterator[pb.RevealR
 
 
 def batching(
-    connection: grpc.aio.Channel, compartment: str, pseudonyms: Sequence[str], each: int
+    connection: grpc.aio.Channel,
+    compartment: str,
+    pseudonyms: Sequence[str],
+    each: int,
+    purpose: str = "service",
+    fields: Sequence[str] = REVEALED,
 ) -> Call:
     """Return a call that reveals so many at once."""
     stub = pb_grpc.RecordServiceStub(connection)
@@ -62,9 +67,9 @@ def batching(
         [
             pb.BatchRevealRequest(
                 compartment=compartment,
-                purpose="service",
+                purpose=purpose,
                 pseudonyms=pseudonyms[start : start + each],
-                fields=REVEALED,
+                fields=fields,
             )
             for start in range(0, len(pseudonyms) - each, each)
         ]

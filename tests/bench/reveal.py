@@ -25,7 +25,7 @@ from tests.bench.clients import (
     written,
 )
 from tests.bench.load import fill
-from tests.bench.population import REVEALED, SMALL, purposes, reader, unissued, values
+from tests.bench.population import FIELDS, REVEALED, SMALL, purposes, reader, unissued, values
 from tests.bench.processes import echo
 from tests.bench.processes import naive as naive_server
 from tests.bench.sample import Candidate, Line, Progress, measure
@@ -85,6 +85,12 @@ async def compare(running: Running, worker: str, seconds: float, progress: Progr
         batch = Candidate(
             f"BatchReveal of {BATCH}, fields", batching(own, SMALL, pseudonyms, BATCH), 4, fields
         )
+        whole = Candidate(
+            f"BatchReveal of {BATCH} whole records, fields",
+            batching(own, SMALL, pseudonyms, BATCH, "register", list(FIELDS)),
+            4,
+            BATCH * len(FIELDS),
+        )
         stream = Candidate(
             "StreamReveal, fields",
             streaming(own, SMALL, pseudonyms, STREAM),
@@ -99,6 +105,7 @@ async def compare(running: Running, worker: str, seconds: float, progress: Progr
             Line(at("Reveal", 64), at("echo", 64), at_least=0.35),
             Line(client, at("echo", 16)),
             Line(batch, at("echo", 64), at_least=4),
+            Line(whole, at("echo", 64)),
             Line(stream, at("echo", 64)),
             Line(bulk, at("echo", 64), at_least=0.5),
             Line(bulk, copy),
