@@ -6,21 +6,22 @@ from collections.abc import Sized
 
 _SLICE = 0.001  # seconds in which somebody may come
 _LONGEST = 0.01  # seconds, however many come
-_BUSY = 0.0005  # seconds that a slice takes longer, where others have the processor
+_BUSY = 0.0005  # seconds that a slice takes longer where the process is busy, or others are
 
 
 class Company:
-    """Who shares what has its price, such as a statement: where many come, it waits for more.
+    """Those who share what has its price, such as a statement: where many come, it waits for more.
 
-    As long as somebody comes, or the process is busy with what may bring more: then what is spared
-    is worth more than the wait. Whoever comes alone, after one who came alone, waits for nobody.
+    It does as long as somebody comes, or the process is busy with what may bring more: then what is
+    spared is worth more than the wait. Whoever comes alone, after one who was alone, waits for
+    nobody.
     """
 
     def __init__(self) -> None:
         self._last = 1
 
     async def gather(self, waiting: Sized, most: int) -> None:
-        """Return when the next one is to be sent; all that wait by then are aboard."""
+        """Return when those who wait are to be served, of whom `most` are served at once."""
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop
         if max(self._last, len(waiting)) > 1:
             await _more(waiting, most)

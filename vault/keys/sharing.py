@@ -7,14 +7,13 @@ log, holds what belongs to two. Nothing is kept: what was asked is forgotten onc
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-from typing import TypeAlias
 
 from vault.company import Company
 
 MOST_A_REQUEST = 200  # the key server refuses 250
 
-Send: TypeAlias = "Callable[[Sequence[bytes]], Awaitable[Sequence[bytes]]]"
-_Waiter: TypeAlias = "asyncio.Future[bytes]"
+Send = Callable[[Sequence[bytes]], Awaitable[Sequence[bytes]]]
+_Waiter = asyncio.Future[bytes]
 
 
 class Shared:

@@ -201,7 +201,7 @@ class Transit:
         fields: Mapping[str, object],
         parse: Callable[[dict[str, Any]], bytes],
     ) -> list[bytes]:
-        """Have a key used on each of `inputs`, in one request; hvac has no such HMAC."""
+        """Have a key used on each of `inputs`, in one request: hvac can't ask so for HMACs."""
         asked = {"batch_input": [{"input": in_base64(one)} for one in inputs], **fields}
 
         def send() -> list[bytes]:

@@ -211,8 +211,8 @@ def _names(edition: Edition, compartment: str, uids: Collection[int]) -> tuple[s
 
 
 async def _places(served: ServedCompartment, address: Address) -> Sequence[Address]:
-    marks = [await served.mark(b"kept", address.pseudonym, bytes((n,))) for n in range(MOST_KEPT)]
-    return [Address(served.uuid, mark) for mark in marks]
+    of = ((b"kept", address.pseudonym, bytes((n,))) for n in range(MOST_KEPT))
+    return [Address(served.uuid, mark) for mark in await served.marks(*of)]
 
 
 async def _free_place(served: ServedCompartment, address: Address) -> Address:

@@ -27,6 +27,10 @@ class IndexRow:
     value: bytes = field(repr=False)
     unique: bool
 
+    def slot(self, pseudonym: bytes) -> bytes:
+        """Return what keeps equal values of several records apart; of a unique field, nothing."""
+        return b"" if self.unique else pseudonym
+
 
 @dataclass(frozen=True, slots=True)
 class RequestMark:
@@ -158,7 +162,7 @@ async def replace_index_rows(
             field=row.uid,
             version=row.version,
             value=row.value,
-            slot=b"" if row.unique else pseudonym,
+            slot=row.slot(pseudonym),
             pseudonym=pseudonym,
         )
         if not inserted:

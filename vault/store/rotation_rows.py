@@ -178,7 +178,7 @@ async def add_index_row(transaction: Transaction, pseudonym: bytes, row: IndexRo
     A unique value that another record holds too, from a time when that was allowed, stays found.
     """
     its = {"field": row.uid, "version": row.version, "value": row.value}
-    slot = b"" if row.unique else pseudonym
+    slot = row.slot(pseudonym)
     if await insert_if_absent(transaction, t.blind_index, **its, slot=slot, pseudonym=pseudonym):
         return
     query = select(t.blind_index.c.pseudonym).where(

@@ -96,10 +96,7 @@ class Replacement:
     def rows(self) -> list[_Row]:
         """The rows of `blind_index` that it needs."""
         own = self.pseudonym
-        return [
-            (row.uid, row.version, row.value, b"" if row.unique else own, own)
-            for row in self.index_rows
-        ]
+        return [(row.uid, row.version, row.value, row.slot(own), own) for row in self.index_rows]
 
 
 async def carry_out(connection: AsyncConnection, all_: Sequence[Change | None]) -> list[Any]:

@@ -63,7 +63,7 @@ async def open_record(
             [row.uid for row in rows],
             [row.version for row in rows],
             [row.value for row in rows],
-            [b"" if row.unique else pseudonym for row in rows],
+            [row.slot(pseudonym) for row in rows],
         )
         sent = await connection.exec_driver_sql(_OPEN, (*its, *key, *columns, tombstone))
         answer: Any = sent.one()
