@@ -100,7 +100,7 @@ class RecordServicer:
             request.purpose,
             request.pseudonym,
             fields,
-            list(request.clear),
+            wire.clear_in(request.clear),
             request.etag,
         )
         return pb.RecordServicePutResponse(etag=etag)
@@ -184,7 +184,7 @@ def _put_item(item: pb.BulkPutItem) -> PutItem:
             "An item's request id is a UUID in lower case, its own.",
             violations={"request_id": "must be a UUID"},
         )
-    return PutItem(item.request_id, item.pseudonym, fields, list(item.clear))
+    return PutItem(item.request_id, item.pseudonym, fields, wire.clear_in(item.clear))
 
 
 async def _numbered(

@@ -65,7 +65,7 @@ class SubjectServicer:
             call,
             request.capability,
             wire.fields_in(request.fields),
-            list(request.clear),
+            wire.clear_in(request.clear),
             request.etag,
         )
         return pb.SubjectServicePutResponse(etag=etag)

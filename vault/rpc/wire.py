@@ -14,7 +14,7 @@ from vault.rpc.status import is_retryable, retry_delay
 from vault.service.register import ConsentAsked
 from vault.service.reveal import RevealedValue
 
-MOST_FIELDS = 1000  # of one record in one request
+MOST_WRITTEN = 1000  # of one record in one request
 
 _REASON = "ERROR_REASON_"
 _REASONS = dict(errors_pb2.ErrorReason.items())
@@ -46,16 +46,26 @@ def fields_in(values: Collection[types_pb2.FieldValue]) -> dict[str, str]:
 
     Or if there are more than any record has: in memory a name takes far more than on the wire.
     """
-    if len(values) > MOST_FIELDS:
-        raise VaultError(
-            Reason.MALFORMED_REQUEST, f"At most {MOST_FIELDS:,} fields are written at once."
-        )
+    _check_few(values)
     fields: dict[str, str] = {}
     for item in values:
         if item.name in fields:
             raise VaultError(Reason.MALFORMED_REQUEST, "A field is named twice. Name each once.")
         fields[item.name] = item.value
     return fields
+
+
+def clear_in(names: Collection[str]) -> list[str]:
+    """Read the names of fields to remove; raise VaultError(MALFORMED_REQUEST) as `fields_in`."""
+    _check_few(names)
+    return list(names)
+
+
+def _check_few(written: Collection[object]) -> None:
+    if len(written) > MOST_WRITTEN:
+        raise VaultError(
+            Reason.MALFORMED_REQUEST, f"At most {MOST_WRITTEN:,} fields are written at once."
+        )
 
 
 def consents_in(consents: Iterable[types_pb2.Consent]) -> list[ConsentAsked]:

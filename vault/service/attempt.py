@@ -203,7 +203,10 @@ class Attempt:
         became: SealedRecord | None = None,
         replaced: SealedRecord | None = None,
     ) -> Event:
-        """Return the event of a request that was allowed: of this record, or that of a salt."""
+        """Return the event of a request that was allowed: of this record, or that of a salt.
+
+        Made whole, at once: a copy with one thing more costs as much again.
+        """
         call, salt = self._call, salt or self._salt
         return Event(
             edition=call.edition.number,

@@ -165,8 +165,9 @@ async def _allow_each(
     Raises VaultError where the trail couldn't be written, or nothing be read.
     """
     served = asked.served
+    addresses = [_address(asked, pseudonym) for pseudonym in pseudonyms]
     await served.touch(asked.call)
-    records = await _records(asked, [_address(asked, pseudonym) for pseudonym in pseudonyms])
+    records = await _records(asked, addresses)
     etags = _sees_etags(asked)
     decided = [_decide(asked, uses, etags, *its) for its in zip(each, records, strict=True)]
     allowed: list[Attempt] = []
