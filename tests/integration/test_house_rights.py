@@ -117,6 +117,29 @@ def test_what_the_law_has_kept_is_there_for_its_purpose_alone(house: House) -> N
     assert (again.kept, again.verified) == (erasure.kept, True)
 
 
+def test_what_is_kept_of_one_and_damaged_fails_no_other_of_a_batch(house: House) -> None:
+    damaged, whole = house.register(), house.register()
+    kept = _kept_at(house, damaged)
+    house.sql("accounts", f"UPDATE records SET sealed = row_version WHERE {kept}")
+    whole.subject.erase("accounts")
+    asked = [damaged.pseudonym, whole.pseudonym, house.issue(whole.root, "orders").pseudonym]
+    items = list(_archive(house).reveal_many(asked, ["last_name"]))
+    reasons = [item.error.reason if item.error else "" for item in items]
+    assert reasons == ["DAMAGED", "", "NOT_FOUND"]
+    for table in ("records", "data_keys"):
+        house.sql("accounts", f"DELETE FROM {table} WHERE {kept}")
+
+
+def _kept_at(house: House, person: Registered) -> str:
+    """Erase somebody; return the condition that finds the row of what is kept."""
+    column = "encode(pseudonym, 'hex')" if house.postgres else "lower(hex(pseudonym))"
+    places = f"SELECT {column} FROM records"
+    before = {place for (place,) in house.sql("accounts", places)}
+    person.subject.erase("accounts")
+    (kept,) = {place for (place,) in house.sql("accounts", places)} - before
+    return f"{column} = '{kept}'"
+
+
 def test_the_subject_sees_what_is_kept_and_until_when(house: House) -> None:
     person = house.register(city="Ош")
     assert not person.subject.view("accounts").kept

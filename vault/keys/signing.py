@@ -55,7 +55,8 @@ class SigningKey:
         if self._signs is None:
             keys = await ask(lambda: self._transit.public_keys(self.name))
             pinned = [(version, key) for version, key in keys.items() if key in self._pinned]
-            self._signs = max(pinned, default=None)
+            # One answer stands, the first: a payload that names its key is signed with it.
+            self._signs = self._signs or max(pinned, default=None)
         return self._signs
 
     async def sign(

@@ -329,5 +329,9 @@ async def _leave(
             fault = VaultError(Reason.INTERNAL, "a fault of the server's")
             told = error if isinstance(error, VaultError) else fault
             await refuse_all((attempted, told) for attempted in each)
+    except asyncio.CancelledError:  # before it came to the refusal of each
+        for attempted in each:
+            attempted.leave()
+        raise
     finally:
         places.__exit__(None, None, None)

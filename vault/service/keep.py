@@ -101,13 +101,15 @@ async def _open_for(
 ) -> OpenedRecord | VaultError:
     try:
         return await served.open(address)
-    except VaultError as refused:
-        if refused.reason is not Reason.ERASED:
-            return refused
-        for record in await kept_records(served, call, address):
-            if uids_for(record.about, purpose):
-                return record
+    except VaultError as e:
+        refused = e
+    if refused.reason is not Reason.ERASED:
         return refused
+    try:
+        kept = await kept_records(served, call, address)
+    except VaultError as e:
+        return e
+    return next((record for record in kept if uids_for(record.about, purpose)), refused)
 
 
 def uids_for(about: sealed_pb2.Record, purpose: str) -> frozenset[int]:

@@ -82,14 +82,20 @@ def _inserting(
         if mark and not await changes.remember_request(transaction, mark):
             return None
         if not consenting and await changes.has_tombstone(transaction, tombstone):
-            raise VaultError(
-                Reason.ERASED,
-                "The subject erased their data here: it starts anew with a new consent only.",
-            )
-        await open_record(transaction, address.pseudonym, sealed, wrapped, rows, tombstone)
+            raise _erased()
+        written = (address.pseudonym, sealed, wrapped, rows, tombstone)
+        if await open_record(transaction, *written) and not consenting:
+            raise _erased()  # by another process, since it was looked for
         return True
 
     return change
+
+
+def _erased() -> VaultError:
+    return VaultError(
+        Reason.ERASED,
+        "The subject erased their data here: it starts anew with a new consent only.",
+    )
 
 
 def add_consents(

@@ -128,12 +128,13 @@ async def erase_record(
     return gone > 0
 
 
-async def lift_tombstone(connection: AsyncConnection, token: bytes) -> None:
-    """Let a new record begin where one was erased: the subject came back."""
+async def lift_tombstone(connection: AsyncConnection, token: bytes) -> bool:
+    """Let a new record begin where one was erased: the subject came back. Return whether so."""
     gone = await connection.execute(delete(t.tombstones).where(t.tombstones.c.token == token))
     if gone.rowcount:  # nobody knows when it was made: no closed epoch may claim too many
         fewer = update(t.epochs).where(t.epochs.c.tombstones > 0)
         await connection.execute(fewer.values(tombstones=t.epochs.c.tombstones - 1))
+    return gone.rowcount > 0
 
 
 async def has_tombstone(connection: AsyncConnection, token: bytes) -> bool:

@@ -28,8 +28,7 @@ _OPEN = """
             unnest($7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[]) AS its
         ON CONFLICT DO NOTHING RETURNING field, version
     )
-    SELECT EXISTS (SELECT FROM opened), EXISTS (SELECT FROM tombstones WHERE token = $11),
-        ARRAY (SELECT ROW (field, version) FROM indexed)
+    SELECT EXISTS (SELECT FROM opened), ARRAY (SELECT ROW (field, version) FROM indexed)
 """
 # The record's row is locked by then: nobody adds to the other tables what isn't seen here.
 _ERASE = """
@@ -50,13 +49,13 @@ async def open_record(
     data_key: WrappedDataKey,
     rows: Sequence[IndexRow],
     tombstone: bytes,
-) -> None:
-    """Write a new record with its data key and index rows, and lift its tombstone.
+) -> bool:
+    """Write a new record with its data key and index rows; return whether it lifted a tombstone.
 
     Raises VaultError(ALREADY_REGISTERED, VALUE_TAKEN).
     """
     its = (pseudonym, record.row_version, record.sealed)
-    opened, erased, indexed = False, True, set[tuple[int, int]]()
+    opened, indexed = False, set[tuple[int, int]]()
     if connection.dialect.name == "postgresql":
         key = (data_key.id, data_key.kek_version, data_key.wrapped)
         columns = (
@@ -65,16 +64,16 @@ async def open_record(
             [row.value for row in rows],
             [row.slot(pseudonym) for row in rows],
         )
-        sent = await connection.exec_driver_sql(_OPEN, (*its, *key, *columns, tombstone))
+        sent = await connection.exec_driver_sql(_OPEN, (*its, *key, *columns))
         answer: Any = sent.one()
-        opened, erased, found = answer
+        opened, found = answer
         indexed = {tuple(key) for key in found}
     if not opened:
         await changes.insert_record(connection, *its, data_key)
     missing = [row for row in rows if (row.uid, row.version) not in indexed]
     await changes.replace_index_rows(connection, pseudonym, (), missing)
-    if erased:
-        await changes.lift_tombstone(connection, tombstone)
+    # By a statement of its own: it sees what was erased while the record's place was waited for.
+    return await changes.lift_tombstone(connection, tombstone)
 
 
 async def erase_record(connection: AsyncConnection, pseudonym: bytes, tombstone: bytes) -> bool:
