@@ -86,7 +86,7 @@ async def compare(running: Running, worker: str, seconds: float, progress: Progr
             f"BatchReveal of {BATCH}, fields", batching(own, SMALL, pseudonyms, BATCH), 4, fields
         )
         whole = Candidate(
-            f"BatchReveal of {BATCH} whole records, fields",
+            f"BatchReveal of {BATCH}, all fields",
             batching(own, SMALL, pseudonyms, BATCH, "register", list(FIELDS)),
             4,
             BATCH * len(FIELDS),
