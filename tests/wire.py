@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -32,6 +32,7 @@ from piivault.v1 import (
 
 from vault.rpc.status import CODE_OF, DETAILS, DOMAIN, REQUEST_ID
 
+Answer = TypeVar("Answer")
 PATIENCE = 30.0  # seconds: a busy machine is no fault
 MODULES = (
     audit_service_pb2,
@@ -54,6 +55,7 @@ def _methods() -> Iterator[tuple[str, MethodDescriptor]]:
 METHODS = dict(_methods())
 """Every RPC there is, by its full name."""
 
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _METHOD_OF = {method.input_type.full_name: name for name, method in METHODS.items()}
 
 
@@ -181,6 +183,18 @@ def refused(channel: grpc.Channel, request: Message, request_id: str = "") -> Re
     refusal = refusal_of(caught.value)
     assert refusal.request_id == request_id
     return refusal
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """Ask again while a process can't say: it is busy, or the policy changed just now."""
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return ask()
+        except grpc.RpcError as error:
+            if error.code() not in _PASSING or time.monotonic() > ends:
+                raise
+            time.sleep(0.1)
 
 
 def reason_of(channel: grpc.Channel, request: Message, request_id: str = "") -> str:

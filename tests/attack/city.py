@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import grpc
 from google.protobuf.message import Message
 from piivault.v1 import types_pb2
 
 from tests.attack.actors import FIELD, Actors
 from tests.people import Registered, new_values
+from tests.wire import patiently, refusal_of, send
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,12 @@ class City:
 
     def told_for_subject(self, compartment: str, request: Message, service: str = "portal") -> str:
         """Ask the worker for the subject; return the reason of a refusal, or ""."""
-        return self.actors.told(f"worker-{compartment}", service, request)
+        channel = self.actors.channel(f"worker-{compartment}", service)
+        try:
+            patiently(lambda: send(channel, request))
+        except grpc.RpcError as error:
+            return refusal_of(error).reason
+        return ""
 
 
 def new_value(compartment: str) -> types_pb2.FieldValue:

@@ -12,7 +12,7 @@ from tests.attack.forging import flipped
 from tests.attack.rows import Rows
 from tests.people import raw
 from tests.split import SplitHouse
-from tests.wire import new_request_id, refusal_of
+from tests.wire import new_request_id, patiently, refusal_of
 from vault.errors import Reason
 from vault.store import tables as t
 
@@ -25,7 +25,7 @@ def _found(house: SplitHouse, name: str, value: str) -> set[str]:
     field = types_pb2.FieldValue(name=name, value=value)
     request = records.FindRequest(compartment="accounts", purpose="account", field=field)
     try:
-        return set(house.ask("support", request).pseudonyms)
+        return set(patiently(lambda: house.ask("support", request)).pseudonyms)
     except grpc.RpcError as error:
         if refusal_of(error).reason != Reason.NOT_FOUND:
             raise
