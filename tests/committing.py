@@ -13,9 +13,10 @@ from vault.audit.event import ALLOWED, DENIED, Event
 from vault.errors import VaultError
 from vault.sealed.v1 import sealed_pb2
 from vault.store import tables as t
-from vault.store.commit import Change, Committer, Transaction
+from vault.store.commit import Committer
 from vault.store.engine import Database
 from vault.store.events import read_events
+from vault.store.jobs import Change, Transaction
 
 __all__ = ["committer"]
 

@@ -21,7 +21,7 @@ from vault.service.rotation_run import carry_out
 from vault.service.rotation_steps import Step
 from vault.service.values import index_rows
 from vault.store import changes
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 from vault.store.rotations import RUNNING, RotationRow, rotations
 
 POLICY = Path(__file__).parents[1] / "examples/osh/policy.yaml"

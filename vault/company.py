@@ -6,6 +6,7 @@ from collections.abc import Sized
 
 _SLICE = 0.001  # seconds in which somebody may come
 _LONGEST = 0.01  # seconds, however many come
+_ENOUGH = 32  # what one brings who needs no company
 _BUSY = 0.0005  # seconds that a slice takes longer where the process is busy, or others are
 
 
@@ -20,10 +21,13 @@ class Company:
     def __init__(self) -> None:
         self._last = 1
 
-    async def gather(self, waiting: Sized, most: int) -> None:
-        """Return when those who wait are to be served, of whom `most` are served at once."""
+    async def gather(self, waiting: Sized, most: int, largest: int = 1) -> None:
+        """Return when those who wait are to be served, of whom `most` are served at once.
+
+        One of them brings as many as `largest`: a batch, say, which shares with itself.
+        """
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop
-        if max(self._last, len(waiting)) > 1:
+        if largest < _ENOUGH and max(self._last, len(waiting)) > 1:
             await _more(waiting, most)
         self._last = len(waiting)
 

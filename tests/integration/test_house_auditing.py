@@ -137,7 +137,9 @@ def test_a_summary_counts_what_a_list_holds(trail: AuditClient, asked: Asked, bu
             counted[alike] += e.count
         return counted
 
-    found = soon(lambda: (its := listed()) == trail.summary("accounts", only, bucket=bucket) and its)
+    found = soon(
+        lambda: (its := listed()) == trail.summary("accounts", only, bucket=bucket) and its
+    )
     assert found.total() >= len(asked.ids)
 
 

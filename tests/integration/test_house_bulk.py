@@ -18,25 +18,36 @@ START = pb.BulkPutRequest(start=pb.BulkPutStart(compartment="orders", purpose="s
 BULK_PUT = "/piivault.v1.RecordService/BulkPut"
 
 
-def _item(pseudonym: str, request_id: str | None = None, **fields: str) -> pb.BulkPutRequest:
+def _item(pseudonym: str, request_id: str | None = None, **fields: str) -> pb.BulkPutItem:
     values = [types_pb2.FieldValue(name=name, value=value) for name, value in fields.items()]
     own = new_request_id() if request_id is None else request_id
-    return pb.BulkPutRequest(
-        item=pb.BulkPutItem(request_id=own, pseudonym=pseudonym, fields=values)
-    )
+    return pb.BulkPutItem(request_id=own, pseudonym=pseudonym, fields=values)
 
 
-def _told(house: House, *items: pb.BulkPutRequest) -> list[str]:
-    """Send items; return of each why not, or "" if it was done."""
-    answers = stream(house.channel("orders"), START, *items)
-    assert [answer.index for answer in answers] == list(range(len(items)))
-    return [_reason(answer) for answer in answers]
+def _message(*items: pb.BulkPutItem) -> pb.BulkPutRequest:
+    return pb.BulkPutRequest(items=pb.BulkPutItems(items=items))
 
 
-def _reason(answer: Any) -> str:
-    if answer.etag:
+def _done(house: House, *items: pb.BulkPutItem, each: int = 200, id_: str = "") -> list[Any]:
+    """Send items, so many a message; return what became of each."""
+    messages = [_message(*items[place : place + each]) for place in range(0, len(items), each)]
+    results: list[Any] = []
+    for answer in stream(house.channel("orders"), START, *messages, request_id=id_):
+        assert answer.index == len(results)
+        results += answer.results
+    assert len(results) == len(items)
+    return results
+
+
+def _told(house: House, *items: pb.BulkPutItem, each: int = 200) -> list[str]:
+    """Return of each why not, or "" if it was done."""
+    return [_reason(result) for result in _done(house, *items, each=each)]
+
+
+def _reason(result: pb.BulkPutResult) -> str:
+    if result.etag:
         return ""
-    return ErrorReason.Name(answer.error.reason).removeprefix("ERROR_REASON_")
+    return ErrorReason.Name(result.error.reason).removeprefix("ERROR_REASON_")
 
 
 def _note(house: House, person: Registered) -> str:
@@ -48,7 +59,7 @@ def test_each_item_is_done_or_refused_by_itself_and_leaves_its_event(house: Hous
     good, other = house.register("orders"), house.register("orders")
     unconsented = house.register("orders", consents=[])
     twice = _item(other.pseudonym, item_note="a")
-    twice.item.fields.append(types_pb2.FieldValue(name="item_note", value="b"))
+    twice.fields.append(types_pb2.FieldValue(name="item_note", value="b"))
     ids = [new_request_id() for _ in range(3)]
     told = _told(
         house,
@@ -83,11 +94,11 @@ def test_each_item_is_done_or_refused_by_itself_and_leaves_its_event(house: Hous
 def test_an_item_that_cannot_be_read_leaves_its_event_and_none_of_its_words(house: House) -> None:
     person = house.register("orders")
     twice = _item(person.pseudonym, item_note="a")
-    twice.item.fields.append(types_pb2.FieldValue(name="item_note", value="b"))
+    twice.fields.append(types_pb2.FieldValue(name="item_note", value="b"))
     items = [_item(person.pseudonym, "no uuid", item_note="x"), twice]
     own = new_request_id()
-    answers = stream(house.channel("orders"), START, *items, request_id=own)
-    assert [_reason(answer) for answer in answers] == ["MALFORMED_REQUEST"] * 2
+    results = _done(house, *items, id_=own)
+    assert [_reason(result) for result in results] == ["MALFORMED_REQUEST"] * 2
     events = house.events("orders", own)
     assert [(event.operation, event.reason) for event in events] == [
         (Operation.PUT, Reason.MALFORMED_REQUEST)
@@ -98,23 +109,32 @@ def test_what_was_done_is_not_done_again(house: House) -> None:
     """A stream that broke is begun anew with all that wasn't answered, or with everything."""
     people = [house.register("orders") for _ in range(3)]
     items = [_item(person.pseudonym, item_note="алгачкы") for person in people]
-    first = stream(house.channel("orders"), START, *items[:2])
-    again = stream(house.channel("orders"), START, *items)
-    assert [answer.etag for answer in again][:2] == [answer.etag for answer in first]
-    changed = pb.BulkPutRequest.FromString(items[0].SerializeToString())
-    changed.item.fields[0].value = "башка"
+    first = _done(house, *items[:2])
+    again = _done(house, *items)
+    assert [result.etag for result in again][:2] == [result.etag for result in first]
+    changed = pb.BulkPutItem.FromString(items[0].SerializeToString())
+    changed.fields[0].value = "башка"
     assert _told(house, changed) == ["REQUEST_ID_REUSED"]
     assert {_note(house, person) for person in people} == {"алгачкы"}
 
 
-def test_more_than_fit_the_window_are_done(house: House) -> None:
-    people = [house.register("orders") for _ in range(5)]
-    items = [_item(people[n % 5].pseudonym, item_note=str(n)) for n in range(100)]
-    assert _told(house, *items) == [""] * 100
+@pytest.mark.parametrize("each", [1, 64, 200])
+def test_those_of_one_record_are_done_in_their_order(house: House, each: int) -> None:
+    """However many come in a message, and are done at once."""
+    people = [house.register("orders") for _ in range(3)]
+    items = [_item(people[n % 3].pseudonym, item_note=str(n)) for n in range(200)]
+    assert _told(house, *items, each=each) == [""] * 200
+    assert [_note(house, person) for person in people] == ["198", "199", "197"]
 
 
 REFUSED: dict[str, tuple[str, list[pb.BulkPutRequest], Reason]] = {
-    "no start": ("orders", [_item(NOBODY)], Reason.MALFORMED_REQUEST),
+    "no start": ("orders", [_message(_item(NOBODY))], Reason.MALFORMED_REQUEST),
+    "no items": ("orders", [START, _message()], Reason.MALFORMED_REQUEST),
+    "too many items": (
+        "orders",
+        [START, _message(*[_item(NOBODY)] * 201)],
+        Reason.MALFORMED_REQUEST,
+    ),
     "two starts": ("orders", [START, START], Reason.MALFORMED_REQUEST),
     "no grant": ("newsletter", [START], Reason.NOT_GRANTED),
     "an unknown purpose": (

@@ -135,9 +135,9 @@ RECORDS: dict[str, tuple[str, Under]] = {
     "BulkPut": ("put", lambda purpose, compartment, pseudonym: (
         records.BulkPutRequest(start=records.BulkPutStart(
             purpose=purpose, compartment=compartment)),
-        records.BulkPutRequest(item=records.BulkPutItem(
+        records.BulkPutRequest(items=records.BulkPutItems(items=[records.BulkPutItem(
             request_id=new_request_id(), pseudonym=pseudonym,
-            fields=_values(_fields(purpose, compartment, "plain")))))),
+            fields=_values(_fields(purpose, compartment, "plain")))])))),
     "Find": ("find", _find),
     "ListRecords": ("list", lambda purpose, compartment, pseudonym: records.ListRecordsRequest(
         purpose=purpose, compartment=compartment, fields=_fields(purpose, compartment))),

@@ -30,7 +30,7 @@ from vault.service.key_rows import row_of
 from vault.service.rotation import Level
 from vault.store import changes, keys
 from vault.store import tables as t
-from vault.store.commit import KeysChangedError, Transaction
+from vault.store.jobs import KeysChangedError, Transaction
 from vault.store.load import StoredRecord
 
 EVENT = Event(1, "orders", "shop", "services", "test", "request", ALLOWED)

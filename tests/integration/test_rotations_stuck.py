@@ -14,7 +14,7 @@ from vault.keys.provision import worker
 from vault.keys.transit import Transit
 from vault.service.rotation import Level
 from vault.store import tables as t
-from vault.store.commit import KeysChangedError, Transaction
+from vault.store.jobs import KeysChangedError, Transaction
 
 PEOPLE = [person(n) for n in range(1, 4)]
 

@@ -11,8 +11,8 @@ from vault.errors import Reason, VaultError
 from vault.store import changes
 from vault.store import tables as t
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.commit import Transaction
 from vault.store.engine import Database
+from vault.store.jobs import Transaction
 from vault.store.load import WrappedDataKey
 
 P = ParamSpec("P")

@@ -19,8 +19,9 @@ from vault.audit.event import DENIED
 from vault.errors import Reason
 from vault.store import tables as t
 from vault.store.changes import stale
-from vault.store.commit import MOST_A_BATCH, Transaction
+from vault.store.commit import MOST_A_BATCH
 from vault.store.engine import Database
+from vault.store.jobs import Transaction
 
 
 async def test_an_event_is_durable_once_record_returns(

@@ -23,8 +23,8 @@ from vault.errors import Reason, VaultError
 from vault.store import keys
 from vault.store import tables as t
 from vault.store.changes import stale
-from vault.store.commit import Transaction
 from vault.store.engine import Database
+from vault.store.jobs import Transaction
 
 
 async def test_no_change_without_its_event(database: Database, committer: Commit) -> None:

@@ -13,8 +13,8 @@ from vault.errors import Reason
 from vault.store import changes
 from vault.store import tables as t
 from vault.store.changes import IndexRow
-from vault.store.commit import Transaction
 from vault.store.engine import Database, connect
+from vault.store.jobs import Transaction
 
 EACH = 10
 

@@ -14,8 +14,8 @@ from vault.errors import Reason
 from vault.store import changes, together
 from vault.store import tables as t
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.commit import Change, Transaction
 from vault.store.engine import Database, connect
+from vault.store.jobs import Change, Transaction
 from vault.store.together import Replacement
 
 PEOPLE = (b"A", b"B", b"C", b"D")

@@ -1,8 +1,8 @@
 """RecordService on the wire."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 from google.protobuf.message import Message
 from piivault.v1 import record_service_pb2 as pb
@@ -11,18 +11,16 @@ from piivault.v1 import types_pb2
 from vault.errors import Reason, VaultError
 from vault.names import is_request_id
 from vault.rpc import wire
-from vault.service.bulk import PutItem, bulk_put
+from vault.service.bulk import MOST_A_MESSAGE, PutItem, bulk_put
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.describe import describe_grant
 from vault.service.find import find
 from vault.service.house import House
 from vault.service.listing import list_records
-from vault.service.put import put
+from vault.service.put import Asked, put
 from vault.service.reveal import Revealed, batch_reveal, reveal, stream_reveal
 from vault.service.streaming import Calls
-
-T = TypeVar("T")
 
 
 class RecordServicer:
@@ -75,7 +73,7 @@ class RecordServicer:
             list(start.fields),
             start.recipient,
         )
-        return _numbered(outcomes, pb.StreamRevealResponse, _outcome)
+        return _numbered(outcomes)
 
     def _kept(self, calls: Calls, name: str) -> tuple[ServedCompartment, Calls]:
         """Return a stream's compartment, and what admits its caller while it is the same one."""
@@ -93,16 +91,9 @@ class RecordServicer:
     ) -> pb.RecordServicePutResponse:
         """Write fields of one record."""
         served = self._house.served(call, request.compartment)
-        fields = wire.fields_in(request.fields)
-        etag = await put(
-            served,
-            call,
-            request.purpose,
-            request.pseudonym,
-            fields,
-            wire.clear_in(request.clear),
-            request.etag,
-        )
+        fields, clear = wire.fields_in(request.fields), wire.clear_in(request.clear)
+        asked = Asked(call, request.pseudonym, fields, clear, request.etag)
+        etag = await put(served, request.purpose, asked)
         return pb.RecordServicePutResponse(etag=etag)
 
     async def BulkPut(
@@ -111,9 +102,8 @@ class RecordServicer:
         """Write fields of records as they come."""
         start: pb.BulkPutStart = await wire.started(requests)
         served, again = self._kept(calls, start.compartment)
-        items = _put_items(wire.items(requests, "item"))
-        outcomes = await bulk_put(served, again, start.purpose, items)
-        return _numbered(outcomes, pb.BulkPutResponse, _written)
+        several = _put_items(wire.items(requests, "items"))
+        return _done(await bulk_put(served, again, start.purpose, several))
 
     async def Find(self, call: Call, request: pb.FindRequest) -> pb.FindResponse:
         """Return who holds a value."""
@@ -166,44 +156,56 @@ class RecordServicer:
 
 
 async def _put_items(
-    items: AsyncGenerator[pb.BulkPutItem, None],
-) -> AsyncGenerator[PutItem | VaultError, None]:
-    async for item in items:
-        try:
-            read: PutItem | VaultError = _put_item(item)
-        except VaultError as e:
-            read = e
-        yield read
+    messages: AsyncGenerator[pb.BulkPutItems, None],
+) -> AsyncGenerator[Sequence[PutItem | VaultError], None]:
+    async for message in messages:
+        if not 1 <= len(message.items) <= MOST_A_MESSAGE:
+            raise VaultError(
+                Reason.MALFORMED_REQUEST,
+                f"A message brings 1 to {MOST_A_MESSAGE} items. Split it.",
+                violations={"items": f"must be 1 to {MOST_A_MESSAGE}"},
+            )
+        yield [_put_item(item) for item in message.items]
 
 
-def _put_item(item: pb.BulkPutItem) -> PutItem:
-    fields = wire.fields_in(item.fields)
+def _put_item(item: pb.BulkPutItem) -> PutItem | VaultError:
+    try:
+        fields, clear = wire.fields_in(item.fields), wire.clear_in(item.clear)
+    except VaultError as e:
+        return e
     if not is_request_id(item.request_id):
-        raise VaultError(
+        return VaultError(
             Reason.MALFORMED_REQUEST,
             "An item's request id is a UUID in lower case, its own.",
             violations={"request_id": "must be a UUID"},
         )
-    return PutItem(item.request_id, item.pseudonym, fields, wire.clear_in(item.clear))
+    return PutItem(item.request_id, item.pseudonym, fields, clear)
+
+
+async def _done(
+    outcomes: AsyncGenerator[Sequence[str | VaultError], None],
+) -> AsyncGenerator[Message, None]:
+    index = 0
+    async with aclosing(outcomes):
+        async for done in outcomes:
+            yield pb.BulkPutResponse(index=index, results=map(_written, done))
+            index += len(done)
+
+
+def _written(outcome: str | VaultError) -> pb.BulkPutResult:
+    if isinstance(outcome, VaultError):
+        return pb.BulkPutResult(error=wire.error_out(outcome))
+    return pb.BulkPutResult(etag=outcome)
 
 
 async def _numbered(
-    outcomes: AsyncGenerator[T, None],
-    response: Callable[..., Message],
-    written: Callable[[T], dict[str, Any]],
+    outcomes: AsyncGenerator[Revealed | VaultError, None],
 ) -> AsyncGenerator[Message, None]:
-    """Write the outcomes of a stream's items, each with its number."""
     index = 0
     async with aclosing(outcomes):
         async for outcome in outcomes:
-            yield response(index=index, **written(outcome))
+            yield pb.StreamRevealResponse(index=index, **_outcome(outcome))
             index += 1
-
-
-def _written(outcome: str | VaultError) -> dict[str, Any]:
-    return (
-        {"error": wire.error_out(outcome)} if isinstance(outcome, VaultError) else {"etag": outcome}
-    )
 
 
 def _outcome(outcome: Revealed | VaultError) -> dict[str, Any]:

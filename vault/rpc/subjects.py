@@ -15,7 +15,7 @@ from vault.service.export_record import export_record
 from vault.service.house import House
 from vault.service.keep import KeptFields
 from vault.service.list_consents import list_consents
-from vault.service.put import put_own
+from vault.service.put import Asked, put_own
 from vault.service.register import register
 from vault.service.report import report
 from vault.service.requests import finish, request_of
@@ -60,14 +60,10 @@ class SubjectServicer:
         self, call: Call, request: pb.SubjectServicePutRequest
     ) -> pb.SubjectServicePutResponse:
         """Change values."""
-        etag = await put_own(
-            self._house.served(call, request.compartment),
-            call,
-            request.capability,
-            wire.fields_in(request.fields),
-            wire.clear_in(request.clear),
-            request.etag,
-        )
+        served = self._house.served(call, request.compartment)
+        fields, clear = wire.fields_in(request.fields), wire.clear_in(request.clear)
+        asked = Asked(call, request.capability, fields, clear, request.etag)
+        etag = await put_own(served, asked)
         return pb.SubjectServicePutResponse(etag=etag)
 
     async def View(self, call: Call, request: pb.ViewRequest) -> pb.ViewResponse:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Self, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
 
 from vault.audit import event as audit
 from vault.audit.event import Event, Uses, moment
@@ -13,7 +14,7 @@ from vault.policy import Denied, FieldUse, Operation, decide
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
-from vault.store.commit import Change, KeysChangedError
+from vault.store.jobs import Change, KeysChangedError, returned
 
 T = TypeVar("T")
 
@@ -138,15 +139,10 @@ class Attempt:
 
         Call it within `with_keys`: all that it writes was sealed or keyed in there.
         """
-
-        def describe(outcome: T | VaultError) -> Event:
-            if isinstance(outcome, VaultError):
-                return self._refused(outcome)
-            if outcome is None:  # a repetition: nothing changed
-                return self.event()
-            return self.event(became=sealed, replaced=replaced)
-
-        return await self._commit(change, describe)
+        (outcome,) = await change_all(
+            self._served, (Planned(self, change, sealed, replaced),), self._standing.epoch
+        )
+        return returned(outcome)
 
     async def erase(
         self, change: Change[SealedRecord | None], left: SealedRecord | None = None
@@ -166,17 +162,10 @@ class Attempt:
         await self._commit(change, describe)
 
     async def _commit(self, change: Change[T], describe: Callable[[T | VaultError], Event]) -> T:
-        self.settle(True)  # the committer records refusals too
-        try:
-            return await self._served.committer.change(
-                change, describe, self._standing.epoch, self._taken_back
-            )
-        except KeysChangedError:
-            self.settle(False)  # but this one
-            raise
-        except VaultError as e:
-            self._call.trace.has_event = e.reason not in FAILURES  # then nothing was written
-            raise
+        (outcome,) = await _commit_all(
+            self._served, (self,), (change,), (describe,), self._standing.epoch
+        )
+        return returned(outcome)
 
     async def refuse(self, error: VaultError) -> None:
         """Record a refusal, unless an event was recorded before; in a flood, count it."""
@@ -224,16 +213,80 @@ class Attempt:
             at=self._at,
         )
 
-    def _taken_back(self) -> None:
-        """Note that the caller left before the event's turn had come: it says what won't be."""
-        self.settle(False)
-
     def settle(self, settled: bool) -> None:
         """Note whether an event of its own is on its way, or durable."""
         self._settled = self._call.trace.has_event = settled
 
+    def unwritten(self) -> None:
+        """Note that there is no event, and that there can be none."""
+        self._call.trace.has_event = False
+
+    def changed(
+        self, outcome: object, sealed: SealedRecord, replaced: SealedRecord | None
+    ) -> Event:
+        """Return the event of a change: what became of it; None is a repetition."""
+        if isinstance(outcome, VaultError):
+            return self._refused(outcome)
+        if outcome is None:
+            return self.event()
+        return self.event(became=sealed, replaced=replaced)
+
     def _refused(self, error: VaultError) -> Event:
         return refused(self.event(), error)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planned(Generic[T]):
+    """A change of one record, with whose event it is: `replaced` becomes `sealed`."""
+
+    attempted: Attempt
+    change: Change[T]
+    sealed: SealedRecord
+    replaced: SealedRecord | None = None
+
+    def describe(self, outcome: T | VaultError) -> Event:
+        """Return its event."""
+        return self.attempted.changed(outcome, self.sealed, self.replaced)
+
+
+async def change_all(
+    served: ServedCompartment, planned: Sequence[Planned[T]], epoch: int
+) -> Sequence[T | VaultError]:
+    """Carry out changes that were planned in an epoch, each with its event; see `Attempt.change`.
+
+    Returns what each returned, or why it was refused. Raises VaultError where nothing was written.
+    """
+    return await _commit_all(
+        served,
+        [its.attempted for its in planned],
+        [its.change for its in planned],
+        [its.describe for its in planned],
+        epoch,
+    )
+
+
+async def _commit_all(
+    served: ServedCompartment,
+    attempts: Sequence[Attempt],
+    changes: Sequence[Change[T]],
+    describe: Sequence[Callable[[T | VaultError], Event]],
+    epoch: int,
+) -> Sequence[T | VaultError]:
+    def settle(settled: bool) -> None:
+        for its in attempts:
+            its.settle(settled)
+
+    settle(True)  # the committer records refusals too
+    try:
+        # Who leaves before the events' turn had come takes them along: they say what won't be.
+        return await served.committer.change_all(changes, describe, epoch, lambda: settle(False))
+    except KeysChangedError:
+        settle(False)  # but this one
+        raise
+    except VaultError:
+        for its in attempts:
+            its.unwritten()
+        raise
 
 
 async def allow_all(
@@ -290,6 +343,14 @@ def attempt(served: ServedCompartment, call: Call, operation: str, purpose: str 
     is VaultError(OVERLOADED), before anything is asked for.
     """
     return Attempt(served, call, operation, purpose)
+
+
+def attempt_each(
+    served: ServedCompartment, calls: Sequence[Call], operation: str, purpose: str
+) -> "Attempts":
+    """Frame several requests of one service, each with an event of its own."""
+    each = [Attempt(served, call, operation, purpose) for call in calls]
+    return Attempts(each, served.places.take(calls[0].service, len(calls)))
 
 
 class Attempts:

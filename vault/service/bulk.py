@@ -1,15 +1,21 @@
-"""Bulk put: many records in one stream, each as Put does it, under a request id of its own."""
+"""Bulk put: many records in one stream, each as Put does it, under a request id of its own.
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from sys import getsizeof
+A stream does what came in one message, as much of it at once as there is room for, and then takes
+the next: so it sends no faster than it is served, and keeps no more than a message in memory.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vault.errors import VaultError
 from vault.policy import Operation, denied
 from vault.service.attempt import attempt
+from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
-from vault.service.put import put, touches_unique
-from vault.service.streaming import Calls, Turns, in_order
+from vault.service.put import Asked, put_each, touches_unique
+from vault.service.streaming import WINDOW, Calls, Turns
+
+MOST_A_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,45 +28,87 @@ class PutItem:
     clear: Sequence[str]
 
 
+Item = PutItem | VaultError
+"""One that can't be read comes as what is wrong with it."""
+
+
 async def bulk_put(
     served: ServedCompartment,
     calls: Calls,
     purpose: str,
-    items: AsyncIterator[PutItem | VaultError],
-) -> AsyncGenerator[str | VaultError, None]:
-    """Return each item's new etag, or why not, in the items' order.
+    messages: AsyncIterator[Sequence[Item]],
+) -> AsyncGenerator[Sequence[str | VaultError], None]:
+    """Return items' new etags, or why not, in the items' order, as many as were done together.
 
     An item that was carried out before, under its request id, is answered as done. One that can't
-    be read comes as what is wrong with it, and is refused under the stream's own id. Raises
-    VaultError where the caller has no grant to put here; the generator, where it may no longer
-    call.
+    be read is refused under the stream's own id. Raises VaultError where the caller has no grant to
+    put here; the generator, where it may no longer call.
     """
     call = calls()
     async with attempt(served, call, Operation.PUT, purpose):
         denial = denied(call.edition, call.service, purpose, served.name, Operation.PUT)
         if denial is not None:
             raise denial.error()
-    turns = Turns(served, calls)
-
-    async def done(item: PutItem | VaultError) -> str | VaultError:
-        nonlocal call  # as admitted for the item before
-        names = [] if isinstance(item, VaultError) else [*item.fields, *item.clear]
-        guesses = (Operation.FIND,) if touches_unique(served, call, names) else ()
-        call = await turns.next(Operation.PUT, *guesses)
-        try:
-            if isinstance(item, VaultError):
-                async with attempt(served, call, Operation.PUT, purpose):
-                    raise item
-            own = replace(call, request_id=item.request_id, repeatable=True)
-            return await put(served, own, purpose, item.pseudonym, item.fields, item.clear, "")
-        except VaultError as e:
-            return e
-
-    return in_order(items, done, weigh=_weight)
+    return _done(served, Turns(served, calls), call, purpose, messages)
 
 
-def _weight(item: PutItem | VaultError) -> int:
-    """Return how many bytes of memory an item's text takes."""
-    if isinstance(item, VaultError):
-        return 0
-    return sum(map(getsizeof, (*item.fields, *item.fields.values(), *item.clear)))
+async def _done(
+    served: ServedCompartment,
+    turns: Turns,
+    call: Call,
+    purpose: str,
+    messages: AsyncIterator[Sequence[Item]],
+) -> AsyncGenerator[Sequence[str | VaultError], None]:
+    async for items in messages:
+        for several in _apart(items):
+            left = several
+            while left:
+                guesses = _guesses(served, call, left)
+                call, now = await turns.next(Operation.PUT, *guesses, wanted=len(left))
+                yield await _put(served, call, purpose, left[:now])
+                left = left[now:]
+
+
+def _apart(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield items in their order, no two of one record together."""
+    several: list[Item] = []
+    met: set[str] = set()
+    for item in items:
+        pseudonym = item.pseudonym if isinstance(item, PutItem) else ""
+        if pseudonym in met or len(several) == WINDOW:
+            yield several
+            several, met = [], set()
+        several.append(item)
+        met.add(pseudonym)
+    yield several
+
+
+def _guesses(served: ServedCompartment, call: Call, items: Sequence[Item]) -> Sequence[Operation]:
+    names = (name for i in items if isinstance(i, PutItem) for name in (*i.fields, *i.clear))
+    return (Operation.FIND,) if touches_unique(served, call, names) else ()
+
+
+async def _put(
+    served: ServedCompartment, call: Call, purpose: str, items: Sequence[Item]
+) -> Sequence[str | VaultError]:
+    asked = [
+        Asked(call.under(its.request_id), its.pseudonym, its.fields, its.clear)
+        for its in items
+        if isinstance(its, PutItem)
+    ]
+    done = iter(await put_each(served, purpose, asked) if asked else ())
+    return [
+        await _refused(served, call, purpose, its) if isinstance(its, VaultError) else next(done)
+        for its in items
+    ]
+
+
+async def _refused(
+    served: ServedCompartment, call: Call, purpose: str, error: VaultError
+) -> VaultError:
+    """Have the trail say that an item couldn't be read; return what it is answered."""
+    try:
+        async with attempt(served, call.anew(), Operation.PUT, purpose):
+            raise error
+    except VaultError as e:
+        return e

@@ -57,3 +57,11 @@ class Call:
     def edition(self) -> Edition:
         """The edition that this request is decided under."""
         return self.policy.current
+
+    def under(self, request_id: str) -> "Call":
+        """Return the same caller, with a request of its own under an id that may come again."""
+        return Call(self.policy, self.service, request_id, repeatable=True)
+
+    def anew(self) -> "Call":
+        """Return the same request, for one more thing that has an event of its own."""
+        return Call(self.policy, self.service, self.request_id, self.repeatable)

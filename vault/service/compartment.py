@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
@@ -26,8 +27,9 @@ from vault.service.limits import Limits
 from vault.service.metrics import Metrics
 from vault.service.opened import OpenedRecord, Opener
 from vault.service.places import MOST_RECORDS, Places
-from vault.store.commit import Committer, KeysChangedError
+from vault.store.commit import Committer
 from vault.store.engine import Database
+from vault.store.jobs import KeysChangedError
 from vault.store.load import Loader, WrappedDataKey
 from vault.store.lookups import SUSPENDED, Identity, Lookups
 
@@ -169,7 +171,13 @@ class ServedCompartment:
         its place (`keep` opens it). Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE,
         KEYS_SUSPENDED, KEY_DESTROYED, STORAGE_UNAVAILABLE).
         """
-        opened = await self.open_if_any(address)
+        return await self.registered(address, await self.open_if_any(address))
+
+    async def registered(self, address: Address, opened: OpenedRecord | None) -> OpenedRecord:
+        """Return what was opened there, if it is a subject's; raise VaultError(NOT_FOUND, ERASED).
+
+        STORAGE_UNAVAILABLE, too.
+        """
         if opened is not None and not opened.about.kept:
             return opened
         if await self.lookups.has_tombstone(await self.tombstone(address)):
@@ -194,9 +202,23 @@ class ServedCompartment:
             # Here too, durably: a control chain without this touch is refused from now on.
             await self.lookups.saw_ledger(*self.history.seen)
 
-    def turn(self, address: Address) -> asyncio.Lock:
-        """Return the lock that writers of a record in this process take turns by."""
-        return self._turns.setdefault(address.pseudonym, asyncio.Lock())
+    @asynccontextmanager
+    async def turns(self, addresses: Iterable[Address]) -> AsyncIterator[None]:
+        """Let the writers of records in this process take turns, each at all of its own.
+
+        In one order: else two, each of whom has what the other waits for, would wait for ever.
+        """
+        pseudonyms = sorted(address.pseudonym for address in addresses)
+        locks = [self._turns.setdefault(its, asyncio.Lock()) for its in pseudonyms]
+        taken = 0
+        try:
+            for lock in locks:
+                await lock.acquire()
+                taken += 1
+            yield
+        finally:
+            for lock in locks[:taken]:
+                lock.release()
 
     async def wrap(self, address: Address, data_key: DataKey) -> WrappedDataKey:
         """Wrap a data key under the newest active KEK. Raises VaultError, KeysChangedError."""

@@ -9,7 +9,7 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment, now
 from vault.service.opened import OpenedRecord
 from vault.service.register import ConsentAsked, add_consents
-from vault.service.rewrite import Edited, request_mark, rewrite
+from vault.service.rewrite import Edited, Rewrite, request_mark, rewrite
 
 
 async def grant_consent(
@@ -27,7 +27,7 @@ async def grant_consent(
             add_consents(call, served.name, about, consents)
             return Edited(about, record.values())
 
-        return await rewrite(served, attempted, address, edit, mark)
+        return await rewrite(served, Rewrite(attempted, address, edit, mark))
 
 
 async def withdraw_consent(
@@ -56,7 +56,7 @@ async def withdraw_consent(
                     consent.withdrawn_at = now()
             return Edited(about, record.values())
 
-        return await rewrite(served, attempted, address, edit, mark)
+        return await rewrite(served, Rewrite(attempted, address, edit, mark))
 
 
 def _copy(record: OpenedRecord) -> sealed_pb2.Record:

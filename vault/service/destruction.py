@@ -16,7 +16,7 @@ from vault.service.call import Visit
 from vault.service.compartment import ServedCompartment
 from vault.service.keys import officer_event, operation
 from vault.store import keys, rotation_rows, rotations
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 from vault.store.lookups import KeyRow
 
 

@@ -26,8 +26,8 @@ from vault.service.rotation import Level, begin
 from vault.service.rotation_keys import all_destroyed
 from vault.store import epochs, rotation_rows, rotations
 from vault.store import tables as t
-from vault.store.commit import Transaction
 from vault.store.epochs import EpochRow
+from vault.store.jobs import Transaction
 from vault.store.rotations import DONE, RUNNING, RotationRow
 
 _DAY = 24 * 3600  # seconds

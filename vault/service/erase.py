@@ -23,7 +23,7 @@ from vault.service.receipt import receipt
 from vault.service.requests import Begun, requested
 from vault.service.rewrite import TRIES, pause, request_mark
 from vault.store import changes
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 from vault.store.whole import erase_record
 
 _UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
@@ -49,7 +49,7 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> Erase
         address = served.bearer(capability, call.service.spiffe)
         async with (
             requested(served, call, RequestKind.ERASURE, address) as request,
-            served.turn(address),
+            served.turns((address,)),
         ):
             await _until_unchanged(served, call, attempted, address, request)
         kept = told(served, call, await kept_records(served, call, address))

@@ -21,7 +21,7 @@ from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.values import MOST_A_VALUE, index_value
 from vault.service.visible import visible
-from vault.store.commit import KeysChangedError
+from vault.store.jobs import KeysChangedError
 
 log = logging.getLogger("piivault.find")
 

@@ -21,7 +21,7 @@ from vault.keys.key import KeyKind, KeyName, KeyState, check_destroyed
 from vault.service.call import Visit
 from vault.service.compartment import ServedCompartment
 from vault.store import keys as store
-from vault.store.commit import Change, Transaction
+from vault.store.jobs import Change, Transaction
 from vault.store.lookups import SERVING, SUSPENDED, KeyRow
 
 log = logging.getLogger("piivault.keys")

@@ -6,6 +6,7 @@ Find can be asked; they are no accounting. That is the trail's work.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from vault.errors import Reason, VaultError
 from vault.policy.edition import Limit, Service
 from vault.policy.vocabulary import Operation
 
+NO_LIMIT = sys.maxsize
 _DAY = 24 * 3600
 
 
@@ -89,6 +91,16 @@ class Limits:
         if spent is None:
             spent = self._spent[service.name, operation] = _fresh(limit, now)
         return max(_until_token(spent, limit, now), _until_tomorrow(spent, limit, now))
+
+    def left(self, service: Service, operation: Operation) -> int:
+        """Return how many there are just now, where there is one: NO_LIMIT if that is unbounded."""
+        limit = service.limits.get(operation) or self._defaults.get(operation)
+        spent = self._spent.get((service.name, operation))
+        if limit is None or spent is None:
+            return NO_LIMIT
+        tokens = int(spent.tokens) if limit.per_second else NO_LIMIT
+        today = limit.per_day - spent.today if limit.per_day is not None else NO_LIMIT
+        return max(1, min(tokens, today))
 
 
 def _fresh(limit: Limit, now: float) -> _Spent:

@@ -64,9 +64,10 @@ class Places:
         if short := self._short(service, wanted):
             raise VaultError(Reason.OVERLOADED, short, retry_after=_moment())
 
-    def wait(self, service: Service | None, wanted: int = 1) -> float:
-        """Return the seconds after which to look again; 0 if so many places are free now."""
-        return _moment() if self._short(service, wanted) else 0.0
+    def free(self, service: Service) -> int:
+        """Return how many places a service may take now."""
+        own = self.share - self._taken_by[service.name]
+        return max(0, min(self._most_for(service) - self._taken, own))
 
     def line(self, *of: Hashable) -> asyncio.Lock:
         """Return the lock by which all who wait for the same stand in line: the first one wakes."""
@@ -84,10 +85,12 @@ class Places:
         """Say what there isn't room in; "" if there is room."""
         if service is None:
             return ""
-        most = self._most + (self._most + 7) // 8 * service.subject_facing
-        if self._taken + wanted > most:
+        if self._taken + wanted > self._most_for(service):
             return _ALL
         return _ITS_SHARE if self._taken_by[service.name] + wanted > self.share else ""
+
+    def _most_for(self, service: Service) -> int:
+        return self._most + (self._most + 7) // 8 * service.subject_facing
 
     def _count(self, service: Service, wanted: int) -> None:
         self._taken += wanted

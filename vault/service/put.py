@@ -1,53 +1,132 @@
-"""Put: change, supplement or remove values, by a service for a purpose or by the subject."""
+"""Put: change, supplement or remove values, by a service for a purpose or by the subject.
+
+One record goes this way as several do, whose records share each step and have each their own
+decision and event.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
-from vault.policy import Index, Operation
-from vault.service.attempt import Attempt, attempt
+from vault.policy import FieldUse, Index, Operation
+from vault.service.attempt import Attempt, attempt, attempt_each, refuse_all
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
 from vault.service.opened import OpenedRecord
-from vault.service.rewrite import Edit, Edited, request_mark, rewrite
+from vault.service.rewrite import Edit, Edited, Rewrite, request_mark, rewrite, rewrite_each
 from vault.service.values import check_clear, checked, index_rows
 
 Fields = Mapping[str, str]
 
 
-async def put(
-    served: ServedCompartment,
-    call: Call,
-    purpose: str,
-    pseudonym: str,
-    fields: Fields,
-    clear: Sequence[str],
-    etag: str,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be written into one record, and under which request id."""
+
+    call: Call
+    whose: str = field(repr=False)  # a pseudonym, or the subject's own capability
+    fields: Fields = field(repr=False)
+    clear: Sequence[str]
+    etag: str = ""
+
+
+async def put(served: ServedCompartment, purpose: str, asked: Asked) -> str:
     """Write values for a purpose; return the new etag. Raises VaultError."""
-    async with attempt(served, call, Operation.PUT, purpose) as attempted:
-        uses = await attempted.admit(Operation.PUT, purpose, [*fields, *clear])
+    async with attempt(served, asked.call, Operation.PUT, purpose) as attempted:
+        (outcome,) = await _put_each(served, purpose, ((attempted, asked),))
+        if isinstance(outcome, VaultError):
+            raise outcome
+        return outcome
+
+
+async def put_each(
+    served: ServedCompartment, purpose: str, several: Sequence[Asked]
+) -> Sequence[str | VaultError]:
+    """Write values into records, no two of them one; return of each what `put` does, or raises."""
+    calls = [asked.call for asked in several]
+    try:
+        async with attempt_each(served, calls, Operation.PUT, purpose) as each:
+            return await _put_each(served, purpose, list(zip(each, several, strict=True)))
+    except VaultError as e:
+        return [e] * len(several)  # what they share failed: nothing can be written, say
+
+
+async def _put_each(
+    served: ServedCompartment, purpose: str, several: Sequence[tuple[Attempt, Asked]]
+) -> Sequence[str | VaultError]:
+    planned = [_plan(served, purpose, attempted, asked) for attempted, asked in several]
+    able = [its for its in planned if isinstance(its, _Plan)]
+    written = iter(await _written(served, purpose, able) if able else ())
+    outcomes = [its if isinstance(its, VaultError) else next(written) for its in planned]
+    for its, outcome in zip(planned, outcomes, strict=True):
+        if isinstance(its, _Plan) and its.unique and isinstance(outcome, str):
+            its.give_back(served)
+    refused = [
+        (attempted, outcome)
+        for (attempted, _), outcome in zip(several, outcomes, strict=True)
+        if isinstance(outcome, VaultError)
+    ]
+    if refused:
+        await refuse_all(refused)
+    return outcomes
+
+
+async def _written(
+    served: ServedCompartment, purpose: str, able: "Sequence[_Plan]"
+) -> Sequence[str | VaultError]:
+    await served.touch(able[0].asked.call)
+    return await rewrite_each(served, [await its.rewrite(served, purpose) for its in able])
+
+
+def _plan(
+    served: ServedCompartment, purpose: str, attempted: Attempt, asked: Asked
+) -> "_Plan | VaultError":
+    """Decide on the edition alone, count it against limits, and read what is to be written."""
+    call, names = asked.call, [*asked.fields, *asked.clear]
+    try:
+        uses = attempted.decide(Operation.PUT, purpose, names)
+        served.limits.take(call.service, Operation.PUT)
         unique = [use.field.uid for use in uses if use.field.index is Index.UNIQUE]
         if unique:
             # That a value is taken confirms a guess, as Find does: so it counts as one.
             served.limits.take(call.service, Operation.FIND, "change a unique field")
-        address = served.address(pseudonym)
-        write = _writing(served, call, fields, clear)
-        displaced = False
+        address = served.address(asked.whose)
+        write = _writing(served, call, asked.fields, asked.clear)
+        return _Plan(attempted, asked, uses, unique, address, write)
+    except VaultError as e:
+        return e
 
+
+@dataclass(slots=True, eq=False)
+class _Plan:
+    """A put that its grant allows, not yet held against what the record says."""
+
+    attempted: Attempt
+    asked: Asked
+    uses: tuple[FieldUse, ...]
+    unique: Collection[int]
+    address: Address
+    write: Edit
+    displaced: bool = False
+
+    async def rewrite(self, served: ServedCompartment, purpose: str) -> Rewrite:
         async def edit(record: OpenedRecord) -> Edited:
-            nonlocal displaced
-            wholly_covered(call, served, purpose, uses, record)
-            edited = await write(record)
-            displaced = _displaced(record, edited, unique)
+            wholly_covered(self.asked.call, served, purpose, self.uses, record)
+            edited = await self.write(record)
+            self.displaced = _displaced(record, edited, self.unique)
             return edited
 
-        done = await _carry_out(served, call, attempted, address, edit, fields, clear, etag)
-        if unique and not displaced:
-            # It fills what was empty, which a record does once: as guesses they soon run out.
-            served.limits.give_back(call.service, Operation.FIND)
-        return done
+        return await _rewrite(served, self.attempted, self.address, edit, self.asked)
+
+    def give_back(self, served: ServedCompartment) -> None:
+        """Count it as no guess where it fills what was empty.
+
+        A record does that once: as guesses they soon run out.
+        """
+        if not self.displaced:
+            served.limits.give_back(self.asked.call.service, Operation.FIND)
 
 
 def touches_unique(served: ServedCompartment, call: Call, names: Iterable[str]) -> bool:
@@ -68,38 +147,25 @@ def _displaced(record: OpenedRecord, edited: Edited, unique: Collection[int]) ->
     )
 
 
-async def put_own(
-    served: ServedCompartment,
-    call: Call,
-    capability: str,
-    fields: Fields,
-    clear: Sequence[str],
-    etag: str,
-) -> str:
+async def put_own(served: ServedCompartment, asked: Asked) -> str:
     """Write the subject's own values (clause 3.1.1); return the new etag. Raises VaultError."""
+    call, fields, clear = asked.call, asked.fields, asked.clear
     async with attempt(served, call, "put") as attempted:
-        address = served.bearer(capability, call.service.spiffe)
+        address = served.bearer(asked.whose, call.service.spiffe)
         if not fields and not clear:
             raise VaultError(
                 Reason.MALFORMED_REQUEST, "Nothing to change: name fields to set or clear."
             )
         edit = _writing(served, call, fields, clear)
-        return await _carry_out(served, call, attempted, address, edit, fields, clear, etag)
+        return await rewrite(served, await _rewrite(served, attempted, address, edit, asked))
 
 
-async def _carry_out(
-    served: ServedCompartment,
-    call: Call,
-    attempted: Attempt,
-    address: Address,
-    edit: Edit,
-    fields: Fields,
-    clear: Sequence[str],
-    etag: str,
-) -> str:
-    asked = [dict(fields), list(clear), etag]
-    mark = await request_mark(served, call, Operation.PUT, address, asked)
-    return await rewrite(served, attempted, address, edit, mark, etag)
+async def _rewrite(
+    served: ServedCompartment, attempted: Attempt, address: Address, edit: Edit, asked: Asked
+) -> Rewrite:
+    content = [dict(asked.fields), list(asked.clear), asked.etag]
+    mark = await request_mark(served, asked.call, Operation.PUT, address, content)
+    return Rewrite(attempted, address, edit, mark, asked.etag)
 
 
 def _writing(served: ServedCompartment, call: Call, fields: Fields, clear: Sequence[str]) -> Edit:

@@ -14,7 +14,7 @@ from vault.service.rewrite import current_etag, etag_of, request_mark
 from vault.service.values import check_record_size, checked, index_rows
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 from vault.store.load import WrappedDataKey
 from vault.store.whole import open_record
 

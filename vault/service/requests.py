@@ -39,7 +39,7 @@ from vault.service.attempt import FAILURES, attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.store import requests as store
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 
 log = logging.getLogger("piivault.requests")
 

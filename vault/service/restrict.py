@@ -7,7 +7,7 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.requests import requested
-from vault.service.rewrite import Edit, Edited, request_mark, rewrite
+from vault.service.rewrite import Edit, Edited, Rewrite, request_mark, rewrite
 
 
 async def restrict(
@@ -22,7 +22,8 @@ async def restrict(
         async with requested(served, call, RequestKind.RESTRICTION, address) as request:
             mark = await request_mark(served, call, "restrict", address, None)
             edit = _setting(restricted=True)
-            etag = await rewrite(served, attempted, address, edit, mark, also=request.finish)
+            its = Rewrite(attempted, address, edit, mark, also=request.finish)
+            etag = await rewrite(served, its)
         return etag, request.finished
 
 
@@ -31,7 +32,8 @@ async def lift_restriction(served: ServedCompartment, call: Call, capability: st
     async with attempt(served, call, "lift_restriction") as attempted:
         address = served.bearer(capability, call.service.spiffe)
         mark = await request_mark(served, call, "lift_restriction", address, None)
-        return await rewrite(served, attempted, address, _setting(restricted=False), mark)
+        its = Rewrite(attempted, address, _setting(restricted=False), mark)
+        return await rewrite(served, its)
 
 
 def _setting(*, restricted: bool) -> Edit:

@@ -126,7 +126,7 @@ async def stream_reveal(
     turns = Turns(served, calls)
 
     async def decided(pseudonym: str) -> tuple[float, Opening | VaultError]:
-        call = await turns.next(Operation.REVEAL)
+        call, _ = await turns.next(Operation.REVEAL)
         try:
             opening = await _allow(_Asked(served, call, purpose, names, recipient), pseudonym)
         except VaultError as e:

@@ -11,17 +11,18 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import SystemRandom
 
+from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, Value, seal_record
 from vault.errors import Reason, VaultError
 from vault.names import to_base64url
 from vault.sealed.v1 import sealed_pb2
-from vault.service.attempt import Attempt
+from vault.service.attempt import Attempt, Planned, change_all
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.values import check_record_size
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.commit import Change, Transaction
+from vault.store.jobs import Change, KeysChangedError, Transaction
 from vault.store.together import Replacement
 
 TRIES = 8
@@ -43,46 +44,123 @@ class Edited:
 Edit = Callable[[OpenedRecord], Awaitable[Edited]]
 
 
-async def rewrite(
-    served: ServedCompartment,
-    attempted: Attempt,
-    address: Address,
-    edit: Edit,
-    mark: RequestMark | None,
-    etag: str = "",
-    also: Change[object] | None = None,
-) -> str:
-    """Change a record and return its new etag.
+@dataclass(frozen=True, slots=True, eq=False)
+class Rewrite:
+    """What is to become of one record, and whose event says so.
 
-    `edit` is pure but for keys, and may run again if another process changed the record
-    meanwhile: unless the caller gave an etag, which then is refused as stale. `also` is carried out
-    in the same transaction. Writers of one
-    record in this process take turns, so that nobody's withdrawal is starved by others' puts.
-    Raises VaultError.
+    `edit` is pure but for keys, and may run again if another process changed the record meanwhile:
+    unless the caller gave an etag, which then is refused as stale. `also` is carried out in the
+    same transaction.
     """
 
-    async def write() -> str:
-        record = await served.open(address)
-        attempted.met(record.about)
-        edited = await edit(record)
-        check_record_size(edited.values.values())
-        sealed = seal_record(address, record.data_key, edited.about, edited.values.values())
-        changed = await attempted.change(
-            _swap(record, sealed, edited, mark, etag, also), sealed, record.row
-        )
-        return etag_of(sealed) if changed else await current_etag(served, address)
+    attempted: Attempt
+    address: Address
+    edit: Edit
+    mark: RequestMark | None
+    etag: str = ""
+    also: Change[object] | None = None
 
-    async with served.turn(address):
+
+async def rewrite(served: ServedCompartment, its: Rewrite) -> str:
+    """Change a record and return its new etag. Raises VaultError."""
+    (outcome,) = await rewrite_each(served, (its,))
+    if isinstance(outcome, VaultError):
+        raise outcome
+    return outcome
+
+
+async def rewrite_each(
+    served: ServedCompartment, each: Sequence[Rewrite]
+) -> Sequence[str | VaultError]:
+    """Change records, no two of them one, and return of each its new etag, or why it has none.
+
+    Writers of one record in this process take turns, so that nobody's withdrawal is starved by
+    others' puts. Where keys or records changed meanwhile, those are planned anew. Raises
+    VaultError where none could be carried out.
+    """
+    outcomes: dict[Rewrite, str | VaultError] = {}
+    async with served.turns(its.address for its in each):
+        left = each
         for tries in range(TRIES):
             await pause(tries)
-            try:
-                return await attempted.with_keys(write)
-            except VaultError as e:
-                if e.reason is not Reason.STALE_ETAG or etag:
-                    raise
-    raise VaultError(
-        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=TRIES * _PAUSE
-    )
+            outcomes.update(await _rewritten(served, left))
+            left = [its for its in left if _is_passing(outcomes[its], its)]
+            if not left:
+                break
+    for its in left:
+        if not isinstance(outcomes[its], KeysChangedError):
+            outcomes[its] = VaultError(
+                Reason.OVERLOADED,
+                "Others keep changing this record. Retry.",
+                retry_after=TRIES * _PAUSE,
+            )
+    return [outcomes[its] for its in each]
+
+
+async def _rewritten(
+    served: ServedCompartment, each: Sequence[Rewrite]
+) -> Mapping[Rewrite, str | VaultError]:
+    """Plan on the records as they are now, and carry out what could be planned."""
+    standing = served.keyring.standing
+    opened = await served.open_each([its.address for its in each])
+    outcomes: dict[Rewrite, str | VaultError] = {}
+    planned: dict[Rewrite, Planned[bool | None]] = {}
+    for its, record in zip(each, opened, strict=True):
+        try:
+            planned[its] = await _plan(served, its, record)
+        except VaultError as e:
+            outcomes[its] = e
+    try:
+        changed = await change_all(served, list(planned.values()), standing.epoch)
+    except KeysChangedError as e:
+        changed = [e] * len(planned)
+    for its, done in zip(planned, changed, strict=True):
+        outcomes[its] = await _etag(served, its, planned[its].sealed, done)
+    if any(isinstance(outcome, KeysChangedError) for outcome in outcomes.values()):
+        await served.look_beyond(standing)
+    return outcomes
+
+
+async def _plan(
+    served: ServedCompartment, its: Rewrite, opened: OpenedRecord | VaultError | None
+) -> Planned[bool | None]:
+    if isinstance(opened, VaultError):
+        raise opened
+    record = await served.registered(its.address, opened)
+    its.attempted.met(record.about)
+    try:
+        edited = await its.edit(record)
+    except DamagedError:
+        raise VaultError(
+            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
+        ) from None
+    check_record_size(edited.values.values())
+    sealed = seal_record(its.address, record.data_key, edited.about, edited.values.values())
+    return Planned(its.attempted, _swap(its, record, sealed, edited), sealed, record.row)
+
+
+async def _etag(
+    served: ServedCompartment,
+    its: Rewrite,
+    sealed: SealedRecord,
+    done: bool | VaultError | None,
+) -> str | VaultError:
+    if isinstance(done, VaultError):
+        return done
+    if done:
+        return etag_of(sealed)
+    try:  # a repetition
+        return await current_etag(served, its.address)
+    except VaultError as e:
+        return e
+
+
+def _is_passing(outcome: str | VaultError, its: Rewrite) -> bool:
+    """Tell whether it is worth another try."""
+    if isinstance(outcome, KeysChangedError):
+        return True
+    stale = isinstance(outcome, VaultError) and outcome.reason is Reason.STALE_ETAG
+    return stale and not its.etag
 
 
 async def pause(tries: int) -> None:
@@ -92,22 +170,18 @@ async def pause(tries: int) -> None:
 
 
 def _swap(
-    record: OpenedRecord,
-    sealed: SealedRecord,
-    edited: Edited,
-    mark: RequestMark | None,
-    etag: str,
-    also: Change[object] | None,
+    its: Rewrite, record: OpenedRecord, sealed: SealedRecord, edited: Edited
 ) -> Change[bool | None]:
-    meant = not etag or etag == etag_of(record.row)
+    meant = not its.etag or its.etag == etag_of(record.row)
     replacement = Replacement(
         pseudonym=record.address.pseudonym,
         replaces=record.row.row_version if meant else None,
         by=sealed,
-        mark=mark,
+        mark=its.mark,
         index_of=edited.index_of,
         index_rows=edited.index_rows,
     )
+    also = its.also
     if also is None:
         return replacement
 

@@ -30,7 +30,7 @@ from vault.service.key_rows import row_of
 from vault.service.keys import officer_event
 from vault.store import keys, rotation_rows, rotations
 from vault.store import tables as t
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 from vault.store.lookups import KeyRow
 from vault.store.rotations import DONE, RUNNING, RotationRow
 

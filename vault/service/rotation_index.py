@@ -20,7 +20,7 @@ from vault.service.opened import OpenedRecord
 from vault.service.rotation_steps import UNREADABLE, Did, Step, Work, busy
 from vault.service.values import index_row
 from vault.store import keys, rotation_rows, rotations
-from vault.store.commit import KeysChangedError, Transaction
+from vault.store.jobs import KeysChangedError, Transaction
 from vault.store.rotation_rows import in_epoch
 
 _PAGE, _DROPPED = 100, 500  # records, index rows

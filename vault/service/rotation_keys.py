@@ -10,7 +10,7 @@ from vault.service.compartment import ServedCompartment
 from vault.service.key_rows import row_of
 from vault.service.rotation_steps import UNREADABLE, Did, Step, Work
 from vault.store import keys, rotation_rows, rotations
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 from vault.store.rotation_rows import DataKeyRow, in_epoch
 
 _PAGE = 500  # data keys

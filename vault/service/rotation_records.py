@@ -16,7 +16,7 @@ from vault.errors import Reason, VaultError
 from vault.service.opened import OpenedRecord
 from vault.service.rotation_steps import UNREADABLE, Step, Work, busy
 from vault.store import changes, rotation_rows
-from vault.store.commit import KeysChangedError, Transaction
+from vault.store.jobs import KeysChangedError, Transaction
 from vault.store.rotation_rows import in_epoch
 
 _PAGE, _DROPPED = 32, 500  # records
@@ -55,7 +55,7 @@ async def _reseal(work: Work, pseudonym: bytes) -> bool:
     """Give a record a new data key; return False if it can't be opened."""
     served = work.served
     address = Address(served.uuid, pseudonym)
-    async with served.turn(address):
+    async with served.turns((address,)):
         for _ in range(_TRIES):
             epoch = served.epoch
             try:

@@ -18,7 +18,7 @@ from vault.service.rotation_keys import epoch, kek, transit
 from vault.service.rotation_records import data_keys, superseded
 from vault.service.rotation_steps import Step, Steps, Work
 from vault.store import rotations
-from vault.store.commit import KeysChangedError
+from vault.store.jobs import KeysChangedError
 from vault.store.rotations import RUNNING, RotationRow
 
 log = logging.getLogger("piivault.keys")

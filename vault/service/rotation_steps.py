@@ -13,7 +13,7 @@ from vault.service.call import PolicyState
 from vault.service.compartment import ServedCompartment
 from vault.service.sweep import SERVICE
 from vault.store import rotations
-from vault.store.commit import Change, Transaction
+from vault.store.jobs import Change, Transaction
 from vault.store.rotations import DONE, FAILED, RUNNING, RotationRow
 
 T = TypeVar("T")

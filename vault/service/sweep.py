@@ -24,7 +24,7 @@ from vault.service.keep import due_of
 from vault.service.opened import OpenedRecord
 from vault.service.requests import look_over
 from vault.store import changes
-from vault.store.commit import KeysChangedError, Transaction
+from vault.store.jobs import KeysChangedError, Transaction
 
 log = logging.getLogger("piivault.sweep")
 

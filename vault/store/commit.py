@@ -16,8 +16,8 @@ changes in common and by what alters keys alone, so nothing is written under a k
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import insert, select
@@ -30,6 +30,7 @@ from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
 from vault.store.hot import HotConnection
+from vault.store.jobs import Change, Job, KeysChangedError, each, returned
 from vault.store.together import carry_out
 
 MOST_A_BATCH = 256
@@ -46,18 +47,6 @@ E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
 T = TypeVar("T")
 
-Transaction = AsyncConnection
-Change = Callable[[Transaction], Awaitable[T]]
-
-
-class KeysChangedError(VaultError):
-    """A change was planned under keys of another epoch. Nothing was done: plan it again."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            Reason.KEYS_UNAVAILABLE, "The keys of this compartment are changing. Retry."
-        )
-
 
 class Trail(Protocol[E_contra]):
     """A hash chain as the committer needs it; `audit.chain` is the one there is."""
@@ -73,26 +62,6 @@ class Trail(Protocol[E_contra]):
 
     def abandon(self) -> None:
         """Nobody knows whether the rows are durable: begin the chain of a new writer."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job(Generic[E]):
-    """What waits: a change, or None for reads; and the events that tell what became of it.
-
-    A change is of an epoch; one without alters the keys themselves.
-    """
-
-    change: Change[Any] | None
-    describe: Callable[[Any], Sequence[E]]
-    size: int = 1  # how many events it has
-    epoch: int | None = None
-    taken_back: Callable[[], None] | None = None  # told if the caller left; None can't be
-    done: asyncio.Future[Any] = field(init=False)
-    outcome: Any = None  # what the change returned, or the VaultError that it raised
-
-
-def _alone(describe: Callable[[Any], E]) -> Callable[[Any], Sequence[E]]:
-    return lambda outcome: (describe(outcome),)
 
 
 def _nobody(events: Sequence[object]) -> None:
@@ -120,7 +89,7 @@ class Committer(Generic[E]):
         self._epoch = epoch
         self._tell = tell
         self.failing = False
-        self._waiting: dict[_Job[E], None] = {}  # in the order of their coming
+        self._waiting: dict[Job[E], None] = {}  # in the order of their coming
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -139,7 +108,7 @@ class Committer(Generic[E]):
     ) -> None:
         """Return once all of these events are durable, or none is. Otherwise like `record`."""
         if events:
-            await self._submit(_Job(None, lambda _: events, len(events), taken_back=taken_back))
+            await self._submit(Job((), lambda _: events, len(events), taken_back=taken_back))
 
     async def change(
         self,
@@ -157,17 +126,31 @@ class Committer(Generic[E]):
         STORAGE_UNAVAILABLE, KEYS_UNAVAILABLE).
         """
         planned = self._epoch() if epoch is None else epoch
-        job: _Job[E] = _Job(change, _alone(describe), 1, planned, taken_back)
-        result: T = await self._submit(job)
-        return result
+        outcomes = await self.change_all((change,), (describe,), planned, taken_back)
+        return returned(outcomes[0])
+
+    async def change_all(
+        self,
+        changes: Sequence[Change[T]],
+        describe: Sequence[Callable[[T | VaultError], E]],
+        epoch: int,
+        taken_back: Callable[[], None] | None = None,
+    ) -> Sequence[T | VaultError]:
+        """Carry out changes, each with its event; return what each returned, or its VaultError.
+
+        They are durable together, those that were refused undone. Otherwise like `change`.
+        """
+        job: Job[E] = Job(changes, each(describe), len(changes), epoch, taken_back)
+        return await self._submit(job) if changes else ()
 
     async def alter(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
         """Carry out a change of the keys themselves, in whatever epoch it is.
 
         While it runs, no process changes anything in the compartment. Otherwise like `change`.
         """
-        result: T = await self._submit(_Job(change, _alone(describe)))
-        return result
+        outcomes: Sequence[T | VaultError]
+        outcomes = await self._submit(Job((change,), each((describe,))))
+        return returned(outcomes[0])
 
     async def probe(self) -> None:
         """See whether an event could be written, and write none. Raises VaultError."""
@@ -188,10 +171,10 @@ class Committer(Generic[E]):
         if self._hot is not None:
             await self._hot.close()
 
-    async def _submit(self, job: _Job[E]) -> Any:
+    async def _submit(self, job: Job[E]) -> Sequence[Any]:
         if self._closing:
             stopping = VaultError(Reason.STORAGE_UNAVAILABLE, "This process is stopping. Retry.")
-            raise _failure(job, stopping)
+            raise job.failure(stopping)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         # Asking for the running loop asks the kernel for the process's id, before Python 3.12.
@@ -209,16 +192,17 @@ class Committer(Generic[E]):
     async def _run(self) -> None:
         while self._waiting or not self._closing:
             await self._wake.wait()
-            await self._company.gather(self._waiting, MOST_A_BATCH)
+            largest = max((job.size for job in self._waiting), default=0)
+            await self._company.gather(self._waiting, MOST_A_BATCH, largest)
             batch = self._next()
             if not self._waiting and not self._closing:
                 self._wake.clear()
             if batch:
                 await self._settle(batch)
 
-    def _next(self) -> Sequence[_Job[E]]:
+    def _next(self) -> Sequence[Job[E]]:
         """Take jobs out of the queue, as many as a batch has room for: one at least."""
-        batch: list[_Job[E]] = []
+        batch: list[Job[E]] = []
         room = MOST_A_BATCH
         for job in self._waiting:
             room -= job.size
@@ -229,22 +213,22 @@ class Committer(Generic[E]):
             del self._waiting[job]
         return batch
 
-    async def _settle(self, batch: Sequence[_Job[E]]) -> None:
+    async def _settle(self, batch: Sequence[Job[E]]) -> None:
         try:
             events = await self._commit_or_retry(batch)
         except Exception as e:  # whatever it is, whoever waits must hear of it
             self.failing = True
             self._trail.abandon()
             for job in batch:
-                _answer(job, _failure(job, e))
+                job.answer(job.failure(e))
         else:
             self._trail.settle()
             self.failing = False
             for job in batch:
-                _answer(job, job.outcome)
+                job.answer(job.outcomes)
             self._tell(events)
 
-    async def _commit_or_retry(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
+    async def _commit_or_retry(self, batch: Sequence[Job[E]]) -> Sequence[E]:
         """Commit; once more where nothing of the first try stands, which makes the second as good.
 
         PostgreSQL chose it to resolve a deadlock: two processes that take unique values in opposite
@@ -260,31 +244,33 @@ class Committer(Generic[E]):
                     raise
                 return await self._commit(batch)
 
-    async def _commit(self, batch: Sequence[_Job[E]]) -> Sequence[E]:
+    async def _commit(self, batch: Sequence[Job[E]]) -> Sequence[E]:
         self._committing = False
         await self._trail.ready()
-        if self._hot is not None and not any(job.change for job in batch):
-            events = [event for job in batch for event in job.describe(None)]
+        events: list[E] = []
+        changing = [job for job in batch if job.changes]
+        if self._hot is not None and not changing:
+            events = [event for job in batch for event in job.describe(())]
             await self._hot.fetch(_HOT, *_columns(self._trail.extend(events)))
             return events
         async with self._database.writes.begin() as connection:
-            changes = [job for job in batch if job.change]
-            epoch = await _hold_epoch(connection, changes) if changes else None
+            epoch = await _hold_epoch(connection, changing) if changing else None
             kept = [job for job in batch if job.epoch in (None, epoch)]
             for job in batch:
                 if job.epoch not in (None, epoch):
-                    job.outcome = KeysChangedError()  # and no more than that
-            outcomes = await carry_out(connection, [job.change for job in kept])
-            for job, outcome in zip(kept, outcomes, strict=True):
-                job.outcome = outcome
-            events = [event for job in kept for event in job.describe(job.outcome)]
+                    job.outcomes = KeysChangedError()  # and no more than that
+            changes = [change for job in kept for change in job.changes]
+            outcomes = iter(await carry_out(connection, changes))
+            for job in kept:
+                job.outcomes = list(islice(outcomes, len(job.changes)))
+                events += job.describe(job.outcomes)
             if events:
                 await _append(connection, self._trail.extend(events))
             self._committing = True
         return events
 
 
-async def _hold_epoch(connection: AsyncConnection, changes: Sequence[_Job[Any]]) -> int:
+async def _hold_epoch(connection: AsyncConnection, changes: Sequence[Job[Any]]) -> int:
     # Held until commit. Whoever alters keys has the row alone from the start: if two held it in
     # common first and then wanted it alone, they would wait for each other.
     alters = any(job.epoch is None for job in changes)
@@ -302,23 +288,3 @@ async def _append(connection: AsyncConnection, rows: Sequence[dict[str, object]]
 
 def _columns(rows: Sequence[dict[str, object]]) -> tuple[list[object], ...]:
     return tuple([row[name] for row in rows] for name in _COLUMNS)
-
-
-def _answer(job: _Job[E], outcome: object) -> None:
-    if job.done.done():
-        return
-    if isinstance(outcome, Exception):
-        job.done.set_exception(outcome)
-        job.done.exception()  # heard, even if the caller has gone
-    else:
-        job.done.set_result(outcome)
-
-
-def _failure(job: _Job[Any], error: Exception) -> Exception:
-    """Return what the caller of a job that wasn't written hears: for a read, of the trail."""
-    keys = isinstance(error, VaultError) and error.reason is Reason.KEYS_UNAVAILABLE
-    if keys or job.change is not None:
-        return error
-    return VaultError(
-        Reason.AUDIT_UNAVAILABLE, "The audit trail can't be written, so nothing is revealed. Retry."
-    )

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import insert, select, update
 
 from vault.store import tables as t
-from vault.store.commit import Transaction
 from vault.store.engine import Database
+from vault.store.jobs import Transaction
 from vault.store.rotation_rows import all_rows
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from sqlalchemy import func, select, text, update
 
 from vault.store import tables as t
-from vault.store.commit import Transaction
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.jobs import Transaction
 from vault.store.lookups import KeyRow
 
 

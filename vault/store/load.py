@@ -106,7 +106,8 @@ class Loader:
     async def _read(self) -> None:
         try:
             while self._waiting:
-                await self._company.gather(self._waiting, MOST_A_SELECT)
+                largest = max(len(request.pseudonyms) for request in self._waiting)
+                await self._company.gather(self._waiting, MOST_A_SELECT, largest)
                 if batch := self._next():
                     await self._select(batch)
         finally:

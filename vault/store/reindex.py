@@ -13,7 +13,7 @@ from operator import attrgetter
 from sqlalchemy import select
 
 from vault.store import tables as t
-from vault.store.commit import Transaction
+from vault.store.jobs import Transaction
 from vault.store.lookups import KeyRow
 from vault.store.rotation_rows import count
 from vault.store.rotations import RUNNING, RotationRow, add, set_states

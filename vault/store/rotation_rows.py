@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, se
 from vault.crypto.envelope import KEY_ID_BYTES
 from vault.store import tables as t
 from vault.store.changes import IndexRow, insert_if_absent
-from vault.store.commit import KeysChangedError, Transaction
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.jobs import KeysChangedError, Transaction
 from vault.store.load import WrappedDataKey
 
 _NAMED_AT = 4  # where an envelope names its data key, counted from 1

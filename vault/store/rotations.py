@@ -8,9 +8,9 @@ from sqlalchemy import insert, select, update
 
 from vault.store import tables as t
 from vault.store.changes import insert_if_absent
-from vault.store.commit import Transaction
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.jobs import Transaction
 from vault.store.lookups import KeyRow
 from vault.store.rotation_rows import all_rows
 

@@ -9,7 +9,7 @@ Those that go together have no order: a value that one gives up is free for who 
 Changes of one record keep theirs, and so does whatever is of another kind.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from vault.crypto.record import SealedRecord
 from vault.errors import VaultError
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
+from vault.store.jobs import Change
 
 # Columns of rows go in as arrays, so that each statement is prepared once.
 _REMEMBER = """
@@ -53,7 +54,6 @@ _GIVE_UP = """
         AND held.value = its.value AND held.slot = its.slot
 """
 
-Change: TypeAlias = Callable[[AsyncConnection], Awaitable[Any]]
 _Row: TypeAlias = tuple[int, int, bytes, bytes, bytes]  # of `blind_index`; but the last, its key
 
 
@@ -99,26 +99,24 @@ class Replacement:
         return [(row.uid, row.version, row.value, row.slot(own), own) for row in self.index_rows]
 
 
-async def carry_out(connection: AsyncConnection, all_: Sequence[Change | None]) -> list[Any]:
+async def carry_out(connection: AsyncConnection, all_: Sequence[Change[Any]]) -> list[Any]:
     """Carry out changes; return what each returned, or the VaultError that refused it.
 
-    Who is refused is undone alone. None changes nothing.
+    Who is refused is undone alone.
     """
     outcomes: dict[int, Any] = {}
     for run in _runs(all_):
         done = await _together(connection, run.values())
         for place, change in run.items():
             outcomes[place] = done[change] if change in done else await _alone(connection, change)
-    return [outcomes.get(place) for place in range(len(all_))]
+    return [outcomes[place] for place in range(len(all_))]
 
 
-def _runs(all_: Sequence[Change | None]) -> Iterator[Mapping[int, Change]]:
+def _runs(all_: Sequence[Change[Any]]) -> Iterator[Mapping[int, Change[Any]]]:
     """Yield changes by their places: replacements that may go together, or one of another kind."""
-    run: dict[int, Change] = {}
+    run: dict[int, Change[Any]] = {}
     met: set[bytes] = set()
     for place, change in enumerate(all_):
-        if change is None:
-            continue
         own = change.met if isinstance(change, Replacement) else set()
         if run and not (own and met and own.isdisjoint(met)):
             yield run
@@ -129,7 +127,7 @@ def _runs(all_: Sequence[Change | None]) -> Iterator[Mapping[int, Change]]:
         yield run
 
 
-async def _alone(connection: AsyncConnection, change: Change) -> Any:
+async def _alone(connection: AsyncConnection, change: Change[Any]) -> Any:
     try:
         async with connection.begin_nested():
             return await change(connection)
@@ -138,8 +136,8 @@ async def _alone(connection: AsyncConnection, change: Change) -> Any:
 
 
 async def _together(
-    connection: AsyncConnection, run: Iterable[Change]
-) -> Mapping[Change, bool | None]:
+    connection: AsyncConnection, run: Iterable[Change[Any]]
+) -> Mapping[Change[Any], bool | None]:
     """Carry out what can be at once; return what those return. Of all others nothing is left.
 
     Rows are written in their keys' order, so that two processes seldom wait for each other.

@@ -182,6 +182,55 @@ def test_what_is_no_list_of_pseudonyms_is_refused_here(
         sdk.do(accounts.stream_reveal(pseudonyms, ["phone"]))
 
 
+def _put(item: pb.BulkPutItem) -> pb.BulkPutResult:
+    if item.pseudonym == "psn_taken":
+        reason = ErrorReason.ERROR_REASON_VALUE_TAKEN
+        return pb.BulkPutResult(error=types_pb2.ItemError(reason=reason, message="Taken."))
+    return pb.BulkPutResult(etag=f"e-{item.pseudonym}")
+
+
+class Putting:
+    """Puts what comes, half of a message at a time, and keeps how many came in each."""
+
+    def __init__(self) -> None:
+        self.came: list[int] = []
+
+    def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Message]:
+        next(requests)
+        context.send_initial_metadata(())
+        index = 0
+        for request in requests:
+            items = list(request.items.items)
+            self.came.append(len(items))
+            half = (len(items) + 1) // 2
+            for several in (items[:half], items[half:]):
+                if several:
+                    yield pb.BulkPutResponse(index=index, results=map(_put, several))
+                    index += len(several)
+
+
+MESSAGES: dict[str, tuple[int, int, list[int]]] = {
+    # items, the bytes of each, and how many come in each message
+    "a few in one": (3, 10, [3]),
+    "no more than are taken ahead": (300, 10, [128, 64, 64, 44]),
+    "large ones by themselves": (4, 700_000, [1, 1, 1, 1]),
+    "larger ones a few at a time": (9, 300_000, [3, 3, 3]),
+}
+
+
+@pytest.mark.parametrize(("count", "size", "came"), MESSAGES.values(), ids=MESSAGES)
+def test_as_many_items_share_a_message_as_are_at_hand(
+    sdk: Sdk, house: House, accounts: Any, count: int, size: int, came: list[int]
+) -> None:
+    house.answer("BulkPut", serve := Putting())
+    items = [PutItem(f"psn_{n}", {"city": "x" * size}) for n in range(count)]
+    done = sdk.do(accounts.bulk_put(items))
+    assert [one.item for one in done] == items
+    assert [one.etag for one in done] == [f"e-psn_{n}" for n in range(count)]
+    assert serve.came[: len(came) - 1] == came[:-1]
+    assert sum(serve.came) == count
+
+
 def test_items_are_put_and_put_again_under_their_own_request_ids(
     sdk: Sdk, house: House, accounts: Any
 ) -> None:
@@ -192,14 +241,12 @@ def test_items_are_put_and_put_again_under_their_own_request_ids(
         start = next(requests).start
         context.send_initial_metadata(())
         assert (start.compartment, start.purpose) == ("accounts", "services")
-        for index, request in enumerate(requests):
-            sent.append(request.item)
-            if request.item.pseudonym == "psn_taken":
-                reason = ErrorReason.ERROR_REASON_VALUE_TAKEN
-                error = types_pb2.ItemError(reason=reason, message="Taken.")
-                yield pb.BulkPutResponse(index=index, error=error)
-            else:
-                yield pb.BulkPutResponse(index=index, etag=f"e-{request.item.pseudonym}")
+        index = 0
+        for request in requests:
+            items = request.items.items[: None if sent else 2]
+            sent.extend(items)
+            yield pb.BulkPutResponse(index=index, results=map(_put, items))
+            index += len(items)
             if len(sent) == 2:
                 UNAVAILABLE(None, context)
 

@@ -53,21 +53,46 @@ def test_so_many_are_taken_at_once_and_the_next_hears_why(
             raise AssertionError("taken")
         assert caught.value.reason is Reason.OVERLOADED
         assert RETRY_AFTER <= (caught.value.retry_after or 0) <= 2 * RETRY_AFTER
-        assert RETRY_AFTER <= places.wait(service) <= 2 * RETRY_AFTER
-    assert places.wait(ORDERS, max(1, most * 3 // 4)) == 0  # all came back
+        assert places.free(service) == 0
+    assert places.free(ORDERS) == max(1, most * 3 // 4)  # all came back
+
+
+FREE: dict[str, tuple[int, list[Service], Service, int]] = {
+    # most, taken by, and how many another service may take then
+    "one service alone": (8, [], ORDERS, 6),
+    "that has some": (8, [ORDERS] * 4, ORDERS, 2),
+    "beside a flood": (8, [ORDERS] * 6, SUPPORT, 2),
+    "for the subject": (8, [ORDERS] * 6, PORTAL, 3),
+    "none": (8, [ORDERS] * 6 + [SUPPORT] * 2, SUPPORT, 0),
+    "fewer than none": (1, [ORDERS, PORTAL], SUPPORT, 0),
+}
+
+
+@pytest.mark.parametrize(("most", "others", "service", "free"), FREE.values(), ids=FREE)
+def test_whoever_takes_several_knows_how_many_there_are(
+    most: int, others: list[Service], service: Service, free: int
+) -> None:
+    places = Places(most)
+    with ExitStack() as stack:
+        _held(stack, places, *others)
+        assert places.free(service) == free
+        if free:
+            stack.enter_context(places.take(service, free))
+        with pytest.raises(VaultError):
+            places.check(service)
 
 
 def test_officers_always_find_one_and_take_nobodys() -> None:
     places = Places(1)
     with places.take(OFFICER), places.take(OFFICER), places.take(ORDERS), places.take(PORTAL):
-        assert places.wait(OFFICER) == 0
+        places.check(OFFICER)
 
 
 def test_whoever_fails_gives_it_back() -> None:
     places = Places(1)
     with pytest.raises(KeyError), places.take(ORDERS):
         raise KeyError
-    assert places.wait(ORDERS) == 0
+    assert places.free(ORDERS) == 1
 
 
 def test_room_for_several_is_for_all_of_them() -> None:

@@ -48,7 +48,7 @@ class Compartment:
         """Let an item wait for its turn, take its place, and serve it."""
 
         async def serve() -> None:
-            call = await turns.next(*operations or (REVEAL,))
+            call, _ = await turns.next(*operations or (REVEAL,))
             with self.places.take(call.service):
                 self.served.append(name)
                 await asyncio.sleep(0)
@@ -160,5 +160,28 @@ async def test_what_takes_long_is_left_to_be_refused() -> None:
     limited = replace(ORDERS, limits={REVEAL: Limit(per_second=None, per_day=1)})
     compartment.limits.take(limited, REVEAL)
     async with compartment.full():
-        call = await compartment.stream(limited).next(REVEAL)
+        call, now = await compartment.stream(limited).next(REVEAL, wanted=9)
+    assert now == 1
     assert compartment.limits.wait(call.service, REVEAL) > 0
+
+
+NOW: dict[str, tuple[int, Limit | None, int]] = {
+    # places, the limit of reveals, and how many of nine may go now
+    "as many as are wanted": (64, None, 9),
+    "as many as have places": (8, None, 6),
+    "as many as the rate has left": (64, Limit(per_second=2, per_day=None), 4),
+    "as many as the day has left": (64, Limit(per_second=None, per_day=3), 3),
+    "as many as both have": (64, Limit(per_second=4, per_day=5), 5),
+}
+
+
+@pytest.mark.parametrize(("places", "limit", "now"), NOW.values(), ids=NOW)
+async def test_as_many_go_as_there_is_room_for(places: int, limit: Limit | None, now: int) -> None:
+    compartment = Compartment(places)
+    service = replace(ORDERS, limits={REVEAL: limit} if limit else {})
+    call, found = await compartment.stream(service).next(REVEAL, FIND, wanted=9)
+    assert found == min(now, 2)  # of finds there are two at once
+    call, found = await compartment.stream(service).next(REVEAL, wanted=9)
+    assert found == now
+    for _ in range(now):
+        compartment.limits.take(call.service, REVEAL)

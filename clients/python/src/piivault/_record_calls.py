@@ -22,6 +22,8 @@ from piivault.errors import AmbiguousError, InternalError, InvalidRequest, RateL
 from piivault.v1 import record_service_pb2 as pb
 
 LARGEST_BATCH = 200  # what BatchReveal takes, and a page has
+_AHEAD = 128  # items: the server does 64 at once, and has the next 64 at hand then
+_LARGEST_MESSAGE = 1024 * 1024  # bytes, where it is of several items
 
 _SERVICE = "/piivault.v1.RecordService"
 
@@ -93,6 +95,10 @@ def stream_reveal(
     """Ask for fields of records, one by one."""
     request_id = request_id_or_new()
 
+    def ask(pseudonyms: Iterable[str]) -> Iterator[pb.StreamRevealRequest]:
+        for pseudonym in pseudonyms:
+            yield pb.StreamRevealRequest(pseudonym=text(pseudonym, "pseudonym"))
+
     def read(pseudonym: str, got: pb.StreamRevealResponse) -> RevealedItem:
         return _item(pseudonym, got, request_id)
 
@@ -106,8 +112,9 @@ def stream_reveal(
         f"{_SERVICE}/StreamReveal",
         scope.compartment,
         pb.StreamRevealRequest(start=start),
-        lambda pseudonym: pb.StreamRevealRequest(pseudonym=text(pseudonym, "pseudonym")),
+        ask,
         pb.StreamRevealResponse,
+        lambda got: (got,),
         read,
         request_id,
     )
@@ -116,17 +123,18 @@ def stream_reveal(
 def bulk_put(scope: Scope) -> StreamCall[PutItem, pb.BulkPutResponse, Put]:
     """Set and remove values of records, one by one."""
 
-    def ask(item: PutItem) -> pb.BulkPutRequest:
-        return pb.BulkPutRequest(
-            item=pb.BulkPutItem(
-                request_id=request_id_or_new(item.request_id),
-                pseudonym=text(item.pseudonym, "pseudonym"),
-                fields=field_values(item.fields),
-                clear=names_to_clear(item.fields),
-            )
-        )
+    def ask(items: Iterable[PutItem]) -> Iterator[pb.BulkPutRequest]:
+        message, size = pb.BulkPutItems(), 0
+        for item in map(_put_item, items):
+            size += item.ByteSize()
+            if message.items and size > _LARGEST_MESSAGE:
+                yield pb.BulkPutRequest(items=message)
+                message, size = pb.BulkPutItems(), item.ByteSize()
+            message.items.append(item)
+        if message.items:
+            yield pb.BulkPutRequest(items=message)
 
-    def read(item: PutItem, got: pb.BulkPutResponse) -> Put:
+    def read(item: PutItem, got: pb.BulkPutResult) -> Put:
         if got.WhichOneof("outcome") == "etag":
             return Put(item, got.etag, None)
         return Put(item, None, from_item(got.error, item.request_id))
@@ -138,8 +146,19 @@ def bulk_put(scope: Scope) -> StreamCall[PutItem, pb.BulkPutResponse, Put]:
         pb.BulkPutRequest(start=start),
         ask,
         pb.BulkPutResponse,
+        lambda got: got.results,
         read,
         request_id_or_new(),
+        _AHEAD,
+    )
+
+
+def _put_item(item: PutItem) -> pb.BulkPutItem:
+    return pb.BulkPutItem(
+        request_id=request_id_or_new(item.request_id),
+        pseudonym=text(item.pseudonym, "pseudonym"),
+        fields=field_values(item.fields),
+        clear=names_to_clear(item.fields),
     )
 
 

@@ -5,10 +5,10 @@ what was done under an item's request id isn't done again.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from secrets import SystemRandom
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -16,7 +16,7 @@ from piivault._call import Response, Result
 from piivault._settings import Deadline
 from piivault.errors import InternalError, PiivaultError
 
-WINDOW = 64  # items that wait for an answer; the server takes as many before it sends one
+WINDOW = 64  # the server takes as many items before it sends an answer
 RENEW_BEFORE = 0.2  # of a stream's time is for the answers to what was sent
 _TRIES = 4  # without one answer
 _PAUSES = (0.05, 0.15, 0.45)  # seconds, and up to as much again
@@ -26,22 +26,25 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StreamCall(Generic[Item, Response, Result]):
-    """One method that takes a stream: what it begins with, and what each item sends and gets."""
+    """One method that takes a stream: what it begins with, and what items send and get."""
 
     method: str  # "/piivault.v1.Service/Method"
     compartment: str  # whose worker serves it
     start: Message
-    ask: Callable[[Item], Message]
+    ask: Callable[[Iterable[Item]], Iterator[Message]]  # as few messages as hold them
     response: type[Response]
-    read: Callable[[Item, Response], Result]
+    results: Callable[[Response], Sequence[Any]]  # of one item or of several, in their order
+    read: Callable[[Item, Any], Result]
     request_id: str
+    window: int = WINDOW  # items that may wait for an answer
 
 
 class Ahead(Generic[Item]):
     """Items that were sent ahead of their answers, and those that are still to be sent."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[Item], window: int = WINDOW) -> None:
         self._items: Iterator[Item] = iter(items)
+        self._window = window
         self._anew: deque[Item] = deque()
         self._sent: deque[Item] = deque()
         self._ended = False
@@ -63,7 +66,7 @@ class Ahead(Generic[Item]):
         if deadline.left() < RENEW_BEFORE * deadline.seconds:
             return []
         taken = []
-        while len(self._sent) < WINDOW and not (self._ended and not self._anew):
+        while len(self._sent) < self._window and not (self._ended and not self._anew):
             try:
                 item = self._anew.popleft() if self._anew else next(self._items)
             except StopIteration:
@@ -78,13 +81,14 @@ class Ahead(Generic[Item]):
         nothing_left = self._ended and not self._anew
         return nothing_left or deadline.left() < RENEW_BEFORE * deadline.seconds
 
-    def answered(self, index: int) -> Item:
-        """Return whose answer this is. Raises InternalError if it is out of order."""
-        if index != self._index or not self._sent:
+    def answered(self, index: int, results: Sequence[Any]) -> Iterator[tuple[Item, Any]]:
+        """Yield results with whose each is. Raises InternalError if they are out of order."""
+        if index != self._index or len(results) > len(self._sent):
             raise InternalError("The answers of a stream came out of their order.")
-        self._index += 1
-        self._tries = 0
-        return self._sent.popleft()
+        for result in results:
+            self._index += 1
+            self._tries = 0
+            yield self._sent.popleft(), result
 
     def begin(self) -> None:
         """Go on, on a new connection, with whatever wasn't answered."""

@@ -80,7 +80,7 @@ class Transport:
 
         A connection has `lasting` seconds; raises the PiivaultError of one that brought nothing.
         """
-        ahead = Ahead(items)
+        ahead = Ahead(items, call.window)
         while not ahead.ended:
             try:
                 yield from self._connected(call, ahead, self.deadline(lasting))
@@ -101,14 +101,15 @@ class Transport:
         ahead.begin()
         try:
             while True:
-                for item in ahead.take(deadline):
-                    requests.put(_checked(call.ask(item)))
+                for request in call.ask(ahead.take(deadline)):
+                    requests.put(_checked(request))
                 if ahead.is_over(deadline):
                     requests.put(None)
                 if not ahead.waits:
                     break
                 answer: Any = next(answers)
-                yield call.read(ahead.answered(answer.index), answer)
+                for item, result in ahead.answered(answer.index, call.results(answer)):
+                    yield call.read(item, result)
             next(answers, None)  # the end of it
         except StopIteration:
             raise InternalError("The stream ended before all was answered.") from None
@@ -162,7 +163,7 @@ class AsyncTransport:
 
         A connection has `lasting` seconds; raises the PiivaultError of one that brought nothing.
         """
-        ahead = Ahead(items)
+        ahead = Ahead(items, call.window)
         while not ahead.ended:
             try:
                 async with aclosing(
@@ -191,8 +192,7 @@ class AsyncTransport:
             await stream.initial_metadata()
             while True:
                 reading = reading or asyncio.ensure_future(stream.read())
-                for item in ahead.take(deadline):
-                    await _write(stream, _checked(call.ask(item)))
+                await _write(stream, *map(_checked, call.ask(ahead.take(deadline))))
                 if ahead.is_over(deadline):
                     await stream.done_writing()
                 if not ahead.waits:
@@ -200,7 +200,8 @@ class AsyncTransport:
                 answer, reading = await reading, None
                 if answer is grpc.aio.EOF:
                     raise InternalError("The stream ended before all was answered.")
-                yield call.read(ahead.answered(answer.index), answer)
+                for item, result in ahead.answered(answer.index, call.results(answer)):
+                    yield call.read(item, result)
             await reading  # the end of it
         except grpc.RpcError as error:
             if _is_crossed(error):
@@ -217,10 +218,11 @@ class AsyncTransport:
             await channel.close()
 
 
-async def _write(stream: Any, request: Message) -> None:
-    """Send a request, unless the stream has ended: reading says why."""
+async def _write(stream: Any, *requests: Message) -> None:
+    """Send requests, unless the stream has ended: reading says why."""
     with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
-        await stream.write(request)
+        for request in requests:
+            await stream.write(request)
 
 
 def _is_crossed(error: grpc.RpcError) -> bool:

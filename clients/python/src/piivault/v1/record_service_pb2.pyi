@@ -376,26 +376,26 @@ class BulkPutRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
-    ITEM_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start(self) -> Global___BulkPutStart:
         """First, and never again: a stream stays in its compartment and purpose."""
 
     @_builtins.property
-    def item(self) -> Global___BulkPutItem:
+    def items(self) -> Global___BulkPutItems:
         """What is written."""
 
     def __init__(
         self,
         *,
         start: Global___BulkPutStart | None = ...,
-        item: Global___BulkPutItem | None = ...,
+        items: Global___BulkPutItems | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "message", b"message", "start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "message", b"message", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "message", b"message", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "message", b"message", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "item"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["start", "items"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -426,6 +426,30 @@ class BulkPutStart(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BulkPutStart: _TypeAlias = BulkPutStart  # noqa: Y015
+
+@_typing.final
+class BulkPutItems(_message.Message):
+    """Writes fields of several records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BulkPutItem]:
+        """1 to 200."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BulkPutItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BulkPutItems: _TypeAlias = BulkPutItems  # noqa: Y015
 
 @_typing.final
 class BulkPutItem(_message.Message):
@@ -467,15 +491,40 @@ Global___BulkPutItem: _TypeAlias = BulkPutItem  # noqa: Y015
 
 @_typing.final
 class BulkPutResponse(_message.Message):
-    """The record as changed, or why not."""
+    """What became of some of the items."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INDEX_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which item's the first of these results is; the first item's is 0."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BulkPutResult]:
+        """In the items' order."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        results: _abc.Iterable[Global___BulkPutResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BulkPutResponse: _TypeAlias = BulkPutResponse  # noqa: Y015
+
+@_typing.final
+class BulkPutResult(_message.Message):
+    """The record as changed, or why not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
     ETAG_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    index: _builtins.int
-    """Which item's; the first one's is 0."""
     etag: _builtins.str
     """The record's new version."""
     @_builtins.property
@@ -485,19 +534,18 @@ class BulkPutResponse(_message.Message):
     def __init__(
         self,
         *,
-        index: _builtins.int = ...,
         etag: _builtins.str = ...,
         error: _types_pb2.ItemError | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "etag", b"etag", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "etag", b"etag", "index", b"index", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "etag", b"etag", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["etag", "error"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
-Global___BulkPutResponse: _TypeAlias = BulkPutResponse  # noqa: Y015
+Global___BulkPutResult: _TypeAlias = BulkPutResult  # noqa: Y015
 
 @_typing.final
 class FindRequest(_message.Message):

@@ -65,10 +65,10 @@ class RecordServiceStub:
     """
     BulkPut: _grpc.StreamStreamMultiCallable[_record_service_pb2.BulkPutRequest, _record_service_pb2.BulkPutResponse]
     """The same for as many records as come while the stream lasts, such as an import's. The first
-    message is the start, each after it an item; the results come in the items' order, each by
-    itself. What was done under an item's request id isn't done again: after a break, send anew
-    what wasn't answered. At most 64 are under way, and 8 MiB of text, in no order of their own: put
-    all of a record into one item. Otherwise as StreamReveal.
+    message is the start, each after it up to 200 items; the results come in the items' order, each
+    by itself, as many at a time as were done together. What was done under an item's request id
+    isn't done again: after a break, send anew what wasn't answered. Up to 64 items are done at once,
+    those of one record one after another. Otherwise as StreamReveal.
 
     Who may call: services with a grant for `put`.
     """
@@ -130,10 +130,10 @@ class RecordServiceAsyncStub(RecordServiceStub):
     """
     BulkPut: _aio.StreamStreamMultiCallable[_record_service_pb2.BulkPutRequest, _record_service_pb2.BulkPutResponse]  # type: ignore[assignment]
     """The same for as many records as come while the stream lasts, such as an import's. The first
-    message is the start, each after it an item; the results come in the items' order, each by
-    itself. What was done under an item's request id isn't done again: after a break, send anew
-    what wasn't answered. At most 64 are under way, and 8 MiB of text, in no order of their own: put
-    all of a record into one item. Otherwise as StreamReveal.
+    message is the start, each after it up to 200 items; the results come in the items' order, each
+    by itself, as many at a time as were done together. What was done under an item's request id
+    isn't done again: after a break, send anew what wasn't answered. Up to 64 items are done at once,
+    those of one record one after another. Otherwise as StreamReveal.
 
     Who may call: services with a grant for `put`.
     """
@@ -222,10 +222,10 @@ class RecordServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_record_service_pb2.BulkPutResponse], _abc.AsyncIterator[_record_service_pb2.BulkPutResponse]]:
         """The same for as many records as come while the stream lasts, such as an import's. The first
-        message is the start, each after it an item; the results come in the items' order, each by
-        itself. What was done under an item's request id isn't done again: after a break, send anew
-        what wasn't answered. At most 64 are under way, and 8 MiB of text, in no order of their own: put
-        all of a record into one item. Otherwise as StreamReveal.
+        message is the start, each after it up to 200 items; the results come in the items' order, each
+        by itself, as many at a time as were done together. What was done under an item's request id
+        isn't done again: after a break, send anew what wasn't answered. Up to 64 items are done at once,
+        those of one record one after another. Otherwise as StreamReveal.
 
         Who may call: services with a grant for `put`.
         """
