@@ -1,6 +1,6 @@
 """RecordService on the wire."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -11,7 +11,7 @@ from piivault.v1 import types_pb2
 from vault.errors import Reason, VaultError
 from vault.names import is_request_id
 from vault.rpc import wire
-from vault.service.bulk import MOST_A_MESSAGE, PutItem, bulk_put
+from vault.service.bulk import MOST_A_MESSAGE, Item, PutItem, bulk_put
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.describe import describe_grant
@@ -157,7 +157,7 @@ class RecordServicer:
 
 async def _put_items(
     messages: AsyncGenerator[pb.BulkPutItems, None],
-) -> AsyncGenerator[Sequence[PutItem | VaultError], None]:
+) -> AsyncGenerator[Iterable[Item], None]:
     async for message in messages:
         if not 1 <= len(message.items) <= MOST_A_MESSAGE:
             raise VaultError(
@@ -165,10 +165,10 @@ async def _put_items(
                 f"A message brings 1 to {MOST_A_MESSAGE} items. Split it.",
                 violations={"items": f"must be 1 to {MOST_A_MESSAGE}"},
             )
-        yield [_put_item(item) for item in message.items]
+        yield map(_put_item, message.items)  # each when its turn comes
 
 
-def _put_item(item: pb.BulkPutItem) -> PutItem | VaultError:
+def _put_item(item: pb.BulkPutItem) -> Item:
     try:
         fields, clear = wire.fields_in(item.fields), wire.clear_in(item.clear)
     except VaultError as e:

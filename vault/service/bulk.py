@@ -1,11 +1,12 @@
 """Bulk put: many records in one stream, each as Put does it, under a request id of its own.
 
 A stream does what came in one message, as much of it at once as there is room for, and then takes
-the next: so it sends no faster than it is served, and keeps no more than a message in memory.
+the next: so a caller sends no faster than it is served, and has no more than a message in memory.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import getsizeof
 
 from vault.errors import VaultError
 from vault.policy import Operation, denied
@@ -16,6 +17,7 @@ from vault.service.put import Asked, put_each, touches_unique
 from vault.service.streaming import WINDOW, Calls, Turns
 
 MOST_A_MESSAGE = 200
+MOST_BYTES = 1024 * 1024  # of items that are done at once, but one that has more goes alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ async def bulk_put(
     served: ServedCompartment,
     calls: Calls,
     purpose: str,
-    messages: AsyncIterator[Sequence[Item]],
+    messages: AsyncIterator[Iterable[Item]],
 ) -> AsyncGenerator[Sequence[str | VaultError], None]:
     """Return items' new etags, or why not, in the items' order, as many as were done together.
 
@@ -57,11 +59,10 @@ async def _done(
     turns: Turns,
     call: Call,
     purpose: str,
-    messages: AsyncIterator[Sequence[Item]],
+    messages: AsyncIterator[Iterable[Item]],
 ) -> AsyncGenerator[Sequence[str | VaultError], None]:
     async for items in messages:
-        for several in _apart(items):
-            left = several
+        for left in together(items):
             while left:
                 guesses = _guesses(served, call, left)
                 call, now = await turns.next(Operation.PUT, *guesses, wanted=len(left))
@@ -69,18 +70,27 @@ async def _done(
                 left = left[now:]
 
 
-def _apart(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield items in their order, no two of one record together."""
+def together(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
+    """Yield items in their order, as many at a time as are done at once: no two of one record."""
     several: list[Item] = []
     met: set[str] = set()
+    size = 0
     for item in items:
-        pseudonym = item.pseudonym if isinstance(item, PutItem) else ""
-        if pseudonym in met or len(several) == WINDOW:
+        whose = {item.pseudonym} if isinstance(item, PutItem) else set()
+        size += _size(item)
+        if several and (met & whose or size > MOST_BYTES or len(several) == WINDOW):
             yield several
-            several, met = [], set()
+            several, met, size = [], set(), _size(item)
         several.append(item)
-        met.add(pseudonym)
+        met |= whose
     yield several
+
+
+def _size(item: Item) -> int:
+    """Return how many bytes of memory an item's text takes."""
+    if isinstance(item, VaultError):
+        return 0
+    return sum(map(getsizeof, (*item.fields, *item.fields.values(), *item.clear)))
 
 
 def _guesses(served: ServedCompartment, call: Call, items: Sequence[Item]) -> Sequence[Operation]:

@@ -74,7 +74,7 @@ class CompartmentClient:
     ) -> Iterator[Put]:
         """Put items and yield what became of each, in order. What was done isn't done again.
 
-        Up to 64 are taken ahead, and done in no order of their own: put all of a record into one. A
+        Up to 128 are taken ahead, and done many at once; those of one record one after another. A
         connection lasts for `timeout`, and the next one goes on; DeadlineExceeded is raised if one
         brought nothing. Repeat what wasn't yielded then, with the same request ids.
         """
