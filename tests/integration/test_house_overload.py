@@ -24,7 +24,16 @@ from sqlalchemy import text
 from tests.house import House
 from tests.officers import OFFICER
 from tests.people import Registered, new_values
-from tests.wire import PATIENCE, new_request_id, open_channel, refused, send, send_bytes, wait_for
+from tests.wire import (
+    PATIENCE,
+    Stream,
+    new_request_id,
+    open_channel,
+    refused,
+    send,
+    send_bytes,
+    wait_for,
+)
 from vault.audit.event import ALLOWED
 from vault.errors import Reason
 from vault.rpc.status import PUSHBACK
@@ -34,6 +43,7 @@ from vault.store.engine import connect
 CALLS, RECORDS = 4, 8
 SHARE, SHARE_OF_RECORDS = 3, 6  # what one service may have of them
 REVEAL = "/piivault.v1.RecordService/Reveal"
+BULK_PUT = "/piivault.v1.RecordService/BulkPut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +76,12 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @contextmanager
-def standing_still(house: House, table: str) -> Iterator[Callable[[], None]]:
-    """Lock a table of accounts; yields what lets go of it."""
+def standing_still(
+    house: House, table: str, compartment: str = "accounts"
+) -> Iterator[Callable[[], None]]:
+    """Lock a table; yields what lets go of it."""
     loop = asyncio.new_event_loop()
-    database = connect(house.running.owner_urls["accounts"])
+    database = connect(house.running.owner_urls[compartment])
     transaction = database.writes.connect()
     connection = loop.run_until_complete(transaction.__aenter__())
     lock = text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
@@ -268,6 +280,57 @@ def test_nothing_is_done_for_who_left_while_they_waited(
 
     # Never that it was given. Who hung up can't be told from whose deadline passed.
     wait_for(lambda: told() == [["DEADLINE_EXCEEDED"]] * len(gone), what="their events")
+
+
+def _puts(people: list[Registered], ids: list[str]) -> list[pb.BulkPutRequest]:
+    items = [
+        pb.BulkPutItem(
+            request_id=request_id,
+            pseudonym=person.pseudonym,
+            fields=[types_pb2.FieldValue(name="item_note", value="new")],
+        )
+        for person, request_id in zip(people, ids, strict=True)
+    ]
+    start = pb.BulkPutStart(compartment="orders", purpose="services")
+    return [pb.BulkPutRequest(start=start), pb.BulkPutRequest(items=pb.BulkPutItems(items=items))]
+
+
+def test_more_puts_than_there_are_places_are_done_as_places_come(small: Small) -> None:
+    people = [small.house.register("orders") for _ in range(3 * SHARE_OF_RECORDS)]
+    with small.channel("orders") as channel:
+        opened = Stream(channel, BULK_PUT)
+        opened.ask(*_puts(people, [new_request_id() for _ in people]))
+        opened.close()
+        answers = opened.rest()
+    assert [len(answer.results) for answer in answers] == [SHARE_OF_RECORDS] * 3
+    assert all(result.etag for answer in answers for result in answer.results)
+
+
+@pytest.mark.parametrize("table", ["records", "audit"])
+def test_of_puts_that_nobody_waits_for_each_has_one_event_that_tells_the_truth(
+    small: Small, table: str
+) -> None:
+    """Whoever hangs up before they are read changes nothing; who does later may have changed it."""
+    people = [small.house.register("orders") for _ in range(3)]
+    ids = [new_request_id() for _ in people]
+    with small.channel("orders") as channel:
+        with standing_still(small.house, table, "orders") as let_go:
+            opened = Stream(channel, BULK_PUT)
+            opened.ask(*_puts(people, ids))
+            time.sleep(0.5)  # its statement is sent
+            opened.call.cancel()
+            time.sleep(0.2)
+            let_go()
+
+        def events() -> list[Any]:
+            return [event for id_ in ids for event in small.house.events("orders", id_)]
+
+        wait_for(lambda: len(events()) == len(ids), what="their events")
+    orders = small.house.client("orders").compartment("orders", purpose="services")
+    for person, event in zip(people, events(), strict=True):
+        note = orders.reveal(person.pseudonym, ["item_note"])["item_note"]
+        assert (event.outcome == ALLOWED) == (note is not None and note.expose() == "new")
+    assert {event.outcome == ALLOWED for event in events()} == {table == "audit"}
 
 
 def _has_room(
