@@ -26,6 +26,7 @@ from vault.store.jobs import Change, KeysChangedError, Transaction
 from vault.store.together import Replacement
 
 TRIES = 8
+_AT_ONCE = 8  # records that are planned before others have a turn: single calls wait meanwhile
 _PAUSE = 0.02  # seconds, more with each try
 _DAY = 24 * 3600
 _written = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
@@ -105,7 +106,9 @@ async def _rewritten(
     opened = await served.open_each([its.address for its in each])
     outcomes: dict[Rewrite, str | VaultError] = {}
     planned: dict[Rewrite, Planned[bool | None]] = {}
-    for its, record in zip(each, opened, strict=True):
+    for place, (its, record) in enumerate(zip(each, opened, strict=True), 1):
+        if not place % _AT_ONCE:
+            await asyncio.sleep(0)
         try:
             planned[its] = await _plan(served, its, record)
         except VaultError as e:
