@@ -40,7 +40,7 @@ class RecordServicer:
             list(request.fields),
             request.recipient,
         )
-        return _revealed(revealed)
+        return pb.RevealResponse(**_revealed(revealed))
 
     async def BatchReveal(
         self, call: Call, request: pb.BatchRevealRequest
@@ -55,9 +55,7 @@ class RecordServicer:
             list(request.fields),
             request.recipient,
         )
-        return pb.BatchRevealResponse(
-            results=[pb.BatchRevealResult(**_outcome(outcome)) for outcome in outcomes]
-        )
+        return pb.BatchRevealResponse(results=[_outcome(outcome) for outcome in outcomes])
 
     async def StreamReveal(
         self, calls: Calls, requests: AsyncGenerator[pb.StreamRevealRequest, None]
@@ -208,17 +206,17 @@ async def _numbered(
             index += 1
 
 
-def _outcome(outcome: Revealed | VaultError) -> dict[str, Any]:
+def _outcome(outcome: Revealed | VaultError) -> wire.Written:
     """Write one item's outcome, by the name of its field."""
     if isinstance(outcome, VaultError):
         return {"error": wire.error_out(outcome)}
     return {"record": _revealed(outcome)}
 
 
-def _revealed(revealed: Revealed) -> pb.RevealResponse:
-    return pb.RevealResponse(
-        fields=wire.fields_out(revealed.fields),
-        etag=revealed.etag,
-        edition=revealed.edition,
-        withheld=revealed.withheld,
-    )
+def _revealed(revealed: Revealed) -> wire.Written:
+    return {
+        "fields": wire.fields_out(revealed.fields),
+        "etag": revealed.etag,
+        "edition": revealed.edition,
+        "withheld": revealed.withheld,
+    }

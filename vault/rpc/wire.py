@@ -16,6 +16,9 @@ from vault.service.reveal import RevealedValue
 
 MOST_WRITTEN = 1000  # of one record in one request
 
+Written = Any
+"""A message as a constructor takes it: what it has, by name. One put into another is made twice."""
+
 _REASON = "ERROR_REASON_"
 _REASONS = dict(errors_pb2.ErrorReason.items())
 
@@ -85,16 +88,10 @@ def export_key_in(request: subject_service_pb2.ExportRequest) -> ExportKey:
         ) from None
 
 
-def fields_out(values: Iterable[RevealedValue]) -> list[types_pb2.RevealedField]:
+def fields_out(values: Iterable[RevealedValue]) -> list[Written]:
     """Write revealed fields."""
     return [
-        types_pb2.RevealedField(
-            name=v.name,
-            form=types_pb2.Form.ValueType(v.form.value),
-            present=v.present,
-            value=v.value,
-        )
-        for v in values
+        {"name": v.name, "form": v.form, "present": v.present, "value": v.value} for v in values
     ]
 
 
