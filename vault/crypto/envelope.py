@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from vault.crypto import primitives
-from vault.crypto.primitives import DamagedError, join
+from vault.crypto.primitives import DamagedError, Key, join
 
 VERSION = 1
 SUITE_AES_256_GCM = 1
@@ -30,7 +30,7 @@ _HEADER_BYTES = len(_FORMAT) + KEY_ID_BYTES
 OVERHEAD = _HEADER_BYTES + primitives.NONCE_BYTES + primitives.TAG_BYTES  # 39
 
 
-class Kind(Enum):
+class Kind(bytes, Enum):
     """What an envelope holds."""
 
     RECORD = b"record"
@@ -41,7 +41,7 @@ class Kind(Enum):
 
 
 def seal(
-    key: bytes,
+    key: Key,
     kind: Kind,
     key_id: bytes,
     place: tuple[bytes, ...],
@@ -53,14 +53,14 @@ def seal(
     Whoever seals several gives them `nonces`, from `primitives.draw_nonces`.
     """
     header = _FORMAT + key_id
-    return header + primitives.encrypt(key, plaintext, join(kind.value, header, *place), nonces)
+    return header + primitives.encrypt(key, plaintext, join(kind, header, *place), nonces)
 
 
-def unseal(key: bytes, kind: Kind, place: tuple[bytes, ...], envelope: bytes) -> bytes:
+def unseal(key: Key, kind: Kind, place: tuple[bytes, ...], envelope: bytes) -> bytes:
     """Open an envelope at its place; raise DamagedError if it isn't the one sealed there."""
     header = envelope[:_HEADER_BYTES]
     key_id(envelope)  # refuses other versions, suites and flags by name
-    return primitives.decrypt(key, envelope[_HEADER_BYTES:], join(kind.value, header, *place))
+    return primitives.decrypt(key, envelope[_HEADER_BYTES:], join(kind, header, *place))
 
 
 def key_id(envelope: bytes) -> bytes:

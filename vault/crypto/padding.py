@@ -16,7 +16,7 @@ def pad(data: bytes, size: int) -> bytes:
 def unpad(padded: bytes) -> bytes:
     """Return the data; raise ValueError for what `pad` can't have made."""
     end = LENGTH_BYTES + int.from_bytes(padded[:LENGTH_BYTES], "big")
-    if end > len(padded) or padded[end:].strip(b"\0"):
+    if end > len(padded) or padded[end:] != bytes(len(padded) - end):
         raise ValueError("not padded data")
     return padded[LENGTH_BYTES:end]
 

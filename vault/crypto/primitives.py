@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterator
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,6 +20,9 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
 _LENGTHS = tuple(length.to_bytes(4, "big") for length in range(256))  # those that all but few have
+
+Key = bytes | AESGCM
+"""32 bytes, or what `ready` makes of them."""
 
 
 class DamagedError(Exception):
@@ -38,7 +42,17 @@ def join(*parts: bytes) -> bytes:
 def derive(key: bytes, *info: bytes) -> bytes:
     """Derive a 32-byte key for one use, named by `info`, from a random key."""
     # The first block of HKDF-Expand, T(1): it is as long as the key, so the only one.
-    return hmac.digest(key, join(b"piivault/v1", *info) + b"\x01", "sha256")
+    return hmac.digest(key, _use(*info), "sha256")
+
+
+@lru_cache(maxsize=4096)  # a use is a word and a field's uid: nothing secret is kept
+def _use(*info: bytes) -> bytes:
+    return join(b"piivault/v1", *info) + b"\x01"
+
+
+def ready(key: bytes) -> AESGCM:
+    """Return a key made ready, for whoever opens or seals much under one."""
+    return AESGCM(key)
 
 
 def draw_nonces(count: int) -> Iterator[bytes]:
@@ -48,23 +62,27 @@ def draw_nonces(count: int) -> Iterator[bytes]:
 
 
 def encrypt(
-    key: bytes, plaintext: bytes, associated: bytes, nonces: Iterator[bytes] | None = None
+    key: Key, plaintext: bytes, associated: bytes, nonces: Iterator[bytes] | None = None
 ) -> bytes:
     """Return nonce, ciphertext and tag; `nonces` is what `draw_nonces` returned."""
     # Random nonces are safe up to 2^32 messages a key (SP 800-38D, 8.3). A data key sees a
     # record's few versions, a KEK one message a data key, an audit-data key one an event.
     nonce = secrets.token_bytes(NONCE_BYTES) if nonces is None else next(nonces)
-    return nonce + AESGCM(key).encrypt(nonce, plaintext, associated)
+    return nonce + _cipher(key).encrypt(nonce, plaintext, associated)
 
 
-def decrypt(key: bytes, sealed: bytes, associated: bytes) -> bytes:
+def decrypt(key: Key, sealed: bytes, associated: bytes) -> bytes:
     """Return the plaintext, or raise DamagedError."""
     if len(sealed) < NONCE_BYTES + TAG_BYTES:
         raise DamagedError("too short to be sealed")
     try:
-        return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+        return _cipher(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
     except InvalidTag:
         raise DamagedError("does not authenticate") from None
+
+
+def _cipher(key: Key) -> AESGCM:
+    return AESGCM(key) if isinstance(key, bytes) else key
 
 
 def mac(key: bytes, *parts: bytes) -> bytes:

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, Kind, key_id, seal, unseal
-from vault.crypto.primitives import KEY_BYTES, DamagedError, derive, digest, draw_nonces
+from vault.crypto.primitives import KEY_BYTES, DamagedError, Key, derive, digest, draw_nonces
 from vault.names import new_row_version
 from vault.sealed.v1 import sealed_pb2
 
@@ -72,13 +72,13 @@ class SealedRecord:
         return digest(self.row_version, self.sealed)
 
 
-def wrap_data_key(kek: bytes, address: Address, data_key: DataKey) -> bytes:
+def wrap_data_key(kek: Key, address: Address, data_key: DataKey) -> bytes:
     """Seal a data key under its compartment's KEK."""
     place = (address.compartment, address.pseudonym)
     return seal(kek, Kind.DATA_KEY, data_key.id, place, data_key.key)
 
 
-def unwrap_data_key(kek: bytes, address: Address, wrapped: bytes) -> DataKey:
+def unwrap_data_key(kek: Key, address: Address, wrapped: bytes) -> DataKey:
     """Open a wrapped data key; raise DamagedError if it isn't this record's."""
     place = (address.compartment, address.pseudonym)
     return DataKey(key_id(wrapped), unseal(kek, Kind.DATA_KEY, place, wrapped))
@@ -106,14 +106,16 @@ def open_fields(
     wanted = None if uids is None else frozenset(uids)
     opened = {}
     for item in record.fields:
-        if wanted is None or item.uid in wanted:
-            key = derive(data_key.key, b"field", _uid(item.uid))
-            place = _field_place(address, row.row_version, item.uid, item.type)
+        uid = item.uid
+        if wanted is None or uid in wanted:
+            type_ = item.type
+            key = derive(data_key.key, b"field", _uid(uid))
+            place = _field_place(address, row.row_version, uid, type_)
             try:
                 value = padding.unpad(unseal(key, Kind.FIELD, place, item.envelope)).decode()
             except ValueError:
                 raise DamagedError("authentic, but no value: written by a newer release?") from None
-            opened[item.uid] = Value(item.uid, item.type, value, item.set_at)
+            opened[uid] = Value(uid, type_, value, item.set_at)
     return opened
 
 
