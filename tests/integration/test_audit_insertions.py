@@ -19,7 +19,7 @@ from tests.auditing import NewAuditor, stored
 from tests.database import Cluster, put
 from tests.trails import KEYS
 from tests.written import COMPARTMENT, MINUTE, START, Written
-from vault.audit.chain import Link, first, seal_event
+from vault.audit.chain import Link, body_of, first, place_of, seal_body
 from vault.audit.event import ALLOWED, Event
 from vault.cli.audit_verdict import tell
 from vault.rpc.audits import AuditServicer
@@ -190,7 +190,10 @@ def _forged(written: Written, **body: object) -> Link:
             return message
 
     said = Forged(1, "orders", "shop", "services", "reveal", "forged", ALLOWED, at=START)
-    return seal_event(written.key, 1, COMPARTMENT, replace(PLAIN, token=said.token), said)
+    link = replace(PLAIN, token=said.token)
+    return replace(
+        link, sealed=seal_body(written.key, 1, place_of(COMPARTMENT, link), body_of(said))
+    )
 
 
 FORGED: Mapping[str, tuple[dict[str, object], str]] = {

@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from vault.audit.event import TOKEN_BYTES, Event
+from vault.audit.event import TOKEN_BYTES, Also, Event
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, OVERHEAD, Kind, key_id, seal, unseal
-from vault.crypto.primitives import DamagedError, digest, draw_nonces
+from vault.crypto.primitives import DamagedError, Key, digest, draw_nonces, ready
 from vault.sealed.v1 import sealed_pb2
 
 WRITER_BYTES = 16
 HASH_BYTES = 32
+Place = tuple[bytes, bytes, bytes, bytes, bytes]
+"""Compartment, writer, sequence, previous hash and token: what a sealed body is bound to."""
+
 _MOST_SEALED = 2**20  # bytes; an event that names each field of a large edition has some thousands
 
 
@@ -81,38 +84,27 @@ def misshapen(link: Link) -> str:
 
 def hash_of(compartment: bytes, link: Link) -> bytes:
     """Return the hash that the next event must hold; the link isn't `misplaced`."""
-    return digest(
-        b"piivault/v1/audit-event",
-        compartment,
-        link.writer,
-        link.sequence.to_bytes(8, "big"),
-        link.previous,
-        link.token,
-        link.sealed,
-    )
+    return _hash(place_of(compartment, link), link.sealed)
 
 
-def seal_event(
-    key: bytes,
-    version: int,
-    compartment: bytes,
-    link: Link,
-    event: Event,
-    nonces: Iterator[bytes] | None = None,
-) -> Link:
-    """Return the link with the event sealed into its place; `nonces` as for `seal`."""
+def body_of(event: Event) -> bytes:
+    """Return what is sealed of an event, padded."""
     body = event.to_message().SerializeToString()
-    padded = padding.pad(body, padding.step_size(len(body), padding.AUDIT_STEP))
-    version_id = version.to_bytes(KEY_ID_BYTES, "big")
-    sealed = seal(key, Kind.AUDIT, version_id, _place(compartment, link), padded, nonces)
-    return Link(link.writer, link.sequence, link.previous, link.token, sealed)
+    return padding.pad(body, padding.step_size(len(body), padding.AUDIT_STEP))
+
+
+def seal_body(
+    key: Key, version: int, place: Place, body: bytes, nonces: Iterator[bytes] | None = None
+) -> bytes:
+    """Seal an event's body into its place; `nonces` as for `seal`."""
+    return seal(key, Kind.AUDIT, version.to_bytes(KEY_ID_BYTES, "big"), place, body, nonces)
 
 
 def open_event(key: bytes, compartment: bytes, link: Link) -> sealed_pb2.AuditEvent:
     """Open a stored event; raise DamagedError if it isn't the one written at its place."""
     if wrong := misshapen(link):
         raise DamagedError(wrong)
-    padded = unseal(key, Kind.AUDIT, _place(compartment, link), link.sealed)
+    padded = unseal(key, Kind.AUDIT, place_of(compartment, link), link.sealed)
     try:
         return sealed_pb2.AuditEvent.FromString(padding.unpad(padded))
     except (ValueError, DecodeError):
@@ -149,32 +141,36 @@ class Chain:
     def __init__(self, compartment: bytes, key: Callable[[], Awaitable[tuple[bytes, int]]]) -> None:
         self._compartment = compartment
         self._ask = key
-        self._key: tuple[bytes, int] = (b"", 0)
+        self._key: tuple[Key, int] = (b"", 0)
         self._next: tuple[int, bytes]  # sequence and previous hash of the next event
         self._begin()
 
     async def ready(self) -> None:
         """Have the audit-data key at hand."""
-        self._key = await self._ask()
+        key, version = await self._ask()
+        self._key = ready(key), version
 
-    def extend(self, events: Sequence[Event]) -> list[dict[str, object]]:
+    def extend(self, events: Sequence[Event | Also]) -> list[dict[str, object]]:
         """Seal events into their places behind the last settled one; return their rows."""
         sequence, previous = self._next
         rows: list[dict[str, object]] = []
         nonces = draw_nonces(len(events))
+        said, body = None, b""
         for event in events:
-            place = Link(self._writer, sequence, previous, event.token, b"")
-            link = seal_event(*self._key, self._compartment, place, event, nonces)
+            if event.said is not said:  # as a rule a batch's are: written once for all of them
+                said, body = event.said, body_of(event.said)
+            place = _place(self._compartment, self._writer, sequence, previous, event.token)
+            sealed = seal_body(*self._key, place, body, nonces)
             rows.append(
                 {
-                    "writer": link.writer,
+                    "writer": self._writer,
                     "sequence": sequence,
                     "previous": previous,
-                    "token": link.token,
-                    "sealed": link.sealed,
+                    "token": event.token,
+                    "sealed": sealed,
                 }
             )
-            sequence, previous = sequence + 1, hash_of(self._compartment, link)
+            sequence, previous = sequence + 1, _hash(place, sealed)
         self._proposed = (sequence, previous)
         return rows
 
@@ -191,8 +187,18 @@ class Chain:
         self._next = self._proposed = (0, first(self._compartment, self._writer))
 
 
-def _place(compartment: bytes, link: Link) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+def place_of(compartment: bytes, link: Link) -> Place:
+    """Return what a link's body is bound to."""
+    return _place(compartment, link.writer, link.sequence, link.previous, link.token)
+
+
+def _place(
+    compartment: bytes, writer: bytes, sequence: int, previous: bytes, token: bytes
+) -> Place:
     # The previous hash and the token too: who can write the table can compute hashes, but can't
     # give a sealed event another past, or another subject.
-    sequence = link.sequence.to_bytes(8, "big")
-    return (compartment, link.writer, sequence, link.previous, link.token)
+    return compartment, writer, sequence.to_bytes(8, "big"), previous, token
+
+
+def _hash(place: Place, sealed: bytes) -> bytes:
+    return digest(b"piivault/v1/audit-event", *place, sealed)

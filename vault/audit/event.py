@@ -55,6 +55,11 @@ class Event:
     token: bytes = field(default_factory=no_token, repr=False)
     at: int = field(default_factory=moment)
 
+    @property
+    def said(self) -> "Event":
+        """What it says: itself (`Also` says what another one does)."""
+        return self
+
     def of_subject(self, salt: bytes) -> Self:
         """Return the event findable by whoever holds the salt of its subject's record."""
         return replace(self, token=token(salt, self.at))
@@ -86,6 +91,14 @@ class Event:
             replaces=self.replaces,
             compartment=self.compartment,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """An event that says what another one says, of another record: as those of a batch do."""
+
+    said: Event
+    token: bytes = field(repr=False)
 
 
 def officer(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from google.protobuf.message import Message
 from piivault.v1 import record_service_pb2 as pb

@@ -1,19 +1,18 @@
 """One request's way into the trail: exactly one event, whatever becomes of it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from vault.audit import event as audit
-from vault.audit.event import Event, Uses, moment
+from vault.audit.event import Also, Event, Uses, moment
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.policy import Denied, FieldUse, Operation, decide
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
+from vault.service.frame import Frame
 from vault.store.jobs import Change, KeysChangedError, returned
 
 T = TypeVar("T")
@@ -36,31 +35,32 @@ FAILURES = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """What the events of all records of a request have in common."""
+
+    call: Call
+    operation: str
+    purpose: str
+    at: int
+
+
 class Attempt:
     """What is known of a request so far, and the event that it will leave; see `attempt`.
 
     Of a batch, each record has its own.
     """
 
-    def __init__(self, served: ServedCompartment, call: Call, operation: str, purpose: str) -> None:
+    __slots__ = ("_call", "_request", "_salt", "_served", "_settled", "_standing", "_uses")
+
+    def __init__(self, served: ServedCompartment, request: _Request, uses: Uses = ()) -> None:
         self._served = served
-        self._call = call
-        self._operation = operation
-        # One that isn't in the edition may be anything: only known words enter the trail.
-        self._purpose = purpose if purpose in call.edition.purposes else ""
-        self._at = moment()
+        self._request = request
+        self._call = request.call
         self._settled = False
         self._standing = served.keyring.standing
-        self._uses: Uses = ()
+        self._uses = uses
         self._salt = b""
-        self._place = served.places.take(call.service)
-
-    async def __aenter__(self) -> Self:
-        _enter(self._place, (self,))
-        return self
-
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        await _leave(self._place, (self,), error)
 
     def decide(
         self, operation: Operation, purpose: str, names: Sequence[str]
@@ -95,13 +95,11 @@ class Attempt:
         """Note the fields, in the forms given."""
         self._uses = tuple([(use.field.uid, use.form.value) for use in uses])
 
-    def for_each(self, count: int) -> "Attempts":
+    def for_each(self, count: int) -> Frame[Sequence["Attempt"]]:
         """Frame a batch of what was decided: so many records, each with an event of its own."""
-        served, call = self._served, self._call
-        each = [Attempt(served, call, self._operation, self._purpose) for _ in range(count)]
-        for attempted in each:
-            attempted._uses = self._uses
-        return Attempts(each, served.places.take(call.service, count))
+        served, uses = self._served, self._uses
+        each = [Attempt(served, self._request, uses) for _ in range(count)]
+        return Frame(each, each, served.places.take(self._call.service, count))
 
     async def allow(self, recipient: str = "") -> None:
         """Return once the trail durably says that this was allowed; only then decrypt values.
@@ -196,22 +194,30 @@ class Attempt:
 
         Made whole, at once: a copy with one thing more costs as much again.
         """
-        call, salt = self._call, salt or self._salt
+        call, request, salt = self._call, self._request, salt or self._salt
         return Event(
             edition=call.edition.number,
             service=call.service.name,
             owner=call.service.owner,
-            purpose=self._purpose,
-            operation=self._operation,
+            purpose=request.purpose,
+            operation=request.operation,
             request_id=call.request_id,
             outcome=audit.ALLOWED,
             uses=self._uses,
             row_digest=became.digest if became else b"",
             recipient=recipient,
             replaces=audit.replaced_mark(salt, replaced.digest) if replaced else b"",
-            token=audit.token(salt, self._at) if salt else audit.no_token(),
-            at=self._at,
+            token=self._token(salt),
+            at=request.at,
         )
+
+    def like(self, other: "Attempt", its: Event) -> Also | None:
+        """Return this one's event, if it says what that of the other one does; else None."""
+        alike = self._request is other._request and self._uses == other._uses
+        return Also(its, self._token(self._salt)) if alike else None
+
+    def _token(self, salt: bytes) -> bytes:
+        return audit.token(salt, self._request.at) if salt else audit.no_token()
 
     def settle(self, settled: bool) -> None:
         """Note whether an event of its own is on its way, or durable."""
@@ -302,13 +308,26 @@ async def allow_all(
             its.settle(settled)
 
     settle(True)
-    events = [its.event(recipient=recipient) for its in attempts]
+    events = _allowed(attempts, recipient)
     try:
         await served.committer.record_all(events, lambda: settle(False))
     except VaultError:
         settle(False)
         raise
     await served.keyring.current()  # writing the events may have taken long
+
+
+def _allowed(attempts: Sequence[Attempt], recipient: str) -> Sequence[Event | Also]:
+    """Return an event for each. As a rule all of a batch say the same, which is made but once."""
+    events: list[Event | Also] = []
+    last: tuple[Attempt, Event] | None = None
+    for its in attempts:
+        if also := last and its.like(*last):
+            events.append(also)
+        else:
+            last = its, its.event(recipient=recipient)
+            events.append(last[1])
+    return events
 
 
 def refused(event: Event, error: VaultError) -> Event:
@@ -325,15 +344,9 @@ def unanswered(event: Event) -> Event:
     return event.refused(audit.FAILED, Reason.DEADLINE_EXCEEDED)
 
 
-async def refuse_all(refused: Iterable[tuple[Attempt, VaultError]]) -> None:
-    """Record refusals, each unless it has an event. Raises VaultError, once all are through."""
-    refusing = (attempted.refuse(error) for attempted, error in refused)
-    for failed in await asyncio.gather(*refusing, return_exceptions=True):
-        if failed is not None:
-            raise failed
-
-
-def attempt(served: ServedCompartment, call: Call, operation: str, purpose: str = "") -> Attempt:
+def attempt(
+    served: ServedCompartment, call: Call, operation: str, purpose: str = ""
+) -> Frame[Attempt]:
     """Frame a use case: whatever it raises is recorded before the caller hears of it.
 
     A frame that neither allows, changes nor raises leaves no event: nothing was asked for yet.
@@ -342,57 +355,19 @@ def attempt(served: ServedCompartment, call: Call, operation: str, purpose: str 
     leaves before there is an answer leaves an event all the same. Where no place is free the answer
     is VaultError(OVERLOADED), before anything is asked for.
     """
-    return Attempt(served, call, operation, purpose)
+    attempted = Attempt(served, _request(call, operation, purpose))
+    return Frame(attempted, (attempted,), served.places.take(call.service))
 
 
 def attempt_each(
     served: ServedCompartment, calls: Sequence[Call], operation: str, purpose: str
-) -> "Attempts":
+) -> Frame[Sequence[Attempt]]:
     """Frame several requests of one service, each with an event of its own."""
-    each = [Attempt(served, call, operation, purpose) for call in calls]
-    return Attempts(each, served.places.take(calls[0].service, len(calls)))
+    each = [Attempt(served, _request(call, operation, purpose)) for call in calls]
+    return Frame(each, each, served.places.take(calls[0].service, len(calls)))
 
 
-class Attempts:
-    """The frame of a batch: an attempt for each of its records, and room for all or for none.
-
-    What it raises is recorded for each that has no event yet. Otherwise like `attempt`.
-    """
-
-    def __init__(self, each: Sequence[Attempt], places: AbstractContextManager[None]) -> None:
-        self._each, self._places = each, places
-
-    async def __aenter__(self) -> Sequence[Attempt]:
-        _enter(self._places, self._each)
-        return self._each
-
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        await _leave(self._places, self._each, error)
-
-
-def _enter(places: AbstractContextManager[None], each: Iterable[Attempt]) -> None:
-    try:
-        places.__enter__()
-    except VaultError as e:
-        for attempted in each:  # what is refused so is to do no work
-            attempted.count(e)
-        raise
-
-
-async def _leave(
-    places: AbstractContextManager[None], each: Iterable[Attempt], error: BaseException | None
-) -> None:
-    try:
-        if isinstance(error, asyncio.CancelledError):
-            for attempted in each:
-                attempted.leave()
-        elif isinstance(error, Exception):
-            fault = VaultError(Reason.INTERNAL, "a fault of the server's")
-            told = error if isinstance(error, VaultError) else fault
-            await refuse_all((attempted, told) for attempted in each)
-    except asyncio.CancelledError:  # before it came to the refusal of each
-        for attempted in each:
-            attempted.leave()
-        raise
-    finally:
-        places.__exit__(None, None, None)
+def _request(call: Call, operation: str, purpose: str) -> _Request:
+    # A purpose that isn't in the edition may be anything: only known words enter the trail.
+    known = purpose if purpose in call.edition.purposes else ""
+    return _Request(call, operation, known, moment())

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
-from vault.audit.event import Event
+from vault.audit.event import Also, Event
 from vault.crypto import attestation, capability
 from vault.crypto import record as sealing
 from vault.crypto.attestation import Attestation, Kind
@@ -79,7 +79,7 @@ class ServedCompartment:
         self.rotation_wanted = asyncio.Event()  # wakes whoever carries rotations out
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         chain = Chain(uuid, self.audit_key)
-        self.committer: Committer[Event] = Committer(
+        self.committer: Committer[Event | Also] = Committer(
             database, chain, lambda: keyring.epoch, (metrics or Metrics()).wrote(name)
         )
         self.flood = Flood(self.committer.record, denials_per_second)

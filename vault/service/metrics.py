@@ -22,7 +22,7 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
-from vault.audit.event import Event
+from vault.audit.event import Also, Event
 from vault.sealed.v1 import sealed_pb2
 
 log = logging.getLogger("piivault.app")
@@ -104,13 +104,13 @@ class Metrics:
         if seconds is not None:
             self._seconds_of(method).observe(seconds)
 
-    def wrote(self, compartment: str) -> Callable[[Sequence[Event]], None]:
+    def wrote(self, compartment: str) -> Callable[[Sequence[Event | Also]], None]:
         """Return what counts the events of a compartment that became durable."""
 
-        def count(events: Sequence[Event]) -> None:
+        def count(events: Sequence[Event | Also]) -> None:
             counts: Counts[sealed_pb2.Outcome.ValueType] = Counts()
             for event in events:
-                counts[event.outcome] += event.count
+                counts[event.said.outcome] += event.said.count
             for outcome, times in counts.items():
                 self._events_of(compartment, _word(outcome)).inc(times)
 

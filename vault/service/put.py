@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
 from vault.policy import FieldUse, Index, Operation
-from vault.service.attempt import Attempt, attempt, attempt_each, refuse_all
+from vault.service.attempt import Attempt, attempt, attempt_each
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
+from vault.service.frame import refuse_all
 from vault.service.opened import OpenedRecord
 from vault.service.rewrite import Edit, Edited, Rewrite, request_mark, rewrite, rewrite_each
 from vault.service.values import check_clear, checked, index_rows

@@ -20,10 +20,11 @@ from vault.crypto.record import Address, Value
 from vault.errors import Reason, VaultError
 from vault.policy import Covered, FieldUse, Form, Operation, mask
 from vault.sealed.v1 import sealed_pb2
-from vault.service.attempt import Attempt, allow_all, attempt, refuse_all
+from vault.service.attempt import Attempt, allow_all, attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import covered
+from vault.service.frame import refuse_all
 from vault.service.keep import check_kept, open_each_for
 from vault.service.opened import OpenedRecord
 from vault.service.rewrite import etag_of

@@ -12,8 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vectors import generate
-from vault.audit.chain import Chain, Link, first, hash_of, open_event, seal_event, verify
-from vault.audit.event import ALLOWED, Event, token
+from vault.audit.chain import (
+    Chain,
+    Link,
+    body_of,
+    first,
+    hash_of,
+    open_event,
+    place_of,
+    seal_body,
+    verify,
+)
+from vault.audit.event import ALLOWED, Also, Event, token
 from vault.crypto import padding
 from vault.crypto.envelope import Kind, seal
 from vault.crypto.primitives import DamagedError
@@ -209,12 +219,32 @@ def test_authentic_bytes_that_mean_nothing_are_damage(plaintext: bytes) -> None:
 def test_a_body_has_one_of_few_lengths_and_names_its_key() -> None:
     for size in (0, 10, 200, 2000):
         event = replace(_event(0), recipient="р" * size)
-        link = seal_event(KEY, KEY_VERSION, COMPARTMENT, TRAIL[0], event)
+        place = place_of(COMPARTMENT, TRAIL[0])
+        link = replace(TRAIL[0], sealed=seal_body(KEY, KEY_VERSION, place, body_of(event)))
         assert (len(link.sealed) - 39) % padding.AUDIT_STEP == 0
         assert link.key_version == KEY_VERSION
 
 
 # The chain of this process.
+
+
+def test_what_several_events_say_is_sealed_for_each_in_its_place() -> None:
+    one, other = _event(0), _event(1)
+    events: list[Event | Also] = [
+        one,
+        Also(one, bytes(16)),
+        other,
+        Also(one, b"+" * 16),
+        Also(other, b"-" * 16),
+    ]
+    rows = _chain().extend(events)
+    links = [Link(**row) for row in rows]  # type: ignore[arg-type]
+    assert [link.token for link in links] == [event.token for event in events]
+    assert [open_event(KEY, COMPARTMENT, link) for link in links] == [
+        event.said.to_message() for event in events
+    ]
+    assert len({link.sealed for link in links}) == len(links)
+    assert _breaks(links) == []
 
 
 def test_batches_continue_one_another() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vault.errors import Reason, VaultError
-from vault.service.attempt import Attempts
+from vault.service.frame import Frame
 from vault.service.places import Places
 
 REFUSAL = VaultError(Reason.STORAGE_UNAVAILABLE, "The database can't be asked.")
@@ -29,10 +29,9 @@ class Attempted:
         self.ended = self.ended or "left"
 
 
-def framed(each: list[Attempted], places: Places) -> Attempts:
+def framed(each: list[Attempted], places: Places) -> Frame[list[Attempted]]:
     service: Any = SimpleNamespace(name="orders", subject_facing=False)
-    frame: Any = each
-    return Attempts(frame, places.take(service, len(each)))
+    return Frame(each, each, places.take(service, len(each)))
 
 
 @pytest.mark.parametrize("count", [1, 3])
