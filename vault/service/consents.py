@@ -30,12 +30,12 @@ def covered(
 
     Raises VaultError(RESTRICTED, CONSENT_REQUIRED, RETENTION_EXPIRED, RECIPIENT_NOT_ALLOWED).
     """
-    basis = call.edition.purposes[purpose].basis
-    if record.about.restricted and not basis.outlasts_restriction:
+    about = record.about
+    if about.restricted and not call.edition.purposes[purpose].basis.outlasts_restriction:
         raise VaultError(Reason.RESTRICTED, "The subject restricted the processing of this record.")
     policy = (call.policy.editions, call.edition, purpose, served.name)
-    consents = given(record.about, purpose)
-    registered = moment(record.about.registered_at)
+    consents = given(about, purpose)
+    registered = moment(about.registered_at)
     now = datetime.now(UTC)
     decision = check_consent(*policy, uses, consents, registered, now)
     if isinstance(decision, Denied):
