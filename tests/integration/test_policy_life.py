@@ -10,12 +10,13 @@ import piivault
 import pytest
 from piivault import errors
 from piivault.officers import OfficersClient
+from piivault.v1 import record_service_pb2 as pb
 
 from tests.command import piivault as run_piivault
 from tests.house import POLICY, House
 from tests.officers import WITHIN, Officers
 from tests.policies import successor
-from tests.wire import PATIENCE, is_ready, open_channel, wait_for
+from tests.wire import PATIENCE, is_ready, new_request_id, open_channel, wait_for
 from vault import app
 from vault.crypto.primitives import is_signed
 from vault.dev.local import officer_signs, serving
@@ -59,6 +60,18 @@ def test_an_old_consent_does_not_stretch_over_a_wider_edition(
         reveal(own, person.pseudonym, "last_name")
     asked = {c.purpose: c.ask_again for c in person.subject.view("accounts").consents}
     assert asked == {"account": False, "newsletter": True, "services": False}
+
+    of = [person, own.register("accounts"), person]  # the second agreed to the wider one
+    batch = pb.BatchRevealRequest(
+        compartment="accounts",
+        purpose="newsletter",
+        pseudonyms=[its.pseudonym for its in of],
+        fields=["last_name", "email"],
+    )
+    results = own.ask("newsletter", batch, request_id := new_request_id()).results
+    assert [list(its.record.withheld) for its in results] == [["last_name"], [], ["last_name"]]
+    given = [len(event.fields) for event in own.events("accounts", request_id)]
+    assert given == [1, 2, 1]  # the trail has of each what it was given
 
     person.subject.grant("accounts", own.consents("accounts", {"newsletter"}))
     assert reveal(own, person.pseudonym, "last_name")["last_name"].expose() == "Токтогулова"
