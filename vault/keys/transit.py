@@ -19,11 +19,9 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import requests
 from hvac import adapters, exceptions
 from hvac.api import secrets_engines
-from requests.adapters import HTTPAdapter
-from requests.exceptions import RequestException, SSLError, Timeout
+from urllib3 import exceptions as http
 
 from vault.keys.answers import after_prefix, body_of, ciphertext_in, in_base64, plaintext_in
 from vault.keys.causes import why_invalid
@@ -35,6 +33,7 @@ from vault.keys.errors import (
     WrappedKeyRejected,
 )
 from vault.keys.login import AppRole, Jwt, Login, Refused, Token, TokenFile
+from vault.keys.session import Session
 
 __all__ = ["AppRole", "Jwt", "Login", "Token", "TokenFile", "Transit"]
 
@@ -82,15 +81,11 @@ class Transit:
         mount: str = "transit",
         timeout: float = 2.0,
     ) -> None:
-        session = requests.Session()
-        session.trust_env = False
-        session.verify = str(ca)
-        session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS))
         self.address = address
         self.mount = mount
         self._login = login
         self._http = adapters.JSONAdapter(
-            base_uri=address, session=session, timeout=timeout, allow_redirects=False
+            base_uri=address, session=Session(ca, CONNECTIONS), timeout=timeout
         )
         self._transit = secrets_engines.Transit(adapter=self._http)
         self._lock = threading.Lock()  # one login at a time; guards all below
@@ -330,6 +325,7 @@ class Transit:
 
 
 _FORBIDDEN = "this login may not. Compare its policy with what `piivault setup` writes."
+_NO_CONNECTION = "no connection. Check `address` and that it runs."
 
 # The first that matches counts.
 _FAULTS: tuple[tuple[type[Exception], type[KeyServerError], str], ...] = (
@@ -344,9 +340,10 @@ _FAULTS: tuple[tuple[type[Exception], type[KeyServerError], str], ...] = (
         "it is too busy for more. Raise the rate limit (`sys/quotas/rate-limit`).",
     ),
     (exceptions.VaultError, KeyServerUnavailable, "it is broken. See its own log."),
-    (SSLError, KeyServerUnavailable, "TLS failed. Check its certificate, its name and `ca`."),
-    (Timeout, KeyServerUnavailable, "no answer in time. See what keeps it."),
-    (RequestException, KeyServerUnavailable, "no connection. Check `address` and that it runs."),
+    (http.SSLError, KeyServerUnavailable, "TLS failed. Check its certificate, its name and `ca`."),
+    (http.NewConnectionError, KeyServerUnavailable, _NO_CONNECTION),
+    (http.TimeoutError, KeyServerUnavailable, "no answer in time. See what keeps it."),
+    (http.HTTPError, KeyServerUnavailable, _NO_CONNECTION),
     (OSError, KeyServerUnavailable, "no CA. Check that the file of `ca` can be read."),
     (Exception, KeyServerUnavailable, "its answer makes no sense. Check `address` and `mount`."),
 )
