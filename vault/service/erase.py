@@ -23,8 +23,8 @@ from vault.service.receipt import receipt
 from vault.service.requests import Begun, requested
 from vault.service.rewrite import TRIES, pause, request_mark
 from vault.store import changes
-from vault.store.jobs import Transaction
-from vault.store.whole import erase_record
+from vault.store.jobs import Change, Transaction
+from vault.store.whole import Erasing
 
 _UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 
@@ -84,23 +84,20 @@ async def _erase(
     tombstone = await served.tombstone(address)
     mark = await request_mark(served, call, "erase", address, None)
     keeps = may_keep(call.policy.editions, served.uuid)
-
-    async def change(transaction: Transaction) -> SealedRecord | None:
-        if request.is_done or (mark and not await changes.remember_request(transaction, mark)):
-            return None  # a repetition: what was registered since stays
-        row = await changes.take_row(transaction, address.pseudonym)
-        if keeps and readable and row != (record.row if record else None):
-            raise changes.stale()  # what is kept must be of the very record that goes
-        erased = await erase_record(transaction, address.pseudonym, tombstone)
-        if not erased and not await changes.has_tombstone(transaction, tombstone):
-            raise VaultError(
-                Reason.NOT_FOUND, f"Nothing is registered for this subject in {served.name}."
-            )
-        if rest:
-            await _keep(transaction, rest)
-        await request.finish(transaction)
-        return row
-
+    erasing = Erasing(
+        pseudonym=address.pseudonym,
+        compartment=served.name,
+        tombstone=tombstone,
+        read=record.row if record else None,
+        unchanged=keeps and readable,  # what is kept must be of the very record that goes
+        finish=request.finishing,
+        mark=mark,
+    )
+    change: Change[SealedRecord | None] = erasing
+    if request.is_done:
+        change = _nothing  # a repetition: what was registered since stays
+    elif rest:
+        change = _keeping(erasing, rest)
     await attempted.erase(change, rest.sealed if rest else None)
 
 
@@ -128,6 +125,22 @@ async def _rest(served: ServedCompartment, call: Call, record: OpenedRecord) -> 
         datetime.now(UTC),
     )
     return await rest_of(served, record, kept) if kept else None
+
+
+async def _nothing(transaction: Transaction) -> None:
+    """Change nothing."""
+
+
+def _keeping(erasing: Erasing, rest: Rest) -> Change[SealedRecord | None]:
+    """Erase, and write what the law has kept."""
+
+    async def change(transaction: Transaction) -> SealedRecord | None:
+        row = await erasing(transaction)
+        if row is not None:
+            await _keep(transaction, rest)
+        return row
+
+    return change
 
 
 async def _keep(transaction: Transaction, rest: Rest) -> None:

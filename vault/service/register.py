@@ -1,9 +1,9 @@
 """Register: open a record with its first values and consents (clauses 1.2, 2.1 to 2.3)."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vault.crypto.record import Address, DataKey, SealedRecord, new_record, seal_record
+from vault.crypto.record import DataKey, new_record, seal_record
 from vault.errors import Reason, VaultError
 from vault.policy import Compartment, SubjectKind, verify_notice
 from vault.sealed.v1 import sealed_pb2
@@ -12,11 +12,7 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment, now
 from vault.service.rewrite import current_etag, etag_of, request_mark
 from vault.service.values import check_record_size, checked, index_rows
-from vault.store import changes
-from vault.store.changes import IndexRow, RequestMark
-from vault.store.jobs import Transaction
-from vault.store.load import WrappedDataKey
-from vault.store.whole import open_record
+from vault.store.whole import Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +57,13 @@ async def register(
             rows = await index_rows(served, call.edition, values.values())
             tombstone = await served.tombstone(address)
             mark = await request_mark(served, call, "register", address, asked)
-            inserting = _inserting(address, sealed, wrapped, rows, tombstone, bool(consents), mark)
-            opened = await attempted.change(inserting, sealed)
+            opening = Opening(
+                address.pseudonym, sealed, wrapped, rows, tombstone, bool(consents), mark
+            )
+            opened = await attempted.change(opening, sealed)
             return etag_of(sealed) if opened else await current_etag(served, address)
 
         return await attempted.with_keys(write)
-
-
-def _inserting(
-    address: Address,
-    sealed: SealedRecord,
-    wrapped: WrappedDataKey,
-    rows: Sequence[IndexRow],
-    tombstone: bytes,
-    consenting: bool,
-    mark: RequestMark | None,
-) -> Callable[[Transaction], Awaitable[bool | None]]:
-    async def change(transaction: Transaction) -> bool | None:
-        """Return True, or None where this very request was carried out before."""
-        if mark and not await changes.remember_request(transaction, mark):
-            return None
-        if not consenting and await changes.has_tombstone(transaction, tombstone):
-            raise _erased()
-        written = (address.pseudonym, sealed, wrapped, rows, tombstone)
-        if await open_record(transaction, *written) and not consenting:
-            raise _erased()  # by another process, since it was looked for
-        return True
-
-    return change
-
-
-def _erased() -> VaultError:
-    return VaultError(
-        Reason.ERASED,
-        "The subject erased their data here: it starts anew with a new consent only.",
-    )
 
 
 def add_consents(

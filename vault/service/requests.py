@@ -40,6 +40,7 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.store import requests as store
 from vault.store.jobs import Transaction
+from vault.store.requests import Finish
 
 log = logging.getLogger("piivault.requests")
 
@@ -73,7 +74,12 @@ class Begun:
     async def finish(self, transaction: Transaction) -> None:
         """Say that it is done, in the transaction that does it."""
         if not self.is_done:
-            await store.replace(transaction, self.id, self.sealed, self.done)
+            await store.replace(transaction, self.finishing)
+
+    @property
+    def finishing(self) -> Finish:
+        """What `finish` does."""
+        return Finish(self.id, self.sealed, self.done)
 
     @property
     def finished(self) -> SubjectRequest:
@@ -224,7 +230,7 @@ async def _begun(served: ServedCompartment, request: SubjectRequest, sealed: byt
 async def _end(begun: Begun, state: RequestState, reason: str = "") -> SubjectRequest:
     ended = begun.request.ended(state, today(), reason)
     sealed = await _seal(begun.served, ended)
-    if await store.swap(begun.served.database, begun.id, begun.sealed, sealed):
+    if await store.swap(begun.served.database, Finish(begun.id, begun.sealed, sealed)):
         return ended
     return await request_of(begun.served, begun.id)  # another process was first
 

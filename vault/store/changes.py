@@ -31,6 +31,10 @@ class IndexRow:
         """Return what keeps equal values of several records apart; of a unique field, nothing."""
         return b"" if self.unique else pseudonym
 
+    def row(self, pseudonym: bytes) -> tuple[int, int, bytes, bytes, bytes]:
+        """Return the row of `blind_index`: all but the last, the pseudonym, is its key."""
+        return self.uid, self.version, self.value, self.slot(pseudonym), pseudonym
+
 
 @dataclass(frozen=True, slots=True)
 class RequestMark:

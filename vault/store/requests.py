@@ -1,6 +1,7 @@
 """The rows of subjects' requests: an id, and sealed bytes. Nothing in one leads to a subject."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,6 +10,15 @@ from vault.store import tables as t
 from vault.store.changes import insert_if_absent
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What a request becomes: sealed, as it was read and as it is once it has ended."""
+
+    id: bytes
+    begun: bytes = field(repr=False)
+    done: bytes = field(repr=False)
 
 
 async def add(database: Database, id_: bytes, sealed: bytes) -> bool:
@@ -20,21 +30,21 @@ async def add(database: Database, id_: bytes, sealed: bytes) -> bool:
             return await insert_if_absent(connection, t.requests, id=id_, sealed=sealed)
 
 
-async def replace(connection: AsyncConnection, id_: bytes, old: bytes, new: bytes) -> bool:
+async def replace(connection: AsyncConnection, finish: Finish) -> bool:
     """Put a request's new state in the place of the one that was read; tell whether it was it."""
     statement = (
         update(t.requests)
-        .where(t.requests.c.id == id_, t.requests.c.sealed == old)
-        .values(sealed=new)
+        .where(t.requests.c.id == finish.id, t.requests.c.sealed == finish.begun)
+        .values(sealed=finish.done)
     )
     return (await connection.execute(statement)).rowcount == 1
 
 
-async def swap(database: Database, id_: bytes, old: bytes, new: bytes) -> bool:
+async def swap(database: Database, finish: Finish) -> bool:
     """Do what `replace` does, in a transaction of its own."""
     with storage_errors():
         async with database.writes.begin() as connection:
-            return await replace(connection, id_, old, new)
+            return await replace(connection, finish)
 
 
 async def find(database: Database, ids: Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]:

@@ -1,4 +1,6 @@
-"""Changes in their order; those that give records new versions go together, by few statements.
+"""Changes in their order; those of single records go together, by few statements.
+
+They give records new versions, open new ones or erase (`whole`).
 
 One of them alone is a savepoint and some seven statements, each of which waits for the database: a
 stream of puts was bound by that. PostgreSQL does many at once (docs/adr/0016-changes-together.md).
@@ -21,6 +23,7 @@ from vault.errors import VaultError
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.jobs import Change
+from vault.store.whole import Erasing, Opening, erase_each, open_each
 
 # Columns of rows go in as arrays, so that each statement is prepared once.
 _REMEMBER = """
@@ -88,15 +91,12 @@ class Replacement:
         return True
 
     @property
-    def met(self) -> set[bytes]:
-        """What no two have in common that go together."""
-        return {self.pseudonym, self.mark.token} if self.mark else {self.pseudonym}
-
-    @property
     def rows(self) -> list[_Row]:
         """The rows of `blind_index` that it needs."""
-        own = self.pseudonym
-        return [(row.uid, row.version, row.value, row.slot(own), own) for row in self.index_rows]
+        return [row.row(self.pseudonym) for row in self.index_rows]
+
+
+_Single: TypeAlias = Replacement | Opening | Erasing  # changes of one record: they go together
 
 
 async def carry_out(connection: AsyncConnection, all_: Sequence[Change[Any]]) -> list[Any]:
@@ -113,11 +113,11 @@ async def carry_out(connection: AsyncConnection, all_: Sequence[Change[Any]]) ->
 
 
 def _runs(all_: Sequence[Change[Any]]) -> Iterator[Mapping[int, Change[Any]]]:
-    """Yield changes by their places: replacements that may go together, or one of another kind."""
+    """Yield changes by their places: those that may go together, or one of another kind."""
     run: dict[int, Change[Any]] = {}
     met: set[bytes] = set()
     for place, change in enumerate(all_):
-        own = change.met if isinstance(change, Replacement) else set()
+        own = _met(change) if isinstance(change, _Single) else set()
         if run and not (own and met and own.isdisjoint(met)):
             yield run
             run, met = {}, set()
@@ -125,6 +125,11 @@ def _runs(all_: Sequence[Change[Any]]) -> Iterator[Mapping[int, Change[Any]]]:
         met |= own
     if run:
         yield run
+
+
+def _met(change: _Single) -> set[bytes]:
+    """Return what no two have in common that go together."""
+    return {change.pseudonym, change.mark.token} if change.mark else {change.pseudonym}
 
 
 async def _alone(connection: AsyncConnection, change: Change[Any]) -> Any:
@@ -137,27 +142,42 @@ async def _alone(connection: AsyncConnection, change: Change[Any]) -> Any:
 
 async def _together(
     connection: AsyncConnection, run: Iterable[Change[Any]]
-) -> Mapping[Change[Any], bool | None]:
+) -> Mapping[Change[Any], Any]:
     """Carry out what can be at once; return what those return. Of all others nothing is left.
 
     Rows are written in their keys' order, so that two processes seldom wait for each other.
     """
-    its = [change for change in run if isinstance(change, Replacement)]
+    its = [change for change in run if isinstance(change, _Single)]
     if connection.dialect.name != "postgresql" or not its:
         return {}
     new, repeated = await _remember(connection, its)
-    taken, held = await _take(connection, new)
-    able = [change for change in new if held.issuperset(change.rows)]
+    erased = await erase_each(connection, [c for c in new if isinstance(c, Erasing)])
+    opened = await open_each(connection, [c for c in new if isinstance(c, Opening)])
+    replaced = await _replace_each(connection, [c for c in new if isinstance(c, Replacement)])
+    done: dict[Change[Any], Any] = dict.fromkeys([*repeated])
+    done.update(erased.items())
+    done.update(opened.items())
+    done.update(replaced.items())
+    left = [change.mark.token for change in new if change.mark and change not in done]
+    await _send(connection, _FORGET, left)
+    return done
+
+
+async def _replace_each(
+    connection: AsyncConnection, its: Sequence[Replacement]
+) -> Mapping[Change[Any], bool]:
+    taken, held = await _take(connection, its)
+    able = [change for change in its if held.issuperset(change.rows)]
     replaced = await _replace(connection, able)
     await _give_up(connection, replaced)
-    left = set(new).difference(replaced)
-    await _give_back(connection, left, taken)
-    return {**dict.fromkeys(repeated), **dict.fromkeys(replaced, True)}
+    left = {change.pseudonym for change in set(its).difference(replaced)}
+    await _drop(connection, {row for row in taken if row[4] in left})
+    return dict.fromkeys(replaced, True)
 
 
 async def _remember(
-    connection: AsyncConnection, its: Sequence[Replacement]
-) -> tuple[Sequence[Replacement], Sequence[Replacement]]:
+    connection: AsyncConnection, its: Sequence[_Single]
+) -> tuple[Sequence[_Single], Sequence[_Single]]:
     """Note their request ids; return those whose request is new, and the repetitions."""
     marks = sorted((c.mark for c in its if c.mark), key=attrgetter("token"))
     columns = ([getattr(mark, name) for mark in marks] for name in ("token", "content", "day"))
@@ -196,15 +216,6 @@ async def _give_up(connection: AsyncConnection, its: Sequence[Replacement]) -> N
     held = await _held(connection, {pseudonym for pseudonym, _ in of})
     needed = {row for change in its for row in change.rows}
     await _drop(connection, {row for row in held - needed if (row[4], row[0]) in of})
-
-
-async def _give_back(
-    connection: AsyncConnection, left: Iterable[Replacement], taken: Iterable[_Row]
-) -> None:
-    """Undo what was written for those who are left to go alone."""
-    await _send(connection, _FORGET, [change.mark.token for change in left if change.mark])
-    whose = {change.pseudonym for change in left}
-    await _drop(connection, {row for row in taken if row[4] in whose})
 
 
 async def _held(connection: AsyncConnection, pseudonyms: Collection[bytes]) -> set[_Row]:

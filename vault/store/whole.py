@@ -1,87 +1,199 @@
-"""Whole records, as they come and go: at once on PostgreSQL, one row after another on SQLite.
+"""Whole records, as they come and go: many at once on PostgreSQL, one after another on SQLite.
 
-A registration is a row in three tables and more, an erasure takes them away: as many statements,
-each of which the whole batch waits for. Here one does what it can, and `changes` does the rest: so
-who is refused is refused there, by the same words.
+A registration is a row in three tables and more, an erasure takes them away. `together` has those
+of one batch share a statement or two, as `open_each` and `erase_each` have them: each does what it
+can and says for whom. Whoever lacks anything goes alone, by the statements of `changes`: so who is
+refused is refused there, by the same words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault.crypto.record import SealedRecord
-from vault.store import changes
-from vault.store.changes import IndexRow
+from vault.errors import Reason, VaultError
+from vault.store import changes, requests
+from vault.store.changes import IndexRow, RequestMark
 from vault.store.load import WrappedDataKey
+from vault.store.requests import Finish
 
+# Columns of rows go in as arrays, so that each statement is prepared once.
 _OPEN = """
     WITH opened AS (
-        INSERT INTO records (pseudonym, row_version, sealed) VALUES ($1, $2, $3)
+        INSERT INTO records (pseudonym, row_version, sealed)
+        SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
         ON CONFLICT DO NOTHING RETURNING pseudonym
     ), keyed AS (
         INSERT INTO data_keys (pseudonym, id, kek_version, wrapped)
-        SELECT pseudonym, $4, $5, $6 FROM opened ON CONFLICT DO NOTHING
+        SELECT its.* FROM opened JOIN unnest($1::bytea[], $4::bytea[], $5::bigint[], $6::bytea[])
+            AS its (pseudonym, id, kek_version, wrapped) USING (pseudonym)
+        ON CONFLICT DO NOTHING
     ), indexed AS (
         INSERT INTO blind_index (field, version, value, slot, pseudonym)
-        SELECT its.*, opened.pseudonym FROM opened,
-            unnest($7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[]) AS its
-        ON CONFLICT DO NOTHING RETURNING field, version
+        SELECT its.* FROM opened
+            JOIN unnest($7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[])
+            AS its (field, version, value, slot, pseudonym) USING (pseudonym)
+        ON CONFLICT DO NOTHING RETURNING field, version, value, slot, pseudonym
     )
-    SELECT EXISTS (SELECT FROM opened), ARRAY (SELECT ROW (field, version) FROM indexed)
+    SELECT ARRAY (SELECT pseudonym FROM opened),
+        ARRAY (SELECT ROW (field, version, value, slot, pseudonym) FROM indexed)
 """
-# The record's row is locked by then: nobody adds to the other tables what isn't seen here.
+_ERASED_BEFORE = "SELECT token FROM tombstones WHERE token = ANY($1::bytea[])"
+_TAKE_BACK = """
+    WITH keys AS (
+        DELETE FROM data_keys AS held USING unnest($1::bytea[], $2::bytea[]) AS its (pseudonym, id)
+        WHERE held.pseudonym = its.pseudonym AND held.id = its.id
+    ), index AS (
+        DELETE FROM blind_index AS held
+        USING unnest($3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[])
+            AS its (field, version, value, slot)
+        WHERE held.field = its.field AND held.version = its.version
+            AND held.value = its.value AND held.slot = its.slot
+    )
+    DELETE FROM records WHERE pseudonym = ANY($1::bytea[])
+"""
+_TAKE = """
+    SELECT pseudonym, row_version, sealed FROM records WHERE pseudonym = ANY($1::bytea[])
+    ORDER BY pseudonym FOR UPDATE
+"""
+# The records' rows are locked by then: nobody adds to the other tables what isn't seen here.
 _ERASE = """
-    WITH gone AS (DELETE FROM records WHERE pseudonym = $1 RETURNING pseudonym),
-        keys AS (DELETE FROM data_keys WHERE pseudonym = $1),
-        index AS (DELETE FROM blind_index WHERE pseudonym = $1),
-        mark AS (
-            INSERT INTO tombstones (token) SELECT $2::bytea FROM gone ON CONFLICT DO NOTHING
+    WITH keys AS (DELETE FROM data_keys WHERE pseudonym = ANY($1::bytea[])),
+        index AS (DELETE FROM blind_index WHERE pseudonym = ANY($1::bytea[])),
+        marks AS (
+            INSERT INTO tombstones (token) SELECT unnest($2::bytea[]) ON CONFLICT DO NOTHING
+        ),
+        done AS (
+            UPDATE requests SET sealed = its.done
+            FROM unnest($3::bytea[], $4::bytea[], $5::bytea[]) AS its (id, begun, done)
+            WHERE requests.id = its.id AND requests.sealed = its.begun
         )
-    SELECT EXISTS (SELECT FROM gone)
+    DELETE FROM records WHERE pseudonym = ANY($1::bytea[])
 """
 
 
-async def open_record(
-    connection: AsyncConnection,
-    pseudonym: bytes,
-    record: SealedRecord,
-    data_key: WrappedDataKey,
-    rows: Sequence[IndexRow],
-    tombstone: bytes,
-) -> bool:
-    """Write a new record with its data key and index rows; return whether it lifted a tombstone.
+@dataclass(frozen=True, slots=True, eq=False)
+class Opening:
+    """A change that writes a new record, with its data key and index rows.
 
-    Raises VaultError(ALREADY_REGISTERED, VALUE_TAKEN).
+    Where the subject was erased here, they must be `consenting`: then the tombstone is lifted.
     """
-    its = (pseudonym, record.row_version, record.sealed)
-    opened, indexed = False, set[tuple[int, int]]()
-    if connection.dialect.name == "postgresql":
-        key = (data_key.id, data_key.kek_version, data_key.wrapped)
-        columns = (
-            [row.uid for row in rows],
-            [row.version for row in rows],
-            [row.value for row in rows],
-            [row.slot(pseudonym) for row in rows],
-        )
-        sent = await connection.exec_driver_sql(_OPEN, (*its, *key, *columns))
-        answer: Any = sent.one()
-        opened, found = answer
-        indexed = {tuple(key) for key in found}
-    if not opened:
-        await changes.insert_record(connection, *its, data_key)
-    missing = [row for row in rows if (row.uid, row.version) not in indexed]
-    await changes.replace_index_rows(connection, pseudonym, (), missing)
-    # By a statement of its own: it sees what was erased while the record's place was waited for.
-    return await changes.lift_tombstone(connection, tombstone)
+
+    pseudonym: bytes = field(repr=False)
+    record: SealedRecord
+    data_key: WrappedDataKey
+    index_rows: Sequence[IndexRow]
+    tombstone: bytes = field(repr=False)
+    consenting: bool
+    mark: RequestMark | None = None
+
+    async def __call__(self, connection: AsyncConnection) -> bool | None:
+        """Return True, or None where this very request was carried out before.
+
+        Raises VaultError(REQUEST_ID_REUSED, ERASED, ALREADY_REGISTERED, VALUE_TAKEN).
+        """
+        if self.mark and not await changes.remember_request(connection, self.mark):
+            return None
+        if not self.consenting and await changes.has_tombstone(connection, self.tombstone):
+            raise _erased()
+        its = (self.record.row_version, self.record.sealed, self.data_key)
+        await changes.insert_record(connection, self.pseudonym, *its)
+        await changes.replace_index_rows(connection, self.pseudonym, (), self.index_rows)
+        # By a statement of its own: it sees what was erased while the place was waited for.
+        if await changes.lift_tombstone(connection, self.tombstone) and not self.consenting:
+            raise _erased()  # by another process, since it was looked for
+        return True
 
 
-async def erase_record(connection: AsyncConnection, pseudonym: bytes, tombstone: bytes) -> bool:
-    """Delete all rows of a pseudonym that `take_row` locked; leave a tombstone.
+@dataclass(frozen=True, slots=True, eq=False)
+class Erasing:
+    """A change that deletes all rows of a record, leaving a tombstone, and closes the request.
 
-    Returns whether there was a record.
+    Where it is `unchanged`, the record must be as it was `read`.
     """
-    if connection.dialect.name != "postgresql":
-        return await changes.erase_record(connection, pseudonym, tombstone)
-    sent = await connection.exec_driver_sql(_ERASE, (pseudonym, tombstone))
-    return bool(sent.scalar_one())
+
+    pseudonym: bytes = field(repr=False)
+    compartment: str  # its name, for an error
+    tombstone: bytes = field(repr=False)
+    read: SealedRecord | None
+    unchanged: bool
+    finish: Finish
+    mark: RequestMark | None = None
+
+    async def __call__(self, connection: AsyncConnection) -> SealedRecord | None:
+        """Return the row that was there; None where there is none, or this is a repetition.
+
+        Raises VaultError(REQUEST_ID_REUSED, STALE_ETAG, NOT_FOUND).
+        """
+        if self.mark and not await changes.remember_request(connection, self.mark):
+            return None  # what was registered since stays
+        row = await changes.take_row(connection, self.pseudonym)
+        if self.unchanged and row != self.read:
+            raise changes.stale()
+        erased = await changes.erase_record(connection, self.pseudonym, self.tombstone)
+        if not erased and not await changes.has_tombstone(connection, self.tombstone):
+            raise VaultError(
+                Reason.NOT_FOUND, f"Nothing is registered for this subject in {self.compartment}."
+            )
+        await requests.replace(connection, self.finish)
+        return row
+
+
+async def open_each(connection: AsyncConnection, its: Sequence[Opening]) -> Mapping[Opening, bool]:
+    """Write new records at once; return those that were written. Of all others nothing is left."""
+    if not its:
+        return {}
+    its = sorted(its, key=attrgetter("pseudonym"))
+    keys = [(o.data_key.id, o.data_key.kek_version, o.data_key.wrapped) for o in its]
+    records = [(o.pseudonym, o.record.row_version, o.record.sealed) for o in its]
+    rows = sorted(row.row(o.pseudonym) for o in its for row in o.index_rows)
+    columns = (*_columns(records, 3), *_columns(keys, 3), *_columns(rows, 5))
+    answer: Any = (await connection.exec_driver_sql(_OPEN, columns)).one()
+    opened, indexed = set(answer[0]), {tuple(row) for row in answer[1]}
+    # By a statement of its own: it sees what was erased while a place was waited for.
+    tokens = [o.tombstone for o in its]
+    before = {t for (t,) in await connection.exec_driver_sql(_ERASED_BEFORE, (tokens,))}
+    done = [
+        o
+        for o in its
+        if o.pseudonym in opened
+        and o.tombstone not in before
+        and indexed.issuperset(row.row(o.pseudonym) for row in o.index_rows)
+    ]
+    left = {o.pseudonym: o.data_key.id for o in its if o.pseudonym in opened and o not in done}
+    if left:
+        given = [row for row in indexed if row[4] in left]
+        columns = ([*left], [*left.values()], *_columns(given, 4))
+        await connection.exec_driver_sql(_TAKE_BACK, columns)
+    return dict.fromkeys(done, True)
+
+
+async def erase_each(
+    connection: AsyncConnection, its: Collection[Erasing]
+) -> Mapping[Erasing, SealedRecord]:
+    """Erase at once those that are there, and as they must be; return which, and their rows."""
+    if not its:
+        return {}
+    taken: Any = await connection.exec_driver_sql(_TAKE, ([e.pseudonym for e in its],))
+    held = {pseudonym: SealedRecord(*row) for pseudonym, *row in taken}
+    there = [e for e in its if e.pseudonym in held]
+    done = [e for e in there if not e.unchanged or held[e.pseudonym] == e.read]
+    if done:
+        ends = [(e.finish.id, e.finish.begun, e.finish.done) for e in done]
+        whose = [(e.pseudonym, e.tombstone) for e in done]
+        await connection.exec_driver_sql(_ERASE, (*_columns(whose, 2), *_columns(ends, 3)))
+    return {e: held[e.pseudonym] for e in done}
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    return [[row[column] for row in rows] for column in range(width)]
+
+
+def _erased() -> VaultError:
+    return VaultError(
+        Reason.ERASED,
+        "The subject erased their data here: it starts anew with a new consent only.",
+    )
