@@ -7,7 +7,7 @@ No statement here reads more than it returns: what is asked goes by the key (wri
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Select, bindparam, func, select
+from sqlalchemy import CTE, FromClause, Select, bindparam, func, select, true
 
 from vault.store import tables as t
 from vault.store.engine import Database
@@ -15,33 +15,39 @@ from vault.store.errors import storage_errors
 from vault.store.events import COLUMNS, StoredEvent, writers
 
 
-def _edges() -> Select[Any]:
+def _edges(*, lateral: bool) -> Select[Any]:
+    """Return the statement; `lateral` as PostgreSQL may say it, but not SQLite."""
     walk = writers()
-    first, last = t.audit.alias("first"), t.audit.alias("last")
-    return (
-        select(*(first.c[c.name] for c in COLUMNS), *(last.c[c.name] for c in COLUMNS))
-        .select_from(walk)
-        .join(
-            first,
-            (first.c.writer == walk.c.writer) & (first.c.sequence == _end(func.min, walk)),
-        )
-        .join(
-            last,
-            (last.c.writer == walk.c.writer) & (last.c.sequence == _end(func.max, walk)),
-        )
-    )
+    first: FromClause
+    last: FromClause
+    if lateral:
+        first, last = _end(walk, t.audit.c.sequence.asc()), _end(walk, t.audit.c.sequence.desc())
+        found = walk.join(first, true()).join(last, true())
+    else:
+        first, last = t.audit.alias("first"), t.audit.alias("last")
+        found = walk.join(first, _is_end(walk, first, func.min))
+        found = found.join(last, _is_end(walk, last, func.max))
+    columns = (*(first.c[c.name] for c in COLUMNS), *(last.c[c.name] for c in COLUMNS))
+    return select(*columns).select_from(found)
 
 
-def _end(which: Any, walk: CTE) -> Any:
+def _end(walk: CTE, order: Any) -> FromClause:
+    events = select(*COLUMNS).where(t.audit.c.writer == walk.c.writer, t.audit.c.sequence >= 0)
+    return events.order_by(order).limit(1).correlate(walk).lateral()
+
+
+def _is_end(walk: CTE, event: Any, which: Any) -> Any:
     events = t.audit.alias()
     query = select(which(events.c.sequence)).where(
         events.c.writer == walk.c.writer, events.c.sequence >= 0
     )
-    return query.correlate(walk).scalar_subquery()
+    end = query.correlate(walk).scalar_subquery()
+    return (event.c.writer == walk.c.writer) & (event.c.sequence == end)
 
 
-# Written once: that costs more than to send them.
-_EDGES = _edges()
+# Written once: that costs more than to send them. PostgreSQL has no other way to be told that this
+# goes by the key, writer by writer: it takes them for many, and would read a short trail whole.
+_EDGES = {True: _edges(lateral=True), False: _edges(lateral=False)}
 _BACKWARDS = (
     select(*COLUMNS)
     .where(
@@ -55,7 +61,7 @@ _BACKWARDS = (
 
 async def read_edges(database: Database) -> list[tuple[StoredEvent, StoredEvent]]:
     """Return each writer's first and last event. Raises VaultError(STORAGE_UNAVAILABLE)."""
-    found = await _rows(database, _EDGES)
+    found = await _rows(database, _EDGES[database.is_postgresql])
     return [(tuple(row[:5]), tuple(row[5:])) for row in found]
 
 

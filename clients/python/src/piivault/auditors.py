@@ -31,6 +31,8 @@ Response = TypeVar("Response", bound=Message)
 _TIMEOUT = 30.0  # seconds, a page: the auditor may look at 10,000 events for it
 _PAGE = 500
 _OUTCOME, _REASON = "OUTCOME_", "ERROR_REASON_"
+_OUTCOMES = {n: name.removeprefix(_OUTCOME).lower() for name, n in pb.Outcome.items()}
+_REASONS = {n: name.removeprefix(_REASON) for name, n in errors_pb2.ErrorReason.items() if n}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class AuditClient:
             )
             part = self._send("Summarize", request, pb.SummarizeResponse)
             for found in part.counts:
-                start = found.start.ToDatetime(UTC)
+                start = _moment(found.start)
                 outcome = _outcome(found.outcome)
                 alike = Alike(start, found.service, found.purpose, found.operation, outcome)
                 counted[alike] += found.count
@@ -209,10 +211,8 @@ def _timestamp(moment: datetime | None) -> Timestamp | None:
 
 
 def _event(found: pb.AuditEvent) -> AuditEvent:
-    known = errors_pb2.ErrorReason.values()
-    reason = errors_pb2.ErrorReason.Name(found.reason) if found.reason in known else ""
     return AuditEvent(
-        at=found.at.ToDatetime(UTC),
+        at=_moment(found.at),
         edition=found.edition,
         service=found.service,
         owner=found.owner,
@@ -220,7 +220,7 @@ def _event(found: pb.AuditEvent) -> AuditEvent:
         operation=found.operation,
         fields={f.name: form_of(f.form) if f.form else None for f in found.fields},
         outcome=_outcome(found.outcome),
-        reason=reason.removeprefix(_REASON) if found.reason else "",
+        reason=_REASONS.get(found.reason, ""),
         request_id=found.request_id,
         recipient=found.recipient,
         changed=found.changed,
@@ -231,7 +231,11 @@ def _event(found: pb.AuditEvent) -> AuditEvent:
     )
 
 
+def _moment(stamp: Timestamp) -> datetime:
+    # What ToDatetime does, for a third of its time: there are as many as there are events.
+    whole = datetime.fromtimestamp(stamp.seconds, UTC)
+    return whole.replace(microsecond=stamp.nanos // 1000)
+
+
 def _outcome(number: pb.Outcome.ValueType) -> str:
-    if number not in pb.Outcome.values():
-        return f"outcome-{number}"  # a newer server's
-    return pb.Outcome.Name(number).removeprefix(_OUTCOME).lower()
+    return _OUTCOMES.get(number) or f"outcome-{number}"  # a newer server's
