@@ -109,11 +109,10 @@ def _name(reason: errors_pb2.ErrorReason.ValueType) -> str:
 def _event(trail: Audited, event: ReadEvent) -> pb.AuditEvent:
     """Write an event: neither its token nor its row's digest, by which records could be told."""
     body = event.body
-    at = Timestamp()
-    at.FromMicroseconds(body.at)
+    seconds, microseconds = divmod(body.at, SECOND)
     names = trail.names(body.edition)
     return pb.AuditEvent(
-        at=at,
+        at=Timestamp(seconds=seconds, nanos=microseconds * 1000),
         edition=body.edition,
         service=body.service,
         owner=body.owner,

@@ -5,7 +5,7 @@ so no question holds the process up, and no answer needs the whole trail in memo
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vault.crypto.primitives import digest
@@ -41,20 +41,21 @@ class Filter:
     fields: frozenset[str] = frozenset()
     request_id: str = ""
 
-    def fits(self, event: ReadEvent, names: Mapping[int, str]) -> bool:
-        """Tell whether an event is meant, all but its time; `names` are its fields', by uid."""
+    def fits(self, event: ReadEvent, names: Callable[[int], Mapping[int, str]]) -> bool:
+        """Tell whether an event is meant, all but its time; `names` are an edition's, by uid."""
         body = event.body
-        wanted = (
-            (self.service, body.service),
-            (self.purpose, body.purpose),
-            (self.operation, body.operation),
-            (self.outcome, body.outcome),
-            (self.reason, body.reason),
-            (self.request_id, body.request_id),
+        return (
+            (not self.service or self.service == body.service)
+            and (not self.purpose or self.purpose == body.purpose)
+            and (not self.operation or self.operation == body.operation)
+            and (not self.outcome or self.outcome == body.outcome)
+            and (not self.reason or self.reason == body.reason)
+            and (not self.request_id or self.request_id == body.request_id)
+            and (not self.fields or self._names_all(body, names(body.edition)))
         )
-        if any(want and want != is_ for want, is_ in wanted):
-            return False
-        return not self.fields or self.fields <= {names.get(use.uid) for use in body.fields}
+
+    def _names_all(self, body: sealed_pb2.AuditEvent, names: Mapping[int, str]) -> bool:
+        return self.fields <= {names.get(use.uid) for use in body.fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Audited:
 
     def fits(self, wanted: Filter, event: ReadEvent) -> bool:
         """Tell whether a filter means an event, all but its time."""
-        return wanted.fits(event, self.names(event.body.edition))
+        return wanted.fits(event, self.names)
 
     async def page(self, wanted: Filter, most: int, token: str) -> tuple[list[ReadEvent], str]:
         """Return events, the newest first, and the token of the next page ("" at the end).
