@@ -8,8 +8,10 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -318,6 +320,53 @@ def test_an_impostor_is_unavailable(running: Running) -> None:
     transit = Transit(running.key_server, running.ca, Token("t"))
     with pytest.raises(KeyServerUnavailable, match="TLS failed"):
         transit.sign(AUDIT_KEY, CANARY)
+
+
+def test_without_a_ca_nothing_is_sent(running: Running, tmp_path: Path) -> None:
+    transit = Transit(running.key_server, tmp_path / "absent.pem", Token("t"))
+    with pytest.raises(KeyServerUnavailable, match="no CA"):
+        transit.sign(AUDIT_KEY, CANARY)
+
+
+def test_nothing_is_taken_from_the_environment(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(running.ca))
+    monkeypatch.setenv("VAULT_TOKEN", "another")
+    transit = Transit(running.key_server, running.key_server_ca, Token(""))
+    assert transit.read("sys/health")["sealed"] is False
+    with pytest.raises(KeyServerForbidden):
+        transit.names("sys/auth")
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Sends whoever asks to another path, and notes which paths were asked for."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(307)
+        self.send_header("Location", "/v1/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_token_follows_no_redirect(running: Running) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        transit = Transit(address, running.key_server_ca, Token("t"))
+        with pytest.raises(KeyServerUnavailable, match="makes no sense"):
+            transit.read("sys/health")
+        transit.close()
+        server.shutdown()
+    assert Elsewhere.asked == ["/v1/sys/health"]
 
 
 def test_too_many_calls_are_unavailable(running: Running) -> None:

@@ -43,10 +43,11 @@ class _Lane:
         self._serving: asyncio.Task[None] | None = None
 
     async def ask(self, asked: bytes) -> bytes:
-        waiter: _Waiter = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = asked
         if self._serving is None:
             self._serving = asyncio.create_task(self._serve())
+        # Asking for the running loop asks the kernel for the process's id, before Python 3.12.
+        waiter: _Waiter = self._serving.get_loop().create_future()
+        self._waiting[waiter] = asked
         try:
             return await waiter
         finally:
