@@ -6,8 +6,9 @@ that the caller hasn't seen.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import Insert, Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,6 +16,8 @@ from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.load import WrappedDataKey
+
+_TOMBSTONE = select(t.tombstones.c.token).where(t.tombstones.c.token == bindparam("token"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,7 @@ async def lift_tombstone(connection: AsyncConnection, token: bytes) -> bool:
 
 async def has_tombstone(connection: AsyncConnection, token: bytes) -> bool:
     """Tell whether an erasure left its mark."""
-    query = select(t.tombstones.c.token).where(t.tombstones.c.token == token)
-    return (await connection.execute(query)).first() is not None
+    return (await connection.execute(_TOMBSTONE, {"token": token})).first() is not None
 
 
 async def replace_index_rows(
@@ -187,6 +189,12 @@ def stale() -> VaultError:
 
 async def insert_if_absent(connection: AsyncConnection, table: Table, **values: object) -> bool:
     """Insert a row unless its key is taken; return whether it was inserted."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return (await connection.execute(statement)).rowcount == 1
+    statement = _insert_if_absent(connection.dialect.name, table)
+    return (await connection.execute(statement, values)).rowcount == 1
+
+
+@cache
+def _insert_if_absent(dialect: str, table: Table) -> Insert:
+    """Write it once a table: that costs as much as to send it."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
