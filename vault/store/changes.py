@@ -4,7 +4,7 @@ What writes is conditional, and says so when its condition didn't hold: nothing 
 that the caller hasn't seen.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -17,6 +17,7 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.load import WrappedDataKey
 
+_TOMBSTONES = "SELECT token FROM tombstones WHERE token = ANY ($1::bytea[])"
 _TOMBSTONE = select(t.tombstones.c.token).where(t.tombstones.c.token == bindparam("token"))
 
 
@@ -147,6 +148,16 @@ async def lift_tombstone(connection: AsyncConnection, token: bytes) -> bool:
 async def has_tombstone(connection: AsyncConnection, token: bytes) -> bool:
     """Tell whether an erasure left its mark."""
     return (await connection.execute(_TOMBSTONE, {"token": token})).first() is not None
+
+
+async def tombstones_among(connection: AsyncConnection, tokens: Sequence[bytes]) -> set[bytes]:
+    """Return which of these tokens erasures left."""
+    if connection.dialect.name == "postgresql":  # prepared once, however many there are
+        result = await connection.exec_driver_sql(_TOMBSTONES, (list(tokens),))
+    else:
+        query = select(t.tombstones.c.token).where(t.tombstones.c.token.in_(tokens))
+        result = await connection.execute(query)
+    return set(result.scalars())
 
 
 async def replace_index_rows(

@@ -1,4 +1,4 @@
-"""Reads that aren't coalesced, and the few writes that belong to no request.
+"""Reads beside those of records, and the few writes that belong to no request.
 
 Index look-ups and tombstones; the keyring, the database's own row and the sweeper's pages.
 """
@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, insert, literal, select, update
 
+from vault.lane import Lane
 from vault.store import changes
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
 
+_MOST_TOMBSTONES = 200  # that are looked for at once
 SERVING, SUSPENDED = "serving", "suspended"
 
 
@@ -64,6 +66,7 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._tombstones = Lane(self._have_tombstones, _MOST_TOMBSTONES)
 
     async def find(self, uid: int, version: int, value: bytes, most: int) -> "Found":
         """Return the pseudonyms that an index value stands for, at most `most`.
@@ -89,10 +92,14 @@ class Lookups:
         return Found(rows[0][0] or 0, [row[1] for row in rows if row[1] is not None])
 
     async def has_tombstone(self, token: bytes) -> bool:
-        """Tell whether an erasure left its mark."""
+        """Tell whether an erasure left its mark. Those who ask at one time share a SELECT."""
+        return await self._tombstones.ask(token)
+
+    async def _have_tombstones(self, tokens: Sequence[bytes]) -> Sequence[bool]:
         with storage_errors():
             async with self._database.reads.connect() as connection:
-                return await changes.has_tombstone(connection, token)
+                found = await changes.tombstones_among(connection, tokens)
+        return [token in found for token in tokens]
 
     async def identity(self) -> Identity | None:
         """Return the database's own row, or None where nothing was established yet."""
