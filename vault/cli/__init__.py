@@ -17,96 +17,40 @@
     piivault requests         what subjects asked for, and what is overdue
     piivault keys             how a compartment's keys are; stop, rotate, destroy them; close epochs
 
-Each says more with --help. A module a command; what they share is in `options` and `signing`.
+Each says more with --help. A module a command, loaded when it is run; what they share is in
+`options` and `signing`.
 """
 
 import sys
 
 import click
-from piivault.errors import PiivaultError
 
-from vault.audit.export import ExportError
-from vault.audit.signed import CheckpointError
-from vault.cli.audit import audit
-from vault.cli.backup import backup
-from vault.cli.bulk_import import import_
-from vault.cli.config import config
-from vault.cli.db import db
-from vault.cli.dev import dev
-from vault.cli.drill import restore_drill
-from vault.cli.first import first
-from vault.cli.history import history
-from vault.cli.keys import keys
-from vault.cli.keys_destroy import destroy
-from vault.cli.keys_epoch import close_epoch
-from vault.cli.keys_rotate import rotate, rotations
-from vault.cli.policy import approve, policy
-from vault.cli.requests import requests
-from vault.cli.restore import restore
-from vault.cli.serve import serve
-from vault.cli.service import service
-from vault.cli.setup import setup
-from vault.cli.verify import verify
-from vault.config import ConfigError
-from vault.dev import DevError
-from vault.errors import VaultError
-from vault.keys.errors import KeyServerError
-from vault.opening import StartError
-from vault.policy import EditionError
-from vault.service.ledger import ControlChainError
-from vault.service.prune import PruneError
-from vault.service.verify_chains import NoTrailError
-from vault.store.backup_file import BackupError
-from vault.store.rights import RoleError
-from vault.store.schema import SchemaError
+from vault.cli.loading import Loading
 
-# What a person can act on: said in words, without a traceback.
-_SAID = (
-    BackupError,
-    CheckpointError,
-    ConfigError,
-    ControlChainError,
-    DevError,
-    EditionError,
-    ExportError,
-    KeyServerError,
-    NoTrailError,
-    PiivaultError,
-    PruneError,
-    RoleError,
-    SchemaError,
-    StartError,
-)
+_WHERE = {
+    "audit": "vault.cli.audit:audit",
+    "backup": "vault.cli.backup:backup",
+    "config": "vault.cli.config:config",
+    "db": "vault.cli.db:db",
+    "dev": "vault.cli.dev:dev",
+    "history": "vault.cli.history:history",
+    "import": "vault.cli.bulk_import:import_",
+    "keys": "vault.cli.keys:keys",
+    "policy": "vault.cli.policy:policy",
+    "requests": "vault.cli.requests:requests",
+    "restore": "vault.cli.restore:restore",
+    "restore-drill": "vault.cli.drill:restore_drill",
+    "serve": "vault.cli.serve:serve",
+    "service": "vault.cli.service:service",
+    "setup": "vault.cli.setup:setup",
+    "verify": "vault.cli.verify:verify",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Loading, where=_WHERE, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="piivault-server", prog_name="piivault")
 def cli() -> None:
     """Keep personal data in compartments that can't be joined."""
-
-
-policy.add_command(first)
-for officers_own in (rotate, rotations, close_epoch, destroy, approve):
-    keys.add_command(officers_own)
-for command in (
-    dev,
-    setup,
-    serve,
-    config,
-    db,
-    backup,
-    restore,
-    policy,
-    service,
-    history,
-    audit,
-    import_,
-    requests,
-    keys,
-    restore_drill,
-    verify,
-):
-    cli.add_command(command)
 
 
 def main() -> None:
@@ -118,10 +62,10 @@ def main() -> None:
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except VaultError as e:
-        sys.exit(f"piivault: {e.message}")
-    except _SAID as e:
-        sys.exit(f"piivault: {e}")
-    except OSError as e:  # a file that isn't there, or a disk that is full
-        where = f"{e.filename}: " if e.filename else ""
-        sys.exit(f"piivault: {where}{e.strerror or type(e).__name__}")
+    except Exception as e:
+        from vault.cli.said import said  # it knows the errors of all rooms, and so loads them
+
+        words = said(e)
+        if words is None:
+            raise
+        sys.exit(f"piivault: {words}")

@@ -5,19 +5,20 @@ A module a command, `audit_NAME.py`; what they share is in `auditing.py`.
 
 import click
 
-from vault.cli.audit_accept import accept
-from vault.cli.audit_export import export
-from vault.cli.audit_keys import keys
-from vault.cli.audit_list import list_, tail
-from vault.cli.audit_prune import prune
-from vault.cli.audit_summary import summary
-from vault.cli.audit_verify import verify
+from vault.cli.loading import Loading
+
+_WHERE = {
+    "accept": "vault.cli.audit_accept:accept",
+    "export": "vault.cli.audit_export:export",
+    "keys": "vault.cli.audit_keys:keys",
+    "list": "vault.cli.audit_list:list_",
+    "prune": "vault.cli.audit_prune:prune",
+    "summary": "vault.cli.audit_summary:summary",
+    "tail": "vault.cli.audit_list:tail",
+    "verify": "vault.cli.audit_verify:verify",
+}
 
 
-@click.group()
+@click.group(cls=Loading, where=_WHERE)
 def audit() -> None:
     """Read audit trails, verify them, cut off what is old."""
-
-
-for command in (list_, tail, summary, verify, export, accept, prune, keys):
-    audit.add_command(command)

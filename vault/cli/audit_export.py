@@ -9,7 +9,8 @@ import click
 
 from vault import app, config
 from vault.cli.auditing import section_of
-from vault.cli.options import config_option, connect_as, owner_options, settings
+from vault.cli.options import config_option, settings
+from vault.cli.owner import connect_as, owner_options
 from vault.cli.progress import bars
 from vault.service.export import Progress, opened_lines, sealed_lines
 from vault.service.reading import TrailReader

@@ -15,7 +15,8 @@ from vault.cli.auditing import (
     shipped_for,
     uuids_of,
 )
-from vault.cli.options import config_option, connect_as, owner_options, settings
+from vault.cli.options import config_option, settings
+from vault.cli.owner import connect_as, owner_options
 from vault.cli.progress import bars
 from vault.service.prune import Pruned
 from vault.service.prune import prune as cut

@@ -22,7 +22,8 @@ from vault.cli.auditing import (
     shipped_for,
     uuids_of,
 )
-from vault.cli.options import config_option, connect_as, owner_options
+from vault.cli.options import config_option
+from vault.cli.owner import connect_as, owner_options
 from vault.cli.progress import bars
 from vault.service.verify_chains import (
     Keys,

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from vault import config
-from vault.cli.options import config_option, connect_as, owner_options, settings
+from vault.cli.options import config_option, settings
+from vault.cli.owner import connect_as, owner_options
 from vault.cli.progress import bars
 from vault.store.backup import Written, back_up
 from vault.store.backup_file import refuse_existing

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from vault import config
-from vault.cli.options import config_option, connect_as, owner_options, settings
+from vault.cli.options import config_option, settings
+from vault.cli.owner import connect_as, owner_options
 from vault.names import BROKER
 from vault.roles import control_rights
 from vault.store import schema

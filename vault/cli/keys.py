@@ -14,6 +14,15 @@ from piivault.officers import OfficersClient
 from rich.console import Console
 from rich.table import Table
 
+from vault.cli.loading import Loading
+
+_WHERE = {
+    "approve": "vault.cli.policy:approve",
+    "close-epoch": "vault.cli.keys_epoch:close_epoch",
+    "destroy": "vault.cli.keys_destroy:destroy",
+    "rotate": "vault.cli.keys_rotate:rotate",
+    "rotations": "vault.cli.keys_rotate:rotations",
+}
 _compartment = click.argument("compartment")
 _key = click.option(
     "--key",
@@ -24,7 +33,7 @@ _key = click.option(
 _yes = click.option("--yes", is_flag=True, help="Don't ask.")
 
 
-@click.group()
+@click.group(cls=Loading, where=_WHERE)
 def keys() -> None:
     """Look at a compartment's keys, stop them, let them go on.
 

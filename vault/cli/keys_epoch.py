@@ -11,7 +11,8 @@ from piivault.rotations import Closing
 from vault.cli.backup import backup, section_of
 from vault.cli.keys import asking
 from vault.cli.keys_watch import OFFICERS_LOGIN, at_key_server, trim, watch
-from vault.cli.options import config_option, connect_as, owner_options, settings
+from vault.cli.options import config_option, settings
+from vault.cli.owner import connect_as, owner_options
 from vault.keys.officer import TransitOfficer
 from vault.store.backup import has_ring
 

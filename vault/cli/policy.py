@@ -1,26 +1,27 @@
 """`piivault policy`: look at editions, and publish them."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import click
 from piivault.officers import OfficersClient
-from rich.console import Console
 
-from vault import app, config
 from vault.cli.history import in_words
-from vault.cli.options import config_option, read_edition, settings
-from vault.cli.past import explain_request, rules_table
+from vault.cli.loading import Loading
+from vault.cli.options import read_edition
 from vault.cli.signing import SIGNS, parse_signatures, report, signer
-from vault.policy import Edition, Operation, Step, compile_edition, diff, edition_schema, graph
+from vault.policy import Edition, compile_edition, diff, edition_schema, graph
 from vault.service.ledger import EDITION, RESET, statement
-from vault.service.sweep import Counted, count_due
 
+_WHERE = {
+    "due": "vault.cli.due:due",
+    "explain": "vault.cli.explain:explain",
+    "first": "vault.cli.first:first",
+}
 _FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
-@click.group()
+@click.group(cls=Loading, where=_WHERE)
 def policy() -> None:
     """Look at editions of the policy, and publish them."""
 
@@ -133,67 +134,6 @@ def approve(yes: bool) -> None:
         click.echo("Nothing waits for you.")
 
 
-@policy.command()
-@click.argument("service", required=False)
-@click.argument("purpose", required=False)
-@click.argument("compartment", required=False)
-@click.argument("fields", nargs=-1)
-@click.option(
-    "--operation",
-    type=click.Choice([o.value for o in Operation]),
-    default="reveal",
-    show_default=True,
-    help="What the service would do to the fields.",
-)
-@click.option(
-    "--edition", type=int, default=0, help="Under which edition; the one in force by default."
-)
-@click.option("--request", help="A past request's id instead: for auditors, from the trail.")
-@config_option
-def explain(
-    service: str | None,
-    purpose: str | None,
-    compartment: str | None,
-    fields: tuple[str, ...],
-    operation: str,
-    edition: int,
-    request: str | None,
-    file: Path,
-) -> None:
-    """Say rule by rule why a service may or may not do something to fields.
-
-    Asks control, as an officer. With --request it reads the trail, with the auditor's own
-    configuration: what was decided then, and the rules of the edition of that time.
-    """
-    if request:
-        if not asyncio.run(explain_request(settings(file), request, Console())):
-            raise click.ClickException("No trail that you may read holds this request id.")
-        return
-    if not (service and purpose and compartment and fields):
-        raise click.UsageError("Name a service, a purpose, a compartment and fields; or --request.")
-    with OfficersClient.from_env() as control:
-        rules = control.explain(service, purpose, compartment, operation, fields, edition)
-    steps = tuple(Step(rule.rule, rule.holds, rule.sentence) for rule in rules)
-    Console().print(rules_table(steps))
-    click.echo("allowed" if all(step.holds for step in steps) else "denied")
-
-
-@policy.command()
-@click.argument("edition", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@config_option
-def due(edition: Path, file: Path) -> None:
-    """Count what would fall due for erasure under an edition, and say of which fields.
-
-    Run it with a worker's configuration: it opens every record of the worker's compartments,
-    shows no value, and changes nothing.
-    """
-    read, then = settings(file), read_edition(edition)
-    for compartment in read.compartments:
-        counted = asyncio.run(_due(read, compartment, then))
-        listed = ", ".join(f"{name}: {count}" for name, count in sorted(counted.fields.items()))
-        click.echo(f"{compartment}: {counted.records} records; falls due: {listed or 'nothing'}")
-
-
 @policy.command(name="graph")
 @_FILE
 @click.option(
@@ -226,8 +166,3 @@ def _print_changes(before: Edition, after: Edition) -> None:
         click.echo(f"  - {change.sentence}")
     if not changes:
         click.echo("  nothing changes for anybody.")
-
-
-async def _due(read: config.Settings, compartment: str, then: Edition) -> Counted:
-    async with app.opened(read, compartment) as (served, editions):
-        return await count_due(served, editions.state(), then)

@@ -7,7 +7,8 @@ import click
 
 from vault import config
 from vault.cli.backup import CONTROL, section_of
-from vault.cli.options import config_option, connect_as, owner_options, settings
+from vault.cli.options import config_option, settings
+from vault.cli.owner import connect_as, owner_options
 from vault.cli.progress import bars
 from vault.opening import officer_keys
 from vault.service.editions import Editions
