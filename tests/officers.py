@@ -32,7 +32,6 @@ from vault.service.ledger import EDITION, statement
 __all__ = ["officers", "own", "trail"]
 
 OFFICER = "officer-aida"
-WITHIN = 2.0  # seconds: what the documentation promises
 
 
 class Officers:
@@ -80,7 +79,7 @@ class Officers:
         text = self.draft(*changes)
         self.publish(text, "aida", "bakyt")
         number = yaml.safe_load(text)["edition"]
-        wait_for(lambda: self._number() == number, WITHIN, f"edition {number}")
+        wait_for(lambda: self._number() == number, what=f"edition {number}")
 
     def _number(self) -> int:
         """Return the number of the edition that a reading service is decided under."""

@@ -16,7 +16,6 @@ import pytest
 from piivault.v1 import record_service_pb2 as records
 
 from tests.house import POLICY
-from tests.officers import WITHIN
 from tests.policies import successor
 from tests.split import SplitHouse
 from tests.wire import is_ready, open_channel, refusal_of, send, wait_for
@@ -126,10 +125,10 @@ def test_a_worker_stops_when_its_compartments_are_joinable_no_more(
         assert is_ready(channel)
 
         worker.publish((pair, ""), (GRANT, ""))
-        wait_for(lambda: ask(channel, "orders") != "", WITHIN)
+        wait_for(lambda: ask(channel, "orders") != "")
         for name in HELD:
             assert "POLICY_UNAVAILABLE: Edition 2 keeps compartments apart" in ask(channel, name)
-        wait_for(lambda: not is_ready(channel), WITHIN)
+        wait_for(lambda: not is_ready(channel))
         assert not is_ready(channel, "piivault.v1.RecordService")
         assert "edition 2 is in force, and nothing is served here any more" in caplog.text
         assert "accounts and orders. Serve them from processes of their own" in caplog.text
@@ -137,8 +136,8 @@ def test_a_worker_stops_when_its_compartments_are_joinable_no_more(
             worker.running().__enter__()
 
         worker.publish(("# 2.4 a: each purpose", f"{pair}# 2.4 a: each purpose"))
-        wait_for(lambda: ask(channel, "orders") == "", WITHIN)
-        wait_for(lambda: is_ready(channel), WITHIN)
+        wait_for(lambda: ask(channel, "orders") == "")
+        wait_for(lambda: is_ready(channel))
 
 
 def test_an_edition_of_later_stops_it_when_its_time_comes(worker: Worker) -> None:
@@ -151,7 +150,7 @@ def test_an_edition_of_later_stops_it_when_its_time_comes(worker: Worker) -> Non
         said = ask(channel, "orders")
         if datetime.now(UTC) < moment:
             assert said == ""
-        wait_for(lambda: ask(channel, "orders") != "", 2 + WITHIN)
+        wait_for(lambda: ask(channel, "orders") != "")
         assert datetime.now(UTC) >= moment
-        wait_for(lambda: not is_ready(channel), WITHIN)
+        wait_for(lambda: not is_ready(channel))
         assert "Edition 2 keeps compartments apart" in ask(channel, "accounts")

@@ -16,6 +16,7 @@ from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from tests.wire import PATIENCE
 from vault import config
 from vault.dev import DevError, Part, Plan, Running, Stack, postgres
 from vault.dev.child import program
@@ -119,7 +120,7 @@ def test_what_a_killed_run_left_behind_is_named(tmp_path: Path) -> None:
     subprocess.run(["/bin/sh", "-c", f"kill {pids[0]} {pids[1]}"], check=True)
     for pid in pids:
         wait = ["tail", "-s", "0.05", "--pid", str(pid), "-f", "/dev/null"]
-        subprocess.run(wait, check=True, timeout=20)
+        subprocess.run(wait, check=True, timeout=PATIENCE)
     with Stack(tmp_path, plan, postgres=True) as running:
         assert len(running.parts) == 2
     assert not socket_folder.exists()

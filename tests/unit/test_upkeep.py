@@ -35,6 +35,11 @@ class Failing:
     write = fail_now
 
 
+def test_what_officers_decide_is_read_twice_as_often_as_promised() -> None:
+    """Within 2 seconds, everywhere (docs/editions.md): a slow look may follow one just missed."""
+    assert upkeep.POLL * 2 <= 2.0
+
+
 async def _heard(_: bool) -> None:
     pass
 
