@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
 import pytest
+from sqlalchemy import text
 
 from tests.committing import EPOCH, Commit, asked, committing, ids, links, outcomes, told
 from tests.database import put, rows
@@ -130,3 +131,23 @@ async def test_a_deadlock_of_two_processes_hurts_nobody(
     assert Reason.STORAGE_UNAVAILABLE not in answered
     assert Reason.AUDIT_UNAVAILABLE not in answered
     assert Counter(answered)[Reason.VALUE_TAKEN] == 2
+
+
+@pytest.mark.parametrize(("deadlocks", "ends"), [(4, b"put"), (5, Reason.STORAGE_UNAVAILABLE)])
+async def test_who_is_chosen_again_and_again_tries_again_but_not_for_ever(
+    postgres: Database, deadlocks: int, ends: object
+) -> None:
+    """A busy machine wakes the other too late, and both meet once more."""
+    await put(postgres, t.compartment, epoch=EPOCH)
+    left, committer = iter(range(deadlocks)), committing(postgres)
+
+    async def change(transaction: Transaction) -> bytes:
+        if next(left, None) is not None:
+            chosen = "RAISE EXCEPTION 'chosen' USING ERRCODE = '40P01'"
+            await transaction.execute(text(f"DO $$ BEGIN {chosen}; END $$"))
+        return b"put"
+
+    answered = await outcomes(committer.change(change, told(1)))
+    await committer.close()
+    assert answered == [ends]
+    assert await ids(postgres) == (["1"] if ends == b"put" else [])

@@ -18,6 +18,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from itertools import islice
+from secrets import SystemRandom
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import insert, select
@@ -35,6 +36,8 @@ from vault.store.together import carry_out
 
 MOST_A_BATCH = 256
 _ROLLED_BACK = {"40001", "40P01"}  # SQLSTATE: serialization failure, deadlock
+_MOST_TRIES = 5
+_PAUSE = 0.05  # seconds after the first try, at most; after each that follows, so much more
 
 # Where there are events alone, it is a transaction of its own.
 _HOT = """
@@ -229,20 +232,24 @@ class Committer(Generic[E]):
             self._tell(events)
 
     async def _commit_or_retry(self, batch: Sequence[Job[E]]) -> Sequence[E]:
-        """Commit; once more where nothing of the first try stands, which makes the second as good.
+        """Commit; again where nothing of a try stands, which makes the next as good.
 
         PostgreSQL chose it to resolve a deadlock: two processes that take unique values in opposite
-        order meet in one. Or the connection was lost before a commit was asked for: PostgreSQL
-        ends the transaction of a process that was stopped, so that its locks stop nobody else.
+        order meet in one. On a busy machine whoever begins anew at once can take what it had before
+        the other is awake, and meets it again: hence a pause. Or the connection was lost before a
+        commit was asked for: PostgreSQL ends the transaction of a process that was stopped, so that
+        its locks stop nobody else.
         """
         with storage_errors():
-            try:
-                return await self._commit(batch)
-            except DBAPIError as e:
-                lost = e.connection_invalidated and not self._committing
-                if not lost and getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
-                    raise
-                return await self._commit(batch)
+            for tries in range(1, _MOST_TRIES):
+                try:
+                    return await self._commit(batch)
+                except DBAPIError as e:
+                    lost = e.connection_invalidated and not self._committing
+                    if not lost and getattr(e.orig, "sqlstate", None) not in _ROLLED_BACK:
+                        raise
+                await asyncio.sleep(SystemRandom().uniform(0, tries * _PAUSE))
+            return await self._commit(batch)
 
     async def _commit(self, batch: Sequence[Job[E]]) -> Sequence[E]:
         self._committing = False
