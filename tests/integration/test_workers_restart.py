@@ -86,8 +86,8 @@ def _lives(pid: int) -> bool:
 @pytest.fixture(scope="module")
 def workers(split_house: SplitHouse) -> Iterator[Workers]:
     several = Workers(split_house, "workers")
-    several.start()
     try:
+        several.start()
         yield several
     finally:
         several.stop()

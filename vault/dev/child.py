@@ -13,7 +13,7 @@ from typing import Any
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout, LockTaken, take_lock
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0  # a slow machine starts many at a time
 STOP_SECONDS = 10.0  # for each signal
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND

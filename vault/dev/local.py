@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from vault import app, config
+from vault.dev.child import START_SECONDS
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.dev.served import Served
@@ -31,7 +32,6 @@ from vault.store.engine import connect
 from vault.store.rights import CONTROL, database_of
 
 Progress = Callable[[str], None]
-_START_SECONDS = 30
 
 
 @contextmanager
@@ -140,10 +140,10 @@ def serving(settings: config.Settings) -> Iterator[int]:
     thread = threading.Thread(target=_serve, args=(settings, port, stop), name="piivault-server")
     thread.start()
     try:
-        yield port.result(_START_SECONDS)
+        yield port.result(START_SECONDS)
     finally:
         if port.done() and port.exception() is None:
-            stop.result(_START_SECONDS)()
+            stop.result(START_SECONDS)()
         thread.join()
 
 
