@@ -234,12 +234,12 @@ def _flip(ciphertext: str) -> str:
 
 @pytest.fixture
 def one_use(running: Running, tmp_path: Path) -> AppRole:
-    """A login whose secret id may be used once, for a token that lives 1 second if not renewed."""
+    """A login whose secret id may be used once, for a token that lives 4 seconds if not renewed."""
     path = f"auth/approle/role/once-{secrets.token_hex(4)}"
     running.admin.write(
         path,
         token_policies=[worker("accounts")],
-        token_ttl=1,
+        token_ttl=4,
         token_max_ttl=60,
         secret_id_num_uses=1,
     )
@@ -253,7 +253,7 @@ def one_use(running: Running, tmp_path: Path) -> AppRole:
 def test_a_token_is_renewed_on_use(running: Running, one_use: AppRole) -> None:
     """Used past its first life; a second login isn't possible."""
     transit = Transit(running.key_server, running.key_server_ca, one_use)
-    for _ in range(5):
+    for _ in range(15):  # renewed after 2.7 seconds, with 1.3 to spare
         transit.new_wrapped_key(ACCOUNTS, CONTEXT)
         time.sleep(0.3)
     assert transit.new_wrapped_key(ACCOUNTS, CONTEXT)
