@@ -76,11 +76,8 @@ class Rows:
 
 async def _taken(connection: AsyncConnection, table: Table, row: Row) -> list[Row]:
     key = and_(*(column == row[column.name] for column in table.primary_key))
-    found: list[Row] = [
-        dict(r) for r in (await connection.execute(select(table).where(key))).mappings()
-    ]
-    await connection.execute(delete(table).where(key))
-    return found
+    taken = await connection.execute(delete(table).where(key).returning(table))
+    return [dict(row) for row in taken.mappings()]
 
 
 def reading(house: SplitHouse, person: Registered) -> str:
