@@ -79,6 +79,7 @@ class Keyring:
         self._standing = Standing(0, False, (), self._clock())
         self._rows: Mapping[KeyName, WrappedKey] = {}
         self._versions: Mapping[tuple[KeyKind, int], Sequence[WrappedKey]] = {}  # oldest first
+        self._latest: Mapping[tuple[KeyKind, int], KeyName | None] = {}  # that writes
         self._used: dict[KeyName, int] = {}
         self._cache = KeyCache(self._unwrap, soft, hard, clock)
 
@@ -157,6 +158,10 @@ class Keyring:
         for row in sorted(self._rows.values(), key=lambda row: row.name.version):
             versions.setdefault((row.name.kind, row.name.field), []).append(row)
         self._versions = versions
+        self._latest = {
+            of: next((r.name for r in reversed(rows) if r.state == KeyState.ACTIVE), None)
+            for of, rows in versions.items()
+        }
 
     def adopt(self, standing: Standing) -> None:
         """Take over what the database says; of another epoch, forget what may serve no more."""
@@ -200,8 +205,7 @@ class Keyring:
 
     def latest(self, kind: KeyKind, uid: int = 0) -> KeyName | None:
         """Return the newest active version of a key, which writes, or None if there is none."""
-        newest_first = reversed(self.versions(kind, uid))
-        return next((row.name for row in newest_first if row.state == KeyState.ACTIVE), None)
+        return self._latest.get((kind, uid))
 
     def last_use(self, name: KeyName) -> int:
         """Return when this process used a key last, in seconds since 1970; 0 if it never did."""

@@ -6,7 +6,6 @@ the next: so a caller sends no faster than it is served, and has no more than a 
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from sys import getsizeof
 
 from vault.errors import VaultError
 from vault.policy import Operation, denied
@@ -17,7 +16,7 @@ from vault.service.put import Asked, put_each, touches_unique
 from vault.service.streaming import WINDOW, Calls, Turns
 
 MOST_A_MESSAGE = 200
-MOST_BYTES = 1024 * 1024  # of items that are done at once, but one that has more goes alone
+MOST_TEXT = 1024 * 1024  # characters of items that are done at once; one that has more goes alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def together(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
     for item in items:
         whose = {item.pseudonym} if isinstance(item, PutItem) else set()
         size += _size(item)
-        if several and (met & whose or size > MOST_BYTES or len(several) == WINDOW):
+        if several and (met & whose or size > MOST_TEXT or len(several) == WINDOW):
             yield several
             several, met, size = [], set(), _size(item)
         several.append(item)
@@ -87,10 +86,10 @@ def together(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
 
 
 def _size(item: Item) -> int:
-    """Return how many bytes of memory an item's text takes."""
+    """Return how many characters an item has."""
     if isinstance(item, VaultError):
         return 0
-    return sum(map(getsizeof, (*item.fields, *item.fields.values(), *item.clear)))
+    return sum(map(len, (*item.fields, *item.fields.values(), *item.clear)))
 
 
 def _guesses(served: ServedCompartment, call: Call, items: Sequence[Item]) -> Sequence[Operation]:
