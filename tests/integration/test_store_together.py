@@ -16,6 +16,7 @@ from vault.store import changes, together
 from vault.store import tables as t
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.engine import Database, connect
+from vault.store.hot import Within
 from vault.store.jobs import Change, Transaction
 from vault.store.together import Replacement
 
@@ -266,10 +267,10 @@ def counted(patch: pytest.MonkeyPatch) -> list[str]:
     sent: list[str] = []
     send_on = together._send
 
-    async def send(connection: Transaction, statement: str, *columns: Sequence[object]) -> Any:
+    async def send(within: Within, statement: str, *columns: Sequence[object]) -> Any:
         if columns[0]:
             sent.append(statement)
-        return await send_on(connection, statement, *columns)
+        return await send_on(within, statement, *columns)
 
     patch.setattr(together, "_send", send)
     return sent
@@ -329,12 +330,12 @@ async def test_a_connection_that_is_lost_amid_the_statements_is_replaced(
     ended: list[bool] = []
     send_on = together._send
 
-    async def send(connection: Transaction, statement: str, *columns: Sequence[object]) -> Any:
+    async def send(within: Within, statement: str, *columns: Sequence[object]) -> Any:
         if "UPDATE records" in statement and not ended:
             ended.append(True)
-            pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+            ((pid,),) = await within.fetch("SELECT pg_backend_pid()")
             await execute(postgres, f"SELECT pg_terminate_backend({pid})")
-        return await send_on(connection, statement, *columns)
+        return await send_on(within, statement, *columns)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(together, "_send", send)

@@ -30,7 +30,7 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
-from vault.store.hot import HotConnection
+from vault.store.hot import HotConnection, Within
 from vault.store.jobs import Change, Job, KeysChangedError, each, returned
 from vault.store.together import carry_out
 
@@ -288,7 +288,7 @@ async def _hold_epoch(connection: AsyncConnection, changes: Sequence[Job[Any]]) 
 
 async def _append(connection: AsyncConnection, rows: Sequence[dict[str, object]]) -> None:
     if connection.dialect.name == "postgresql":
-        await connection.exec_driver_sql(_HOT, _columns(rows))
+        await (await Within.transaction(connection)).fetch(_HOT, *_columns(rows))
     else:
         await connection.execute(insert(t.audit), list(rows))
 

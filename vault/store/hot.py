@@ -1,15 +1,18 @@
-"""The hot statements on PostgreSQL: the raw driver, on a connection of the pool that is kept.
+"""The hot statements on PostgreSQL: the raw driver, on connections of the pool.
 
 A reveal costs one SELECT and one INSERT, each shared with all that wait. What SQLAlchemy adds to a
 statement costs more than the rest of a reveal (docs/adr/0011-hot-statements.md), so these two go
-past it; everything else doesn't.
+past it, on a connection that is kept; and so do those that changes share, within the transaction
+that SQLAlchemy began and ends. Everything else doesn't.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
-from asyncpg import InterfaceError
+from asyncpg import InterfaceError, PostgresError
 from asyncpg.exceptions import OperatorInterventionError, PostgresConnectionError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 # What a statement raises when its connection is gone; nobody knows whether it was carried out.
@@ -58,3 +61,32 @@ class HotConnection:
                 await held.invalidate()
             finally:
                 await held.close()
+
+
+class Within:
+    """Statements in a transaction of SQLAlchemy's, past it: each is prepared once."""
+
+    def __init__(self, connection: AsyncConnection, driver: Any) -> None:
+        self._connection = connection
+        self._driver = driver
+
+    @classmethod
+    async def transaction(cls, connection: AsyncConnection) -> Self:
+        """Go into the transaction that a connection is in."""
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if not driver.is_in_transaction():  # SQLAlchemy begins one with its own first statement
+            await connection.execute(text("SELECT"))
+        return cls(connection, driver)
+
+    async def fetch(self, statement: str, *arguments: object) -> Sequence[Any]:
+        """Run a statement; return its rows. Raises DBAPIError, as SQLAlchemy would."""
+        try:
+            rows: Sequence[Any] = await self._driver.fetch(statement, *arguments, timeout=_PATIENCE)
+        except (PostgresError, InterfaceError, OSError) as e:
+            lost = isinstance(e, BROKEN)
+            if lost:
+                await self._connection.invalidate()
+            raise DBAPIError(
+                None, None, e, hide_parameters=True, connection_invalidated=lost
+            ) from None
+        return rows

@@ -22,6 +22,7 @@ from vault.crypto.record import SealedRecord
 from vault.errors import VaultError
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
+from vault.store.hot import Within
 from vault.store.jobs import Change
 from vault.store.whole import Erasing, Opening, erase_each, open_each
 
@@ -150,92 +151,83 @@ async def _together(
     its = [change for change in run if isinstance(change, _Single)]
     if connection.dialect.name != "postgresql" or not its:
         return {}
-    new, repeated = await _remember(connection, its)
-    erased = await erase_each(connection, [c for c in new if isinstance(c, Erasing)])
-    opened = await open_each(connection, [c for c in new if isinstance(c, Opening)])
-    replaced = await _replace_each(connection, [c for c in new if isinstance(c, Replacement)])
+    within = await Within.transaction(connection)
+    new, repeated = await _remember(within, its)
+    erased = await erase_each(within, [c for c in new if isinstance(c, Erasing)])
+    opened = await open_each(within, [c for c in new if isinstance(c, Opening)])
+    replaced = await _replace_each(within, [c for c in new if isinstance(c, Replacement)])
     done: dict[Change[Any], Any] = dict.fromkeys([*repeated])
     done.update(erased.items())
     done.update(opened.items())
     done.update(replaced.items())
     left = [change.mark.token for change in new if change.mark and change not in done]
-    await _send(connection, _FORGET, left)
+    await _send(within, _FORGET, left)
     return done
 
 
-async def _replace_each(
-    connection: AsyncConnection, its: Sequence[Replacement]
-) -> Mapping[Change[Any], bool]:
-    taken, held = await _take(connection, its)
+async def _replace_each(within: Within, its: Sequence[Replacement]) -> Mapping[Change[Any], bool]:
+    taken, held = await _take(within, its)
     able = [change for change in its if held.issuperset(change.rows)]
-    replaced = await _replace(connection, able)
-    await _give_up(connection, replaced)
+    replaced = await _replace(within, able)
+    await _give_up(within, replaced)
     left = {change.pseudonym for change in set(its).difference(replaced)}
-    await _drop(connection, {row for row in taken if row[4] in left})
+    await _drop(within, {row for row in taken if row[4] in left})
     return dict.fromkeys(replaced, True)
 
 
 async def _remember(
-    connection: AsyncConnection, its: Sequence[_Single]
+    within: Within, its: Sequence[_Single]
 ) -> tuple[Sequence[_Single], Sequence[_Single]]:
     """Note their request ids; return those whose request is new, and the repetitions."""
     marks = sorted((c.mark for c in its if c.mark), key=attrgetter("token"))
     columns = ([getattr(mark, name) for mark in marks] for name in ("token", "content", "day"))
-    noted = {token for (token,) in await _send(connection, _REMEMBER, *columns)}
+    noted = {token for (token,) in await _send(within, _REMEMBER, *columns)}
     before = [mark.token for mark in marks if mark.token not in noted]
-    asked = dict(await _send(connection, _REMEMBERED, before))
+    asked = dict(await _send(within, _REMEMBERED, before))
     new = [c for c in its if not c.mark or c.mark.token in noted]
     return new, [c for c in its if c.mark and asked.get(c.mark.token) == c.mark.content]
 
 
-async def _take(
-    connection: AsyncConnection, its: Sequence[Replacement]
-) -> tuple[set[_Row], set[_Row]]:
+async def _take(within: Within, its: Sequence[Replacement]) -> tuple[set[_Row], set[_Row]]:
     """Write their index rows, of equal keys the first; return those, and all that they hold."""
     wanted = sorted((row for change in its for row in change.rows), key=lambda row: row[:4])
-    taken = {tuple(row) for row in await _send(connection, _TAKE, *_columns(wanted, 5))}
-    had = await _held(connection, {row[4] for row in wanted if row not in taken})
+    taken = {tuple(row) for row in await _send(within, _TAKE, *_columns(wanted, 5))}
+    had = await _held(within, {row[4] for row in wanted if row not in taken})
     return taken, taken | had
 
 
-async def _replace(
-    connection: AsyncConnection, its: Sequence[Replacement]
-) -> Sequence[Replacement]:
+async def _replace(within: Within, its: Sequence[Replacement]) -> Sequence[Replacement]:
     """Put new versions in the place of those that were read; return whose that was done."""
     rows = sorted((c.pseudonym, c.replaces, c.by.row_version, c.by.sealed) for c in its)
-    replaced = {pseudonym for (pseudonym,) in await _send(connection, _REPLACE, *_columns(rows, 4))}
+    replaced = {pseudonym for (pseudonym,) in await _send(within, _REPLACE, *_columns(rows, 4))}
     return [change for change in its if change.pseudonym in replaced]
 
 
-async def _give_up(connection: AsyncConnection, its: Sequence[Replacement]) -> None:
+async def _give_up(within: Within, its: Sequence[Replacement]) -> None:
     """Delete all rows of their fields but those that they need.
 
     Looked at once the record is locked: nobody adds to its rows any more.
     """
     of = {(change.pseudonym, uid) for change in its for uid in change.index_of}
-    held = await _held(connection, {pseudonym for pseudonym, _ in of})
+    held = await _held(within, {pseudonym for pseudonym, _ in of})
     needed = {row for change in its for row in change.rows}
-    await _drop(connection, {row for row in held - needed if (row[4], row[0]) in of})
+    await _drop(within, {row for row in held - needed if (row[4], row[0]) in of})
 
 
-async def _held(connection: AsyncConnection, pseudonyms: Collection[bytes]) -> set[_Row]:
-    return {tuple(row) for row in await _send(connection, _HELD, sorted(pseudonyms))}
+async def _held(within: Within, pseudonyms: Collection[bytes]) -> set[_Row]:
+    return {tuple(row) for row in await _send(within, _HELD, sorted(pseudonyms))}
 
 
-async def _drop(connection: AsyncConnection, rows: Collection[_Row]) -> None:
-    await _send(connection, _GIVE_UP, *_columns(sorted(rows), 4))
+async def _drop(within: Within, rows: Collection[_Row]) -> None:
+    await _send(within, _GIVE_UP, *_columns(sorted(rows), 4))
 
 
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
     return [[row[column] for row in rows] for column in range(width)]
 
 
-async def _send(
-    connection: AsyncConnection, statement: str, *columns: Sequence[object]
-) -> Sequence[Any]:
+async def _send(within: Within, statement: str, *columns: Sequence[object]) -> Sequence[Any]:
     """Run a statement on rows, given by columns; on none there is nothing to do."""
     if not columns[0]:
         return ()
-    # Not compiled by SQLAlchemy, but sent by it: it knows the connection's state, and our errors.
-    result = await connection.exec_driver_sql(statement, columns)
-    return result.all() if result.returns_rows else ()
+    return await within.fetch(statement, *columns)

@@ -9,7 +9,6 @@ refused is refused there, by the same words.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +16,7 @@ from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.store import changes, requests
 from vault.store.changes import IndexRow, RequestMark
+from vault.store.hot import Within
 from vault.store.load import WrappedDataKey
 from vault.store.requests import Finish
 
@@ -142,7 +142,7 @@ class Erasing:
         return row
 
 
-async def open_each(connection: AsyncConnection, its: Sequence[Opening]) -> Mapping[Opening, bool]:
+async def open_each(within: Within, its: Sequence[Opening]) -> Mapping[Opening, bool]:
     """Write new records at once; return those that were written. Of all others nothing is left."""
     if not its:
         return {}
@@ -151,11 +151,11 @@ async def open_each(connection: AsyncConnection, its: Sequence[Opening]) -> Mapp
     records = [(o.pseudonym, o.record.row_version, o.record.sealed) for o in its]
     rows = sorted(row.row(o.pseudonym) for o in its for row in o.index_rows)
     columns = (*_columns(records, 3), *_columns(keys, 3), *_columns(rows, 5))
-    answer: Any = (await connection.exec_driver_sql(_OPEN, columns)).one()
+    (answer,) = await within.fetch(_OPEN, *columns)
     opened, indexed = set(answer[0]), {tuple(row) for row in answer[1]}
     # By a statement of its own: it sees what was erased while a place was waited for.
     tokens = [o.tombstone for o in its]
-    before = {t for (t,) in await connection.exec_driver_sql(_ERASED_BEFORE, (tokens,))}
+    before = {t for (t,) in await within.fetch(_ERASED_BEFORE, tokens)}
     done = [
         o
         for o in its
@@ -167,24 +167,22 @@ async def open_each(connection: AsyncConnection, its: Sequence[Opening]) -> Mapp
     if left:
         given = [row for row in indexed if row[4] in left]
         columns = ([*left], [*left.values()], *_columns(given, 4))
-        await connection.exec_driver_sql(_TAKE_BACK, columns)
+        await within.fetch(_TAKE_BACK, *columns)
     return dict.fromkeys(done, True)
 
 
-async def erase_each(
-    connection: AsyncConnection, its: Collection[Erasing]
-) -> Mapping[Erasing, SealedRecord]:
+async def erase_each(within: Within, its: Collection[Erasing]) -> Mapping[Erasing, SealedRecord]:
     """Erase at once those that are there, and as they must be; return which, and their rows."""
     if not its:
         return {}
-    taken: Any = await connection.exec_driver_sql(_TAKE, ([e.pseudonym for e in its],))
+    taken = await within.fetch(_TAKE, [e.pseudonym for e in its])
     held = {pseudonym: SealedRecord(*row) for pseudonym, *row in taken}
     there = [e for e in its if e.pseudonym in held]
     done = [e for e in there if not e.unchanged or held[e.pseudonym] == e.read]
     if done:
         ends = [(e.finish.id, e.finish.begun, e.finish.done) for e in done]
         whose = [(e.pseudonym, e.tombstone) for e in done]
-        await connection.exec_driver_sql(_ERASE, (*_columns(whose, 2), *_columns(ends, 3)))
+        await within.fetch(_ERASE, *_columns(whose, 2), *_columns(ends, 3))
     return {e: held[e.pseudonym] for e in done}
 
 
