@@ -154,8 +154,7 @@ async def open_each(within: Within, its: Sequence[Opening]) -> Mapping[Opening, 
     (answer,) = await within.fetch(_OPEN, *columns)
     opened, indexed = set(answer[0]), {tuple(row) for row in answer[1]}
     # By a statement of its own: it sees what was erased while a place was waited for.
-    tokens = [o.tombstone for o in its]
-    before = {t for (t,) in await within.fetch(_ERASED_BEFORE, tokens)}
+    before = await _erased_before(within, [o.tombstone for o in its])
     done = [
         o
         for o in its
@@ -171,19 +170,31 @@ async def open_each(within: Within, its: Sequence[Opening]) -> Mapping[Opening, 
     return dict.fromkeys(done, True)
 
 
-async def erase_each(within: Within, its: Collection[Erasing]) -> Mapping[Erasing, SealedRecord]:
-    """Erase at once those that are there, and as they must be; return which, and their rows."""
+async def erase_each(
+    within: Within, its: Collection[Erasing]
+) -> Mapping[Erasing, SealedRecord | None]:
+    """Erase at once those that are there, and as they must be; return which, and their rows.
+
+    And those that were erased before, of whom there is none: nothing more is to be done for them.
+    """
     if not its:
         return {}
     taken = await within.fetch(_TAKE, [e.pseudonym for e in its])
     held = {pseudonym: SealedRecord(*row) for pseudonym, *row in taken}
-    there = [e for e in its if e.pseudonym in held]
-    done = [e for e in there if not e.unchanged or held[e.pseudonym] == e.read]
-    if done:
-        ends = [(e.finish.id, e.finish.begun, e.finish.done) for e in done]
+    as_read = [e for e in its if not e.unchanged or held.get(e.pseudonym) == e.read]
+    done = [e for e in as_read if e.pseudonym in held]
+    absent = [e for e in as_read if e.pseudonym not in held]
+    before = await _erased_before(within, [e.tombstone for e in absent])
+    again = [e for e in absent if e.tombstone in before]
+    if done or again:
+        ends = [(e.finish.id, e.finish.begun, e.finish.done) for e in (*done, *again)]
         whose = [(e.pseudonym, e.tombstone) for e in done]
         await within.fetch(_ERASE, *_columns(whose, 2), *_columns(ends, 3))
-    return {e: held[e.pseudonym] for e in done}
+    return {e: held.get(e.pseudonym) for e in (*done, *again)}
+
+
+async def _erased_before(within: Within, tokens: Sequence[bytes]) -> set[bytes]:
+    return {t for (t,) in await within.fetch(_ERASED_BEFORE, tokens)} if tokens else set()
 
 
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
