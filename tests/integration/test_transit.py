@@ -329,8 +329,9 @@ def test_without_a_ca_nothing_is_sent(running: Running, tmp_path: Path) -> None:
 
 
 def test_nothing_is_taken_from_the_environment(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    running: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "secrets"))  # of TLS
     for name in ("HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(running.ca))
@@ -339,6 +340,7 @@ def test_nothing_is_taken_from_the_environment(
     assert transit.read("sys/health")["sealed"] is False
     with pytest.raises(KeyServerForbidden):
         transit.names("sys/auth")
+    assert not (tmp_path / "secrets").exists()
 
 
 class Elsewhere(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ request does.
 import json as jsons
 from collections.abc import Mapping
 from pathlib import Path
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext, TLSVersion
 from typing import Any
 
 from urllib3 import BaseHTTPResponse, PoolManager
@@ -47,9 +48,10 @@ class Session:
 
     def __init__(self, ca: Path, most: int) -> None:
         self._ca = ca
-        self._pools = PoolManager(
-            num_pools=1, maxsize=most, cert_reqs="CERT_REQUIRED", ca_certs=str(ca)
-        )
+        # One of our own: others write what opens this connection to SSLKEYLOGFILE, if that is set.
+        trusting = SSLContext(PROTOCOL_TLS_CLIENT)
+        trusting.minimum_version = TLSVersion.TLSv1_2
+        self._pools = PoolManager(num_pools=1, maxsize=most, ssl_context=trusting, ca_certs=str(ca))
 
     def request(
         self,

@@ -4,8 +4,17 @@ A stream does what came in one message, as much of it at once as there is room f
 the next: so a caller sends no faster than it is served, and has no more than a message in memory.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
+from functools import partial
 
 from vault.errors import VaultError
 from vault.policy import Operation, denied
@@ -61,23 +70,29 @@ async def _done(
     messages: AsyncIterator[Iterable[Item]],
 ) -> AsyncGenerator[Sequence[str | VaultError], None]:
     async for items in messages:
-        for left in together(items):
+        is_guess = partial(_is_guess, served, call)
+        for left in together(items, is_guess):
+            guesses = (Operation.FIND,) if is_guess(left[0]) else ()
             while left:
-                guesses = _guesses(served, call, left)
                 call, now = await turns.next(Operation.PUT, *guesses, wanted=len(left))
                 yield await _put(served, call, purpose, left[:now])
                 left = left[now:]
 
 
-def together(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
-    """Yield items in their order, as many at a time as are done at once: no two of one record."""
+def together(items: Iterable[Item], is_guess: Callable[[Item], bool]) -> Iterator[Sequence[Item]]:
+    """Yield items in their order, as many at a time as are done at once.
+
+    No two of one record; and none that counts as a guess with one that doesn't, or the latter would
+    wait for the former's limit.
+    """
     several: list[Item] = []
     met: set[str] = set()
     size = 0
     for item in items:
         whose = {item.pseudonym} if isinstance(item, PutItem) else set()
         size += _size(item)
-        if several and (met & whose or size > MOST_TEXT or len(several) == WINDOW):
+        full = met & whose or size > MOST_TEXT or len(several) == WINDOW
+        if several and (full or is_guess(item) != is_guess(several[0])):
             yield several
             several, met, size = [], set(), _size(item)
         several.append(item)
@@ -92,9 +107,9 @@ def _size(item: Item) -> int:
     return sum(map(len, (*item.fields, *item.fields.values(), *item.clear)))
 
 
-def _guesses(served: ServedCompartment, call: Call, items: Sequence[Item]) -> Sequence[Operation]:
-    names = (name for i in items if isinstance(i, PutItem) for name in (*i.fields, *i.clear))
-    return (Operation.FIND,) if touches_unique(served, call, names) else ()
+def _is_guess(served: ServedCompartment, call: Call, item: Item) -> bool:
+    names = (*item.fields, *item.clear) if isinstance(item, PutItem) else ()
+    return touches_unique(served, call, names)
 
 
 async def _put(

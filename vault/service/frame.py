@@ -64,7 +64,19 @@ class Frame(Generic[T]):
 
 async def refuse_all(refused: Iterable[tuple[Attempted, VaultError]]) -> None:
     """Record refusals, each unless it has an event. Raises VaultError, once all are through."""
+    refused = list(refused)
+    for told, (_, error) in zip(await refuse_each(refused), refused, strict=True):
+        if told is not error:
+            raise told
+
+
+async def refuse_each(refused: Sequence[tuple[Attempted, VaultError]]) -> Sequence[VaultError]:
+    """Record refusals; return what each is answered: itself, or why it couldn't be recorded."""
     refusing = (attempted.refuse(error) for attempted, error in refused)
-    for failed in await asyncio.gather(*refusing, return_exceptions=True):
-        if failed is not None:
+    told: list[VaultError] = []
+    failures = await asyncio.gather(*refusing, return_exceptions=True)
+    for failed, (_, error) in zip(failures, refused, strict=True):
+        if isinstance(failed, BaseException) and not isinstance(failed, VaultError):
             raise failed
+        told.append(failed or error)
+    return told

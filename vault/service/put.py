@@ -14,7 +14,7 @@ from vault.service.attempt import Attempt, attempt, attempt_each
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
-from vault.service.frame import refuse_all
+from vault.service.frame import refuse_each
 from vault.service.opened import OpenedRecord
 from vault.service.rewrite import Edit, Edited, Rewrite, request_mark, rewrite, rewrite_each
 from vault.service.values import check_clear, checked, index_rows
@@ -64,13 +64,11 @@ async def _put_each(
     for its, outcome in zip(planned, outcomes, strict=True):
         if isinstance(its, _Plan) and its.unique and isinstance(outcome, str):
             its.give_back(served)
-    refused = [
-        (attempted, outcome)
-        for (attempted, _), outcome in zip(several, outcomes, strict=True)
-        if isinstance(outcome, VaultError)
-    ]
+    refused = {n: its for n, its in enumerate(outcomes) if isinstance(its, VaultError)}
     if refused:
-        await refuse_all(refused)
+        told = await refuse_each([(several[n][0], error) for n, error in refused.items()])
+        for n, error in zip(refused, told, strict=True):
+            outcomes[n] = error
     return outcomes
 
 

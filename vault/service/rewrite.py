@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from secrets import SystemRandom
 
 from vault.crypto.primitives import DamagedError
@@ -76,40 +77,48 @@ async def rewrite_each(
     """Change records, no two of them one, and return of each its new etag, or why it has none.
 
     Writers of one record in this process take turns, so that nobody's withdrawal is starved by
-    others' puts. Where keys or records changed meanwhile, those are planned anew. Raises
-    VaultError where none could be carried out.
+    others' puts. Where keys or a record changed meanwhile, it is planned anew: one of several by
+    itself, so that the others' turns are over.
     """
     outcomes: dict[Rewrite, str | VaultError] = {}
     async with served.turns(its.address for its in each):
-        left = each
-        for tries in range(TRIES):
+        for tries in range(TRIES if len(each) == 1 else 1):
             await pause(tries)
-            outcomes.update(await _rewritten(served, left))
-            left = [its for its in left if _is_passing(outcomes[its], its)]
-            if not left:
+            try:
+                await _rewrite_once(served, each, outcomes)
+            except VaultError as e:  # of those alone that nothing became of
+                outcomes.update({i: e for i in each if i not in outcomes or _passes(i, outcomes)})
                 break
-    for its in left:
-        if not isinstance(outcomes[its], KeysChangedError):
-            outcomes[its] = VaultError(
-                Reason.OVERLOADED,
-                "Others keep changing this record. Retry.",
-                retry_after=TRIES * _PAUSE,
+            if not any(_passes(its, outcomes) for its in each):
+                break
+    for its in each:
+        if _passes(its, outcomes):
+            outcomes[its] = (
+                await _again(served, its) if len(each) > 1 else _too_often(outcomes[its])
             )
     return [outcomes[its] for its in each]
 
 
-async def _rewritten(
-    served: ServedCompartment, each: Sequence[Rewrite]
-) -> Mapping[Rewrite, str | VaultError]:
-    """Plan on the records as they are now, and carry out what could be planned."""
+async def _again(served: ServedCompartment, its: Rewrite) -> str | VaultError:
+    (outcome,) = await rewrite_each(served, (its,))
+    return outcome
+
+
+async def _rewrite_once(
+    served: ServedCompartment, each: Sequence[Rewrite], outcomes: dict[Rewrite, str | VaultError]
+) -> None:
+    """Plan on the records as they are now, and carry out what could be planned.
+
+    Notes what became of each. Raises VaultError where more can't be known.
+    """
     standing = served.keyring.standing
     opened = await served.open_each([its.address for its in each])
-    outcomes: dict[Rewrite, str | VaultError] = {}
+    records = await asyncio.gather(*map(partial(_record, served), each, opened))
     edited: dict[Rewrite, tuple[OpenedRecord, Edited]] = {}
-    for place, (its, record) in enumerate(zip(each, opened, strict=True)):
+    for place, (its, record) in enumerate(zip(each, records, strict=True)):
         await _let_others(place)
         try:
-            edited[its] = await _edit(served, its, record)
+            edited[its] = await _edit(its, record)
         except VaultError as e:
             outcomes[its] = e
     # Each step for all of them, and then the next: 6 % more puts a second than record by record.
@@ -125,7 +134,6 @@ async def _rewritten(
         outcomes[its] = await _etag(served, its, planned[its].sealed, done)
     if any(isinstance(outcome, KeysChangedError) for outcome in outcomes.values()):
         await served.look_beyond(standing)
-    return outcomes
 
 
 async def _let_others(place: int) -> None:
@@ -134,12 +142,20 @@ async def _let_others(place: int) -> None:
         await asyncio.sleep(0)
 
 
-async def _edit(
+async def _record(
     served: ServedCompartment, its: Rewrite, opened: OpenedRecord | VaultError | None
-) -> tuple[OpenedRecord, Edited]:
+) -> OpenedRecord | VaultError:
     if isinstance(opened, VaultError):
-        raise opened
-    record = await served.registered(its.address, opened)
+        return opened
+    try:
+        return await served.registered(its.address, opened)
+    except VaultError as e:
+        return e
+
+
+async def _edit(its: Rewrite, record: OpenedRecord | VaultError) -> tuple[OpenedRecord, Edited]:
+    if isinstance(record, VaultError):
+        raise record
     its.attempted.met(record.about)
     try:
         edited = await its.edit(record)
@@ -172,12 +188,21 @@ async def _etag(
         return e
 
 
-def _is_passing(outcome: str | VaultError, its: Rewrite) -> bool:
-    """Tell whether it is worth another try."""
+def _passes(its: Rewrite, outcomes: Mapping[Rewrite, str | VaultError]) -> bool:
+    """Tell whether what became of it is worth another try."""
+    outcome = outcomes[its]
     if isinstance(outcome, KeysChangedError):
         return True
     stale = isinstance(outcome, VaultError) and outcome.reason is Reason.STALE_ETAG
     return stale and not its.etag
+
+
+def _too_often(outcome: str | VaultError) -> str | VaultError:
+    if isinstance(outcome, KeysChangedError):
+        return outcome
+    return VaultError(
+        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=TRIES * _PAUSE
+    )
 
 
 async def pause(tries: int) -> None:

@@ -268,6 +268,31 @@ def test_items_are_put_and_put_again_under_their_own_request_ids(
         done[1].unwrap()
 
 
+def test_what_the_items_raise_comes_after_all_before_was_answered(
+    sdk: Sdk, house: House, accounts: Any
+) -> None:
+    """However passing: it is of another stream, and the rest of this one never came."""
+    house.answer("BulkPut", serve := Putting())
+
+    def items() -> Iterator[PutItem]:
+        for number in range(200):
+            yield PutItem(f"psn_{number}", {"city": "Ош"})
+        raise errors.Unavailable("Of where they come from.", reason="STORAGE_UNAVAILABLE")
+
+    with pytest.raises(errors.Unavailable, match="where they come from"):
+        sdk.do(accounts.bulk_put(items()))
+    assert sum(serve.came) == 200
+
+
+@pytest.mark.parametrize("request_id", [None, "mine"])
+def test_an_item_has_a_request_id_that_stays(
+    sdk: Sdk, house: House, accounts: Any, request_id: Any
+) -> None:
+    house.answer("BulkPut", Putting())
+    with pytest.raises(errors.InvalidRequest):
+        sdk.do(accounts.bulk_put([PutItem("psn_a", {"city": "Ош"}, request_id)]))
+
+
 def test_an_item_shows_neither_pseudonym_nor_values() -> None:
     assert "planted" not in repr(PutItem("psn_planted", {"city": "planted"}))
 

@@ -155,7 +155,7 @@ def bulk_put(scope: Scope) -> StreamCall[PutItem, pb.BulkPutResponse, Put]:
 
 def _put_item(item: PutItem) -> pb.BulkPutItem:
     return pb.BulkPutItem(
-        request_id=request_id_or_new(item.request_id),
+        request_id=request_id_or_new(text(item.request_id, "request_id")),  # never a new one
         pseudonym=text(item.pseudonym, "pseudonym"),
         fields=field_values(item.fields),
         clear=names_to_clear(item.fields),

@@ -48,6 +48,7 @@ class Ahead(Generic[Item]):
         self._anew: deque[Item] = deque()
         self._sent: deque[Item] = deque()
         self._ended = False
+        self._fault: Exception | None = None  # what the caller's own items raised
         self._index = 0  # of the next answer on this connection
         self._tries = 0
 
@@ -72,6 +73,9 @@ class Ahead(Generic[Item]):
             except StopIteration:
                 self._ended = True
                 break
+            except Exception as e:  # theirs: no stream broke, whatever it is
+                self._ended, self._fault = True, e
+                break
             self._sent.append(item)
             taken.append(item)
         return taken
@@ -89,6 +93,11 @@ class Ahead(Generic[Item]):
             self._index += 1
             self._tries = 0
             yield self._sent.popleft(), result
+
+    def end(self) -> None:
+        """Raise what the items raised, once all that came before was answered."""
+        if self._fault is not None:
+            raise self._fault
 
     def begin(self) -> None:
         """Go on, on a new connection, with whatever wasn't answered."""

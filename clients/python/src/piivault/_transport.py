@@ -86,6 +86,7 @@ class Transport:
                 yield from self._connected(call, ahead, self.deadline(lasting))
             except PiivaultError as error:
                 time.sleep(ahead.pause(error))
+        ahead.end()
 
     def _connected(
         self, call: StreamCall[Item, Response, Result], ahead: Ahead[Item], deadline: Deadline
@@ -173,6 +174,7 @@ class AsyncTransport:
                         yield result
             except PiivaultError as error:
                 await asyncio.sleep(ahead.pause(error))
+        ahead.end()
 
     async def _connected(
         self, call: StreamCall[Item, Response, Result], ahead: Ahead[Item], deadline: Deadline
