@@ -1,8 +1,8 @@
 """One request's way into the trail: exactly one event, whatever becomes of it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from vault.audit import event as audit
 from vault.audit.event import Also, Event, Uses, moment
@@ -13,11 +13,8 @@ from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.frame import Frame
-from vault.store.jobs import Change, KeysChangedError, returned
 
 T = TypeVar("T")
-
-_TRIES = 5  # of a change, while keys keep changing
 
 # Not the policy's or the record's word, but something that didn't work.
 FAILURES = frozenset(
@@ -51,14 +48,13 @@ class Attempt:
     Of a batch, each record has its own.
     """
 
-    __slots__ = ("_call", "_request", "_salt", "_served", "_settled", "_standing", "_uses")
+    __slots__ = ("_call", "_request", "_salt", "_served", "_settled", "_uses")
 
     def __init__(self, served: ServedCompartment, request: _Request, uses: Uses = ()) -> None:
         self._served = served
         self._request = request
         self._call = request.call
         self._settled = False
-        self._standing = served.keyring.standing
         self._uses = uses
         self._salt = b""
 
@@ -114,56 +110,6 @@ class Attempt:
         An event of its own, in the same place: who has one waits for no other.
         """
         await self._served.committer.record(self.event(salt=about.audit_salt))
-
-    async def with_keys(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Run what plans a change and carries it out; anew where keys changed in between.
-
-        So a rotation is nobody's error. Raises what `write` raises.
-        """
-        for tries_left in reversed(range(_TRIES)):
-            self._standing = self._served.keyring.standing
-            try:
-                return await write()
-            except KeysChangedError:
-                if not tries_left:
-                    raise
-                await self._served.look_beyond(self._standing)
-        raise AssertionError  # a loop that ends returns or raises
-
-    async def change(
-        self, change: Change[T], sealed: SealedRecord, replaced: SealedRecord | None = None
-    ) -> T:
-        """Carry out a change with its event, in one transaction; `replaced` becomes `sealed`.
-
-        Call it within `with_keys`: all that it writes was sealed or keyed in there.
-        """
-        (outcome,) = await change_all(
-            self._served, (Planned(self, change, sealed, replaced),), self._standing.epoch
-        )
-        return returned(outcome)
-
-    async def erase(
-        self, change: Change[SealedRecord | None], left: SealedRecord | None = None
-    ) -> None:
-        """Carry out an erasure with its event; `change` returns the row that it deleted, if any.
-
-        `left` is the row that it writes of what the law has kept.
-        """
-
-        def describe(outcome: SealedRecord | VaultError | None) -> Event:
-            if isinstance(outcome, VaultError):
-                return self._refused(outcome)
-            if outcome is None or not self._salt:
-                return self.event()
-            return self.event(became=left, replaced=outcome)
-
-        await self._commit(change, describe)
-
-    async def _commit(self, change: Change[T], describe: Callable[[T | VaultError], Event]) -> T:
-        (outcome,) = await _commit_all(
-            self._served, (self,), (change,), (describe,), self._standing.epoch
-        )
-        return returned(outcome)
 
     async def refuse(self, error: VaultError) -> None:
         """Record a refusal, unless an event was recorded before; in a flood, count it."""
@@ -237,62 +183,16 @@ class Attempt:
             return self.event()
         return self.event(became=sealed, replaced=replaced)
 
+    def erased(self, outcome: SealedRecord | VaultError | None, left: SealedRecord | None) -> Event:
+        """Return the event of an erasure: the row that it deleted, if any, and what is left."""
+        if isinstance(outcome, VaultError):
+            return self._refused(outcome)
+        if outcome is None or not self._salt:
+            return self.event()
+        return self.event(became=left, replaced=outcome)
+
     def _refused(self, error: VaultError) -> Event:
         return refused(self.event(), error)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Planned(Generic[T]):
-    """A change of one record, with whose event it is: `replaced` becomes `sealed`."""
-
-    attempted: Attempt
-    change: Change[T]
-    sealed: SealedRecord
-    replaced: SealedRecord | None = None
-
-    def describe(self, outcome: T | VaultError) -> Event:
-        """Return its event."""
-        return self.attempted.changed(outcome, self.sealed, self.replaced)
-
-
-async def change_all(
-    served: ServedCompartment, planned: Sequence[Planned[T]], epoch: int
-) -> Sequence[T | VaultError]:
-    """Carry out changes that were planned in an epoch, each with its event; see `Attempt.change`.
-
-    Returns what each returned, or why it was refused. Raises VaultError where nothing was written.
-    """
-    return await _commit_all(
-        served,
-        [its.attempted for its in planned],
-        [its.change for its in planned],
-        [its.describe for its in planned],
-        epoch,
-    )
-
-
-async def _commit_all(
-    served: ServedCompartment,
-    attempts: Sequence[Attempt],
-    changes: Sequence[Change[T]],
-    describe: Sequence[Callable[[T | VaultError], Event]],
-    epoch: int,
-) -> Sequence[T | VaultError]:
-    def settle(settled: bool) -> None:
-        for its in attempts:
-            its.settle(settled)
-
-    settle(True)  # the committer records refusals too
-    try:
-        # Who leaves before the events' turn had come takes them along: they say what won't be.
-        return await served.committer.change_all(changes, describe, epoch, lambda: settle(False))
-    except KeysChangedError:
-        settle(False)  # but this one
-        raise
-    except VaultError:
-        for its in attempts:
-            its.unwritten()
-        raise
 
 
 async def allow_all(

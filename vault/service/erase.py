@@ -8,6 +8,7 @@ the erasure stands, and a repetition brings the receipt.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from vault.crypto.record import Address, SealedRecord
 from vault.crypto.request import RequestKind, SubjectRequest
@@ -15,6 +16,7 @@ from vault.errors import Reason, VaultError
 from vault.policy import kept_by_law, may_keep
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
+from vault.service.changing import Deleting, change, with_keys
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import given, moment
 from vault.service.keep import KeptFields, Rest, kept_records, rest_of, told
@@ -64,7 +66,7 @@ async def _until_unchanged(
     for tries in range(TRIES):
         await pause(tries)
         try:
-            await attempted.with_keys(lambda: _erase(served, call, attempted, address, request))
+            await with_keys(served, partial(_erase, served, call, attempted, address, request))
         except VaultError as e:
             if e.reason is not Reason.STALE_ETAG:
                 raise
@@ -74,7 +76,12 @@ async def _until_unchanged(
 
 
 async def _erase(
-    served: ServedCompartment, call: Call, attempted: Attempt, address: Address, request: Begun
+    served: ServedCompartment,
+    call: Call,
+    attempted: Attempt,
+    address: Address,
+    request: Begun,
+    epoch: int,
 ) -> None:
     record, readable = await _read(served, call, address)
     rest = None
@@ -93,12 +100,12 @@ async def _erase(
         finish=request.finishing,
         mark=mark,
     )
-    change: Change[SealedRecord | None] = erasing
+    deletes: Change[SealedRecord | None] = erasing
     if request.is_done:
-        change = _nothing  # a repetition: what was registered since stays
+        deletes = _nothing  # a repetition: what was registered since stays
     elif rest:
-        change = _keeping(erasing, rest)
-    await attempted.erase(change, rest.sealed if rest else None)
+        deletes = _keeping(erasing, rest)
+    await change(served, Deleting(attempted, deletes, rest.sealed if rest else None), epoch)
 
 
 async def _read(

@@ -9,6 +9,7 @@ from vault.policy import Compartment, SubjectKind, verify_notice
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
+from vault.service.changing import Writing, change, with_keys
 from vault.service.compartment import ServedCompartment, now
 from vault.service.rewrite import current_etag, etag_of, request_mark
 from vault.service.values import check_record_size, checked, index_rows
@@ -52,7 +53,7 @@ async def register(
         attempted.met(about)
         asked = [kind, dict(fields), [[c.purpose, c.edition, c.language] for c in consents]]
 
-        async def write() -> str:
+        async def write(epoch: int) -> str:
             wrapped = await served.wrap(address, data_key)
             rows = await index_rows(served, call.edition, values.values())
             tombstone = await served.tombstone(address)
@@ -60,10 +61,10 @@ async def register(
             opening = Opening(
                 address.pseudonym, sealed, wrapped, rows, tombstone, bool(consents), mark
             )
-            opened = await attempted.change(opening, sealed)
+            opened = await change(served, Writing(attempted, opening, sealed), epoch)
             return etag_of(sealed) if opened else await current_etag(served, address)
 
-        return await attempted.with_keys(write)
+        return await with_keys(served, write)
 
 
 def add_consents(

@@ -17,8 +17,9 @@ from vault.crypto.record import Address, SealedRecord, Value, seal_record
 from vault.errors import Reason, VaultError
 from vault.names import to_base64url
 from vault.sealed.v1 import sealed_pb2
-from vault.service.attempt import Attempt, Planned, change_all
+from vault.service.attempt import Attempt
 from vault.service.call import Call
+from vault.service.changing import Writing, change_all
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.values import check_record_size
@@ -122,7 +123,7 @@ async def _rewrite_once(
         except VaultError as e:
             outcomes[its] = e
     # Each step for all of them, and then the next: 6 % more puts a second than record by record.
-    planned: dict[Rewrite, Planned[bool | None]] = {}
+    planned: dict[Rewrite, Writing[bool | None]] = {}
     for place, (its, new) in enumerate(edited.items()):
         await _let_others(place)
         planned[its] = _seal(its, *new)
@@ -167,9 +168,9 @@ async def _edit(its: Rewrite, record: OpenedRecord | VaultError) -> tuple[Opened
     return record, edited
 
 
-def _seal(its: Rewrite, record: OpenedRecord, edited: Edited) -> Planned[bool | None]:
+def _seal(its: Rewrite, record: OpenedRecord, edited: Edited) -> Writing[bool | None]:
     sealed = seal_record(its.address, record.data_key, edited.about, edited.values.values())
-    return Planned(its.attempted, _swap(its, record, sealed, edited), sealed, record.row)
+    return Writing(its.attempted, _swap(its, record, sealed, edited), sealed, record.row)
 
 
 async def _etag(

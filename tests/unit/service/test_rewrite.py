@@ -10,7 +10,8 @@ import pytest
 from vault.crypto.record import Address, DataKey, SealedRecord, new_record, seal_record
 from vault.errors import Reason, VaultError
 from vault.service import rewrite
-from vault.service.attempt import Attempt, Planned
+from vault.service.attempt import Attempt
+from vault.service.changing import Writing
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.rewrite import TRIES, Edited, Rewrite, etag_of, rewrite_each
@@ -44,7 +45,7 @@ class Compartment:
             raise self.look
 
     async def change_all(
-        self, _: object, planned: Sequence[Planned[Any]], epoch: int
+        self, _: object, planned: Sequence[Writing[Any]], epoch: int
     ) -> Sequence[object]:
         told = self.tries.pop(0)
         if isinstance(told[0], VaultError) and told[0] is GONE:
