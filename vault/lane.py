@@ -1,7 +1,7 @@
-"""Questions that share an answerer's time: while one lot is answered, others gather for the next.
+"""A lane: questions that share a request. While one batch is answered, others gather for the next.
 
-Nobody joins a lot that was sent: what a caller is told was so when they asked, or later. Nothing is
-kept: what was asked is forgotten once it is answered.
+Nobody joins a batch that was sent: what a caller is told was so when they asked, or later. Nothing
+is kept: what was asked is forgotten once it is answered.
 """
 
 import asyncio

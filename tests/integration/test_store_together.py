@@ -16,7 +16,7 @@ from vault.store import changes, together
 from vault.store import tables as t
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.engine import Database, connect
-from vault.store.hot import Within
+from vault.store.hot import HotTransaction
 from vault.store.jobs import Change, Transaction
 from vault.store.together import Replacement
 
@@ -267,7 +267,7 @@ def counted(patch: pytest.MonkeyPatch) -> list[str]:
     sent: list[str] = []
     send_on = together._send
 
-    async def send(within: Within, statement: str, *columns: Sequence[object]) -> Any:
+    async def send(within: HotTransaction, statement: str, *columns: Sequence[object]) -> Any:
         if columns[0]:
             sent.append(statement)
         return await send_on(within, statement, *columns)
@@ -330,7 +330,7 @@ async def test_a_connection_that_is_lost_amid_the_statements_is_replaced(
     ended: list[bool] = []
     send_on = together._send
 
-    async def send(within: Within, statement: str, *columns: Sequence[object]) -> Any:
+    async def send(within: HotTransaction, statement: str, *columns: Sequence[object]) -> Any:
         if "UPDATE records" in statement and not ended:
             ended.append(True)
             ((pid,),) = await within.fetch("SELECT pg_backend_pid()")

@@ -13,12 +13,12 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.engine import Database
-from vault.store.hot import Within
+from vault.store.hot import HotTransaction
 from vault.store.jobs import Change, Transaction
 from vault.store.load import WrappedDataKey
 from vault.store.requests import Finish
 from vault.store.together import Replacement, carry_out
-from vault.store.whole import Erasing, Opening
+from vault.store.whole import Erasure, Registration
 
 AIGUL, BAKYT, CYNARA, DAMIR = b"A" * 32, b"B" * 32, b"C" * 32, b"D" * 32
 TOMBSTONE = b"tombstone of Aigul"
@@ -38,17 +38,17 @@ def phone(value: bytes, version: int = 1) -> IndexRow:
 
 def opening(
     who: bytes, *index: IndexRow, consenting: bool = True, request: bytes = b"", asks: bytes = b""
-) -> Opening:
+) -> Registration:
     mark = RequestMark(request, asks, 20_000) if request else None
-    return Opening(who, RECORD, KEY, index, tombstone(who), consenting, mark)
+    return Registration(who, RECORD, KEY, index, tombstone(who), consenting, mark)
 
 
 def erasing(
     who: bytes, read: SealedRecord | None = None, request: bytes = b"", begun: bytes = b"begun"
-) -> Erasing:
+) -> Erasure:
     mark = RequestMark(request, b"", 20_000) if request else None
     finish = Finish(b"asked by " + who, begun, b"done")
-    return Erasing(who, "accounts", tombstone(who), read, read is not None, finish, mark)
+    return Erasure(who, "accounts", tombstone(who), read, read is not None, finish, mark)
 
 
 def tombstone(who: bytes) -> bytes:
@@ -302,13 +302,13 @@ async def test_all_are_few_statements_on_postgresql(
     postgres: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    fetch = Within.fetch
+    fetch = HotTransaction.fetch
 
-    async def counted(self: Within, statement: str, *arguments: object) -> Sequence[Any]:
+    async def counted(self: HotTransaction, statement: str, *arguments: object) -> Sequence[Any]:
         sent.append(statement)
         return await fetch(self, statement, *arguments)
 
-    monkeypatch.setattr(Within, "fetch", counted)
+    monkeypatch.setattr(HotTransaction, "fetch", counted)
     come = [opening(who, email(who), request=b"come" + who) for who in (AIGUL, BAKYT, CYNARA)]
     go = [erasing(who, request=b"go" + who) for who in (AIGUL, BAKYT, CYNARA)]
     for batch in (come, go):

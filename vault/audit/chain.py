@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from vault.audit.event import TOKEN_BYTES, Also, Event
+from vault.audit.event import TOKEN_BYTES, Event, SameSaid
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, OVERHEAD, Kind, key_id, seal, unseal
-from vault.crypto.primitives import DamagedError, Key, digest, draw_nonces, ready
+from vault.crypto.primitives import DamagedError, Key, cipher, digest, draw_nonces
 from vault.sealed.v1 import sealed_pb2
 
 WRITER_BYTES = 16
@@ -148,9 +148,9 @@ class Chain:
     async def ready(self) -> None:
         """Have the audit-data key at hand."""
         key, version = await self._ask()
-        self._key = ready(key), version
+        self._key = cipher(key), version
 
-    def extend(self, events: Sequence[Event | Also]) -> list[dict[str, object]]:
+    def extend(self, events: Sequence[Event | SameSaid]) -> list[dict[str, object]]:
         """Seal events into their places behind the last settled one; return their rows."""
         sequence, previous = self._next
         rows: list[dict[str, object]] = []

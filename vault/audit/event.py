@@ -57,7 +57,7 @@ class Event:
 
     @property
     def said(self) -> "Event":
-        """What it says: itself (`Also` says what another one does)."""
+        """What it says: itself (`SameSaid` says what another one does)."""
         return self
 
     def of_subject(self, salt: bytes) -> Self:
@@ -94,7 +94,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Also:
+class SameSaid:
     """An event that says what another one says, of another record: as those of a batch do."""
 
     said: Event

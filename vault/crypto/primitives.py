@@ -1,4 +1,4 @@
-"""The primitives that everything else is made of. One screen, nothing clever.
+"""The primitives that everything else is made of.
 
 AES-256-GCM    NIST SP 800-38D, 96-bit random nonces
 HKDF-Expand    RFC 5869, SHA-256; every input key is uniformly random, so Extract isn't needed (3.3)
@@ -22,7 +22,7 @@ TAG_BYTES = 16
 _LENGTHS = tuple(length.to_bytes(4, "big") for length in range(256))  # those that all but few have
 
 Key = bytes | AESGCM
-"""32 bytes, or what `ready` makes of them."""
+"""32 bytes, or their cipher."""
 
 
 class DamagedError(Exception):
@@ -42,17 +42,17 @@ def join(*parts: bytes) -> bytes:
 def derive(key: bytes, *info: bytes) -> bytes:
     """Derive a 32-byte key for one use, named by `info`, from a random key."""
     # The first block of HKDF-Expand, T(1): it is as long as the key, so the only one.
-    return hmac.digest(key, _use(*info), "sha256")
+    return hmac.digest(key, _info(*info), "sha256")
 
 
 @lru_cache(maxsize=4096)  # a use is a word and a field's uid: nothing secret is kept
-def _use(*info: bytes) -> bytes:
+def _info(*info: bytes) -> bytes:
     return join(b"piivault/v1", *info) + b"\x01"
 
 
-def ready(key: bytes) -> AESGCM:
-    """Return a key made ready, for whoever opens or seals much under one."""
-    return AESGCM(key)
+def cipher(key: Key) -> AESGCM:
+    """Return a key's cipher: made once by whoever opens or seals much under it."""
+    return AESGCM(key) if isinstance(key, bytes) else key
 
 
 def draw_nonces(count: int) -> Iterator[bytes]:
@@ -68,7 +68,7 @@ def encrypt(
     # Random nonces are safe up to 2^32 messages a key (SP 800-38D, 8.3). A data key sees a
     # record's few versions, a KEK one message a data key, an audit-data key one an event.
     nonce = secrets.token_bytes(NONCE_BYTES) if nonces is None else next(nonces)
-    return nonce + _cipher(key).encrypt(nonce, plaintext, associated)
+    return nonce + cipher(key).encrypt(nonce, plaintext, associated)
 
 
 def decrypt(key: Key, sealed: bytes, associated: bytes) -> bytes:
@@ -76,13 +76,9 @@ def decrypt(key: Key, sealed: bytes, associated: bytes) -> bytes:
     if len(sealed) < NONCE_BYTES + TAG_BYTES:
         raise DamagedError("too short to be sealed")
     try:
-        return _cipher(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+        return cipher(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
     except InvalidTag:
         raise DamagedError("does not authenticate") from None
-
-
-def _cipher(key: Key) -> AESGCM:
-    return AESGCM(key) if isinstance(key, bytes) else key
 
 
 def mac(key: bytes, *parts: bytes) -> bytes:

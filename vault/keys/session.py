@@ -24,7 +24,7 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether it is none of an error."""
+        """Whether it is no error."""
         return self.status_code < 400
 
     @property

@@ -19,6 +19,7 @@ from vault.service.house import House
 from vault.service.listing import list_records
 from vault.service.put import Asked, put
 from vault.service.reveal import Revealed, batch_reveal, reveal, stream_reveal
+from vault.service.rewrite import Outcome
 from vault.service.streaming import Calls
 
 
@@ -180,16 +181,16 @@ def _put_item(item: pb.BulkPutItem) -> Item:
 
 
 async def _done(
-    outcomes: AsyncGenerator[Sequence[str | VaultError], None],
+    outcomes: AsyncGenerator[Sequence[Outcome], None],
 ) -> AsyncGenerator[Message, None]:
     index = 0
     async with aclosing(outcomes):
         async for done in outcomes:
-            yield pb.BulkPutResponse(index=index, results=map(_written, done))
+            yield pb.BulkPutResponse(index=index, results=map(_put_result, done))
             index += len(done)
 
 
-def _written(outcome: str | VaultError) -> pb.BulkPutResult:
+def _put_result(outcome: Outcome) -> pb.BulkPutResult:
     if isinstance(outcome, VaultError):
         return pb.BulkPutResult(error=wire.error_out(outcome))
     return pb.BulkPutResult(etag=outcome)
@@ -205,14 +206,14 @@ async def _numbered(
             index += 1
 
 
-def _outcome(outcome: Revealed | VaultError) -> wire.Written:
+def _outcome(outcome: Revealed | VaultError) -> wire.Parts:
     """Write one item's outcome, by the name of its field."""
     if isinstance(outcome, VaultError):
         return {"error": wire.error_out(outcome)}
     return {"record": _revealed(outcome)}
 
 
-def _revealed(revealed: Revealed) -> wire.Written:
+def _revealed(revealed: Revealed) -> wire.Parts:
     return {
         "fields": wire.fields_out(revealed.fields),
         "etag": revealed.etag,

@@ -16,8 +16,8 @@ from vault.service.reveal import RevealedValue
 
 MOST_WRITTEN = 1000  # of one record in one request
 
-Written = Any
-"""A message as a constructor takes it: what it has, by name. One put into another is made twice."""
+Parts = Any
+"""A message as the parts it is made of; one put into another whole would be made twice."""
 
 _REASON = "ERROR_REASON_"
 _REASONS = dict(errors_pb2.ErrorReason.items())
@@ -88,7 +88,7 @@ def export_key_in(request: subject_service_pb2.ExportRequest) -> ExportKey:
         ) from None
 
 
-def fields_out(values: Iterable[RevealedValue]) -> list[Written]:
+def fields_out(values: Iterable[RevealedValue]) -> list[Parts]:
     """Write revealed fields."""
     return [
         {"name": v.name, "form": v.form, "present": v.present, "value": v.value} for v in values

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from vault.audit import event as audit
-from vault.audit.event import Also, Event, Uses, moment
+from vault.audit.event import Event, SameSaid, Uses, moment
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.policy import Denied, FieldUse, Operation, decide
@@ -157,10 +157,10 @@ class Attempt:
             at=request.at,
         )
 
-    def like(self, other: "Attempt", its: Event) -> Also | None:
+    def like(self, other: "Attempt", its: Event) -> SameSaid | None:
         """Return this one's event, if it says what that of the other one does; else None."""
         alike = self._request is other._request and self._uses == other._uses
-        return Also(its, self._token(self._salt)) if alike else None
+        return SameSaid(its, self._token(self._salt)) if alike else None
 
     def _token(self, salt: bytes) -> bytes:
         return audit.token(salt, self._request.at) if salt else audit.no_token()
@@ -174,7 +174,7 @@ class Attempt:
         self._call.trace.has_event = False
 
     def changed(
-        self, outcome: object, sealed: SealedRecord, replaced: SealedRecord | None
+        self, sealed: SealedRecord, replaced: SealedRecord | None, outcome: object
     ) -> Event:
         """Return the event of a change: what became of it; None is a repetition."""
         if isinstance(outcome, VaultError):
@@ -183,7 +183,7 @@ class Attempt:
             return self.event()
         return self.event(became=sealed, replaced=replaced)
 
-    def erased(self, outcome: SealedRecord | VaultError | None, left: SealedRecord | None) -> Event:
+    def erased(self, left: SealedRecord | None, outcome: SealedRecord | VaultError | None) -> Event:
         """Return the event of an erasure: the row that it deleted, if any, and what is left."""
         if isinstance(outcome, VaultError):
             return self._refused(outcome)
@@ -217,9 +217,9 @@ async def allow_all(
     await served.keyring.current()  # writing the events may have taken long
 
 
-def _allowed(attempts: Sequence[Attempt], recipient: str) -> Sequence[Event | Also]:
+def _allowed(attempts: Sequence[Attempt], recipient: str) -> Sequence[Event | SameSaid]:
     """Return an event for each. As a rule all of a batch say the same, which is made but once."""
-    events: list[Event | Also] = []
+    events: list[Event | SameSaid] = []
     last: tuple[Attempt, Event] | None = None
     for its in attempts:
         if also := last and its.like(*last):

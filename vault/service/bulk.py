@@ -7,7 +7,6 @@ the next: so a caller sends no faster than it is served, and has no more than a 
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Callable,
     Iterable,
     Iterator,
     Mapping,
@@ -15,6 +14,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 
 from vault.errors import VaultError
 from vault.policy import Operation, denied
@@ -22,6 +22,7 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.put import Asked, put_each, touches_unique
+from vault.service.rewrite import Outcome
 from vault.service.streaming import WINDOW, Calls, Turns
 
 MOST_A_MESSAGE = 200
@@ -47,7 +48,7 @@ async def bulk_put(
     calls: Calls,
     purpose: str,
     messages: AsyncIterator[Iterable[Item]],
-) -> AsyncGenerator[Sequence[str | VaultError], None]:
+) -> AsyncGenerator[Sequence[Outcome], None]:
     """Return items' new etags, or why not, in the items' order, as many as were done together.
 
     An item that was carried out before, under its request id, is answered as done. One that can't
@@ -68,36 +69,33 @@ async def _done(
     call: Call,
     purpose: str,
     messages: AsyncIterator[Iterable[Item]],
-) -> AsyncGenerator[Sequence[str | VaultError], None]:
+) -> AsyncGenerator[Sequence[Outcome], None]:
     async for items in messages:
-        is_guess = partial(_is_guess, served, call)
-        for left in together(items, is_guess):
-            guesses = (Operation.FIND,) if is_guess(left[0]) else ()
-            while left:
-                call, now = await turns.next(Operation.PUT, *guesses, wanted=len(left))
-                yield await _put(served, call, purpose, left[:now])
-                left = left[now:]
+        # Else what counts as no guess would wait for the limit of what does.
+        for is_guess, run in groupby(items, partial(_is_guess, served, call)):
+            guesses = (Operation.FIND,) if is_guess else ()
+            for left in together(run):
+                while left:
+                    call, now = await turns.next(Operation.PUT, *guesses, wanted=len(left))
+                    yield await _put(served, call, purpose, left[:now])
+                    left = left[now:]
 
 
-def together(items: Iterable[Item], is_guess: Callable[[Item], bool]) -> Iterator[Sequence[Item]]:
-    """Yield items in their order, as many at a time as are done at once.
-
-    No two of one record; and none that counts as a guess with one that doesn't, or the latter would
-    wait for the former's limit.
-    """
+def together(items: Iterable[Item]) -> Iterator[Sequence[Item]]:
+    """Yield items in their order, as many at a time as are done at once: no two of one record."""
     several: list[Item] = []
     met: set[str] = set()
     size = 0
     for item in items:
         whose = {item.pseudonym} if isinstance(item, PutItem) else set()
         size += _size(item)
-        full = met & whose or size > MOST_TEXT or len(several) == WINDOW
-        if several and (full or is_guess(item) != is_guess(several[0])):
+        if several and (met & whose or size > MOST_TEXT or len(several) == WINDOW):
             yield several
             several, met, size = [], set(), _size(item)
         several.append(item)
         met |= whose
-    yield several
+    if several:
+        yield several
 
 
 def _size(item: Item) -> int:
@@ -114,7 +112,7 @@ def _is_guess(served: ServedCompartment, call: Call, item: Item) -> bool:
 
 async def _put(
     served: ServedCompartment, call: Call, purpose: str, items: Sequence[Item]
-) -> Sequence[str | VaultError]:
+) -> Sequence[Outcome]:
     asked = [
         Asked(call.under(its.request_id), its.pseudonym, its.fields, its.clear)
         for its in items

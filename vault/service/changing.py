@@ -2,10 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from vault.audit.event import Event
-from vault.crypto.record import SealedRecord
 from vault.errors import VaultError
 from vault.service.attempt import Attempt
 from vault.service.compartment import ServedCompartment
@@ -16,46 +15,13 @@ T = TypeVar("T")
 _TRIES = 5  # while keys keep changing
 
 
-class Planned(Protocol[T]):
-    """A change of one record, and whose event says what became of it."""
-
-    @property
-    def attempted(self) -> Attempt:
-        """Whose."""
-
-    @property
-    def change(self) -> Change[T]:
-        """What is done."""
-
-    def describe(self, outcome: T | VaultError) -> Event:
-        """Return the event: of what the change returned, or why it was refused."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Writing(Generic[T]):
-    """A record is written: `sealed` takes the place of `replaced`. None is a repetition."""
+class Planned(Generic[T]):
+    """A change of one record, and its event: of what the change returned, or why it was refused."""
 
     attempted: Attempt
     change: Change[T]
-    sealed: SealedRecord
-    replaced: SealedRecord | None = None
-
-    def describe(self, outcome: T | VaultError) -> Event:
-        """Return its event."""
-        return self.attempted.changed(outcome, self.sealed, self.replaced)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Deleting:
-    """A record is deleted, but what the law has kept: its change returns the row, if any."""
-
-    attempted: Attempt
-    change: Change[SealedRecord | None]
-    left: SealedRecord | None
-
-    def describe(self, outcome: SealedRecord | VaultError | None) -> Event:
-        """Return its event."""
-        return self.attempted.erased(outcome, self.left)
+    describe: Callable[[T | VaultError], Event]
 
 
 async def with_keys(served: ServedCompartment, write: Callable[[int], Awaitable[T]]) -> T:

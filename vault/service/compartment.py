@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 from vault.audit.chain import Chain
-from vault.audit.event import Also, Event
+from vault.audit.event import Event, SameSaid
 from vault.crypto import attestation, capability
 from vault.crypto import record as sealing
 from vault.crypto.attestation import Attestation, Kind
@@ -79,7 +79,7 @@ class ServedCompartment:
         self.rotation_wanted = asyncio.Event()  # wakes whoever carries rotations out
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         chain = Chain(uuid, self.audit_key)
-        self.committer: Committer[Event | Also] = Committer(
+        self.committer: Committer[Event | SameSaid] = Committer(
             database, chain, lambda: keyring.epoch, (metrics or Metrics()).wrote(name)
         )
         self.flood = Flood(self.committer.record, denials_per_second)
@@ -203,7 +203,7 @@ class ServedCompartment:
             await self.lookups.saw_ledger(*self.history.seen)
 
     @asynccontextmanager
-    async def turns(self, addresses: Iterable[Address]) -> AsyncIterator[None]:
+    async def writing(self, addresses: Iterable[Address]) -> AsyncIterator[None]:
         """Let the writers of records in this process take turns, each at all of its own.
 
         In one order: else two, each of whom has what the other waits for, would wait for ever.

@@ -16,7 +16,7 @@ from vault.errors import Reason, VaultError
 from vault.policy import kept_by_law, may_keep
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
-from vault.service.changing import Deleting, change, with_keys
+from vault.service.changing import Planned, change, with_keys
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import given, moment
 from vault.service.keep import KeptFields, Rest, kept_records, rest_of, told
@@ -26,7 +26,7 @@ from vault.service.requests import Begun, requested
 from vault.service.rewrite import TRIES, pause, request_mark
 from vault.store import changes
 from vault.store.jobs import Change, Transaction
-from vault.store.whole import Erasing
+from vault.store.whole import Erasure
 
 _UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 
@@ -51,7 +51,7 @@ async def erase(served: ServedCompartment, call: Call, capability: str) -> Erase
         address = served.bearer(capability, call.service.spiffe)
         async with (
             requested(served, call, RequestKind.ERASURE, address) as request,
-            served.turns((address,)),
+            served.writing((address,)),
         ):
             await _until_unchanged(served, call, attempted, address, request)
         kept = told(served, call, await kept_records(served, call, address))
@@ -91,7 +91,7 @@ async def _erase(
     tombstone = await served.tombstone(address)
     mark = await request_mark(served, call, "erase", address, None)
     keeps = may_keep(call.policy.editions, served.uuid)
-    erasing = Erasing(
+    erasing = Erasure(
         pseudonym=address.pseudonym,
         compartment=served.name,
         tombstone=tombstone,
@@ -105,7 +105,8 @@ async def _erase(
         deletes = _nothing  # a repetition: what was registered since stays
     elif rest:
         deletes = _keeping(erasing, rest)
-    await change(served, Deleting(attempted, deletes, rest.sealed if rest else None), epoch)
+    describe = partial(attempted.erased, rest.sealed if rest else None)
+    await change(served, Planned(attempted, deletes, describe), epoch)
 
 
 async def _read(
@@ -138,7 +139,7 @@ async def _nothing(transaction: Transaction) -> None:
     """Change nothing."""
 
 
-def _keeping(erasing: Erasing, rest: Rest) -> Change[SealedRecord | None]:
+def _keeping(erasing: Erasure, rest: Rest) -> Change[SealedRecord | None]:
     """Erase, and write what the law has kept."""
 
     async def change(transaction: Transaction) -> SealedRecord | None:

@@ -22,7 +22,7 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
-from vault.audit.event import Also, Event
+from vault.audit.event import Event, SameSaid
 from vault.sealed.v1 import sealed_pb2
 
 log = logging.getLogger("piivault.app")
@@ -104,10 +104,10 @@ class Metrics:
         if seconds is not None:
             self._seconds_of(method).observe(seconds)
 
-    def wrote(self, compartment: str) -> Callable[[Sequence[Event | Also]], None]:
+    def wrote(self, compartment: str) -> Callable[[Sequence[Event | SameSaid]], None]:
         """Return what counts the events of a compartment that became durable."""
 
-        def count(events: Sequence[Event | Also]) -> None:
+        def count(events: Sequence[Event | SameSaid]) -> None:
             counts: Counts[sealed_pb2.Outcome.ValueType] = Counts()
             for event in events:
                 counts[event.said.outcome] += event.said.count

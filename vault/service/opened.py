@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from vault.crypto import record as sealing
-from vault.crypto.primitives import DamagedError, Key, ready
+from vault.crypto.primitives import DamagedError, Key, cipher
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring
@@ -103,7 +103,7 @@ class Opener:
     async def _kek(self, version: int) -> _Kek | VaultError:
         name = KeyName(KeyKind.KEK, version)
         try:
-            return _Kek(ready(await self._keyring.get(name)), partial(self._may_open, name))
+            return _Kek(cipher(await self._keyring.get(name)), partial(self._may_open, name))
         except VaultError as e:
             return e
 

@@ -16,8 +16,17 @@ from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
 from vault.service.frame import refuse_each
 from vault.service.opened import OpenedRecord
-from vault.service.rewrite import Edit, Edited, Rewrite, request_mark, rewrite, rewrite_each
+from vault.service.rewrite import (
+    Edit,
+    Edited,
+    Outcome,
+    Rewrite,
+    request_mark,
+    rewrite,
+    rewrite_each,
+)
 from vault.service.values import check_clear, checked, index_rows
+from vault.store.jobs import returned
 
 Fields = Mapping[str, str]
 
@@ -37,14 +46,12 @@ async def put(served: ServedCompartment, purpose: str, asked: Asked) -> str:
     """Write values for a purpose; return the new etag. Raises VaultError."""
     async with attempt(served, asked.call, Operation.PUT, purpose) as attempted:
         (outcome,) = await _put_each(served, purpose, ((attempted, asked),))
-        if isinstance(outcome, VaultError):
-            raise outcome
-        return outcome
+        return returned(outcome)
 
 
 async def put_each(
     served: ServedCompartment, purpose: str, several: Sequence[Asked]
-) -> Sequence[str | VaultError]:
+) -> Sequence[Outcome]:
     """Write values into records, no two of them one; return of each what `put` does, or raises."""
     calls = [asked.call for asked in several]
     try:
@@ -56,32 +63,31 @@ async def put_each(
 
 async def _put_each(
     served: ServedCompartment, purpose: str, several: Sequence[tuple[Attempt, Asked]]
-) -> Sequence[str | VaultError]:
-    planned = [_plan(served, purpose, attempted, asked) for attempted, asked in several]
-    able = [its for its in planned if isinstance(its, _Plan)]
-    written = iter(await _written(served, purpose, able) if able else ())
-    outcomes = [its if isinstance(its, VaultError) else next(written) for its in planned]
-    for its, outcome in zip(planned, outcomes, strict=True):
-        if isinstance(its, _Plan) and its.unique and isinstance(outcome, str):
+) -> Sequence[Outcome]:
+    granted = [_granted(served, purpose, attempted, asked) for attempted, asked in several]
+    able = [its for its in granted if isinstance(its, _Granted)]
+    written: dict[_Granted, Outcome] = {}
+    if able:
+        await served.touch(able[0].asked.call)
+        rewrites = [await its.to_rewrite(served, purpose) for its in able]
+        written = dict(zip(able, await rewrite_each(served, rewrites), strict=True))
+    for its, outcome in written.items():
+        if isinstance(outcome, str):
             its.give_back(served)
-    refused = {n: its for n, its in enumerate(outcomes) if isinstance(its, VaultError)}
+    outcomes: dict[Attempt, Outcome] = {
+        attempted: written[its] if isinstance(its, _Granted) else its
+        for (attempted, _), its in zip(several, granted, strict=True)
+    }
+    refused = [(its, o) for its, o in outcomes.items() if isinstance(o, VaultError)]
     if refused:
-        told = await refuse_each([(several[n][0], error) for n, error in refused.items()])
-        for n, error in zip(refused, told, strict=True):
-            outcomes[n] = error
-    return outcomes
+        told = await refuse_each(refused)
+        outcomes.update(zip((its for its, _ in refused), told, strict=True))
+    return list(outcomes.values())
 
 
-async def _written(
-    served: ServedCompartment, purpose: str, able: "Sequence[_Plan]"
-) -> Sequence[str | VaultError]:
-    await served.touch(able[0].asked.call)
-    return await rewrite_each(served, [await its.rewrite(served, purpose) for its in able])
-
-
-def _plan(
+def _granted(
     served: ServedCompartment, purpose: str, attempted: Attempt, asked: Asked
-) -> "_Plan | VaultError":
+) -> "_Granted | VaultError":
     """Decide on the edition alone, count it against limits, and read what is to be written."""
     call, names = asked.call, [*asked.fields, *asked.clear]
     try:
@@ -92,14 +98,14 @@ def _plan(
             # That a value is taken confirms a guess, as Find does: so it counts as one.
             served.limits.take(call.service, Operation.FIND, "change a unique field")
         address = served.address(asked.whose)
-        write = _writing(served, call, asked.fields, asked.clear)
-        return _Plan(attempted, asked, uses, unique, address, write)
+        edit = _edit(served, call, asked.fields, asked.clear)
+        return _Granted(attempted, asked, uses, unique, address, edit)
     except VaultError as e:
         return e
 
 
 @dataclass(slots=True, eq=False)
-class _Plan:
+class _Granted:
     """A put that its grant allows, not yet held against what the record says."""
 
     attempted: Attempt
@@ -107,24 +113,26 @@ class _Plan:
     uses: tuple[FieldUse, ...]
     unique: Collection[int]
     address: Address
-    write: Edit
+    edit: Edit
     displaced: bool = False
 
-    async def rewrite(self, served: ServedCompartment, purpose: str) -> Rewrite:
+    async def to_rewrite(self, served: ServedCompartment, purpose: str) -> Rewrite:
+        """Return what is to become of the record, if its subject's word covers it."""
+
         async def edit(record: OpenedRecord) -> Edited:
             wholly_covered(self.asked.call, served, purpose, self.uses, record)
-            edited = await self.write(record)
+            edited = await self.edit(record)
             self.displaced = _displaced(record, edited, self.unique)
             return edited
 
-        return await _rewrite(served, self.attempted, self.address, edit, self.asked)
+        return await _to_rewrite(served, self.attempted, self.address, edit, self.asked)
 
     def give_back(self, served: ServedCompartment) -> None:
         """Count it as no guess where it fills what was empty.
 
         A record does that once: as guesses they soon run out.
         """
-        if not self.displaced:
+        if self.unique and not self.displaced:
             served.limits.give_back(self.asked.call.service, Operation.FIND)
 
 
@@ -155,11 +163,11 @@ async def put_own(served: ServedCompartment, asked: Asked) -> str:
             raise VaultError(
                 Reason.MALFORMED_REQUEST, "Nothing to change: name fields to set or clear."
             )
-        edit = _writing(served, call, fields, clear)
-        return await rewrite(served, await _rewrite(served, attempted, address, edit, asked))
+        edit = _edit(served, call, fields, clear)
+        return await rewrite(served, await _to_rewrite(served, attempted, address, edit, asked))
 
 
-async def _rewrite(
+async def _to_rewrite(
     served: ServedCompartment, attempted: Attempt, address: Address, edit: Edit, asked: Asked
 ) -> Rewrite:
     content = [dict(asked.fields), list(asked.clear), asked.etag]
@@ -167,7 +175,7 @@ async def _rewrite(
     return Rewrite(attempted, address, edit, mark, asked.etag)
 
 
-def _writing(served: ServedCompartment, call: Call, fields: Fields, clear: Sequence[str]) -> Edit:
+def _edit(served: ServedCompartment, call: Call, fields: Fields, clear: Sequence[str]) -> Edit:
     compartment = call.edition.compartment(served.name)
     if both := sorted(set(fields) & set(clear)):
         raise VaultError(

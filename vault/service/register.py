@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from vault.crypto.record import DataKey, new_record, seal_record
 from vault.errors import Reason, VaultError
@@ -9,11 +10,11 @@ from vault.policy import Compartment, SubjectKind, verify_notice
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
-from vault.service.changing import Writing, change, with_keys
+from vault.service.changing import Planned, change, with_keys
 from vault.service.compartment import ServedCompartment, now
 from vault.service.rewrite import current_etag, etag_of, request_mark
 from vault.service.values import check_record_size, checked, index_rows
-from vault.store.whole import Opening
+from vault.store.whole import Registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,11 @@ async def register(
             rows = await index_rows(served, call.edition, values.values())
             tombstone = await served.tombstone(address)
             mark = await request_mark(served, call, "register", address, asked)
-            opening = Opening(
+            opening = Registration(
                 address.pseudonym, sealed, wrapped, rows, tombstone, bool(consents), mark
             )
-            opened = await change(served, Writing(attempted, opening, sealed), epoch)
+            describe = partial(attempted.changed, sealed, None)
+            opened = await change(served, Planned(attempted, opening, describe), epoch)
             return etag_of(sealed) if opened else await current_etag(served, address)
 
         return await with_keys(served, write)

@@ -19,19 +19,19 @@ from vault.names import to_base64url
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt
 from vault.service.call import Call
-from vault.service.changing import Writing, change_all
+from vault.service.changing import Planned, change_all
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.values import check_record_size
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.jobs import Change, KeysChangedError, Transaction
+from vault.store.jobs import Change, KeysChangedError, Transaction, returned
 from vault.store.together import Replacement
 
 TRIES = 8
 _AT_ONCE = 8  # records, before others have a turn
 _PAUSE = 0.02  # seconds, more with each try
 _DAY = 24 * 3600
-_written = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+_to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,17 @@ class Edited:
 
 Edit = Callable[[OpenedRecord], Awaitable[Edited]]
 
+Outcome = str | VaultError
+"""A record's new etag, or why it has none."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rewrite:
     """What is to become of one record, and whose event says so.
 
-    `edit` is pure but for keys, and may run again if another process changed the record meanwhile:
-    unless the caller gave an etag, which then is refused as stale. `also` is carried out in the
-    same transaction.
+    `edit` may run again if another process changed the record meanwhile, unless the caller gave an
+    etag, which then is refused as stale; what it notes for its caller, it notes anew. `also` is
+    carried out in the same transaction.
     """
 
     attempted: Attempt
@@ -65,53 +68,63 @@ class Rewrite:
 
 
 async def rewrite(served: ServedCompartment, its: Rewrite) -> str:
-    """Change a record and return its new etag. Raises VaultError."""
-    (outcome,) = await rewrite_each(served, (its,))
-    if isinstance(outcome, VaultError):
-        raise outcome
-    return outcome
-
-
-async def rewrite_each(
-    served: ServedCompartment, each: Sequence[Rewrite]
-) -> Sequence[str | VaultError]:
-    """Change records, no two of them one, and return of each its new etag, or why it has none.
+    """Change a record and return its new etag; anew where keys or the record changed meanwhile.
 
     Writers of one record in this process take turns, so that nobody's withdrawal is starved by
-    others' puts. Where keys or a record changed meanwhile, it is planned anew: one of several by
-    itself, so that the others' turns are over.
+    others' puts. Raises VaultError.
     """
-    outcomes: dict[Rewrite, str | VaultError] = {}
-    async with served.turns(its.address for its in each):
-        for tries in range(TRIES if len(each) == 1 else 1):
+    async with served.writing((its.address,)):
+        for tries in range(TRIES):
             await pause(tries)
-            try:
-                await _rewrite_once(served, each, outcomes)
-            except VaultError as e:  # of those alone that nothing became of
-                outcomes.update({i: e for i in each if i not in outcomes or _passes(i, outcomes)})
-                break
-            if not any(_passes(its, outcomes) for its in each):
-                break
-    for its in each:
-        if _passes(its, outcomes):
-            outcomes[its] = (
-                await _again(served, its) if len(each) > 1 else _too_often(outcomes[its])
-            )
+            (outcome,) = await _try_each(served, (its,))
+            if not _is_worth_another(its, outcome):
+                return returned(outcome)
+    if isinstance(outcome, KeysChangedError):
+        raise outcome
+    raise VaultError(
+        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=TRIES * _PAUSE
+    )
+
+
+async def rewrite_each(served: ServedCompartment, each: Sequence[Rewrite]) -> Sequence[Outcome]:
+    """Change records, no two of them one, as `rewrite` does: together, and return all outcomes.
+
+    What isn't done the first time is tried again by itself, when the others' turns are over.
+    """
+    if len(each) == 1:
+        return [await _outcome(rewrite(served, its)) for its in each]
+    async with served.writing([its.address for its in each]):
+        outcomes = await _try_each(served, each)
+    return [
+        await _outcome(rewrite(served, its)) if _is_worth_another(its, outcome) else outcome
+        for its, outcome in zip(each, outcomes, strict=True)
+    ]
+
+
+async def _outcome(etag: Awaitable[str]) -> Outcome:
+    try:
+        return await etag
+    except VaultError as e:
+        return e
+
+
+async def _try_each(served: ServedCompartment, each: Sequence[Rewrite]) -> Sequence[Outcome]:
+    """Plan on the records as they are now, and carry out what could be planned.
+
+    What fails for all is the outcome of those that it leaves open, and of no other.
+    """
+    outcomes: dict[Rewrite, Outcome] = {}
+    try:
+        await _try(served, each, outcomes)
+    except VaultError as e:
+        left = [i for i in each if i not in outcomes or _is_worth_another(i, outcomes[i])]
+        outcomes.update(dict.fromkeys(left, e))
     return [outcomes[its] for its in each]
 
 
-async def _again(served: ServedCompartment, its: Rewrite) -> str | VaultError:
-    (outcome,) = await rewrite_each(served, (its,))
-    return outcome
-
-
-async def _rewrite_once(
-    served: ServedCompartment, each: Sequence[Rewrite], outcomes: dict[Rewrite, str | VaultError]
+async def _try(
+    served: ServedCompartment, each: Sequence[Rewrite], outcomes: dict[Rewrite, Outcome]
 ) -> None:
-    """Plan on the records as they are now, and carry out what could be planned.
-
-    Notes what became of each. Raises VaultError where more can't be known.
-    """
     standing = served.keyring.standing
     opened = await served.open_each([its.address for its in each])
     records = await asyncio.gather(*map(partial(_record, served), each, opened))
@@ -123,16 +136,17 @@ async def _rewrite_once(
         except VaultError as e:
             outcomes[its] = e
     # Each step for all of them, and then the next: 6 % more puts a second than record by record.
-    planned: dict[Rewrite, Writing[bool | None]] = {}
-    for place, (its, new) in enumerate(edited.items()):
+    sealed: dict[Rewrite, SealedRecord] = {}
+    for place, (its, (record, new)) in enumerate(edited.items()):
         await _let_others(place)
-        planned[its] = _seal(its, *new)
+        sealed[its] = seal_record(its.address, record.data_key, new.about, new.values.values())
+    planned = [_plan(its, record, sealed[its], new) for its, (record, new) in edited.items()]
     try:
-        changed = await change_all(served, list(planned.values()), standing.epoch)
+        changed = await change_all(served, planned, standing.epoch)
     except KeysChangedError as e:
         changed = [e] * len(planned)
-    for its, done in zip(planned, changed, strict=True):
-        outcomes[its] = await _etag(served, its, planned[its].sealed, done)
+    for its, done in zip(edited, changed, strict=True):
+        outcomes[its] = await _etag(served, its, sealed[its], done)
     if any(isinstance(outcome, KeysChangedError) for outcome in outcomes.values()):
         await served.look_beyond(standing)
 
@@ -168,9 +182,11 @@ async def _edit(its: Rewrite, record: OpenedRecord | VaultError) -> tuple[Opened
     return record, edited
 
 
-def _seal(its: Rewrite, record: OpenedRecord, edited: Edited) -> Writing[bool | None]:
-    sealed = seal_record(its.address, record.data_key, edited.about, edited.values.values())
-    return Writing(its.attempted, _swap(its, record, sealed, edited), sealed, record.row)
+def _plan(
+    its: Rewrite, record: OpenedRecord, sealed: SealedRecord, edited: Edited
+) -> Planned[bool | None]:
+    describe = partial(its.attempted.changed, sealed, record.row)
+    return Planned(its.attempted, _swap(its, record, sealed, edited), describe)
 
 
 async def _etag(
@@ -178,7 +194,7 @@ async def _etag(
     its: Rewrite,
     sealed: SealedRecord,
     done: bool | VaultError | None,
-) -> str | VaultError:
+) -> Outcome:
     if isinstance(done, VaultError):
         return done
     if done:
@@ -189,21 +205,12 @@ async def _etag(
         return e
 
 
-def _passes(its: Rewrite, outcomes: Mapping[Rewrite, str | VaultError]) -> bool:
-    """Tell whether what became of it is worth another try."""
-    outcome = outcomes[its]
+def _is_worth_another(its: Rewrite, outcome: Outcome) -> bool:
+    """Tell whether it may be done at the next try."""
     if isinstance(outcome, KeysChangedError):
         return True
     stale = isinstance(outcome, VaultError) and outcome.reason is Reason.STALE_ETAG
     return stale and not its.etag
-
-
-def _too_often(outcome: str | VaultError) -> str | VaultError:
-    if isinstance(outcome, KeysChangedError):
-        return outcome
-    return VaultError(
-        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=TRIES * _PAUSE
-    )
 
 
 async def pause(tries: int) -> None:
@@ -256,7 +263,7 @@ async def request_mark(
     """
     if not call.repeatable:
         return None
-    asked = _written(content)
+    asked = _to_json(content)
     token, content = await served.marks(
         (b"request", call.service.name.encode(), call.request_id.encode()),
         (b"asked", operation.encode(), address.pseudonym, asked.encode()),

@@ -60,7 +60,11 @@ Also = Callable[[Transaction, RotationRow], Awaitable[None]]
 
 
 async def begin(
-    served: ServedCompartment, visit: Visit, level: Level, uid: int = 0, also: Also | None = None
+    served: ServedCompartment,
+    visit: Visit,
+    level: Level,
+    uid: int = 0,
+    also: Also | None = None,
 ) -> RotationRow:
     """Begin a rotation, or return the one of its level and field that runs. Raises VaultError.
 

@@ -55,7 +55,7 @@ async def _reseal(work: Work, pseudonym: bytes) -> bool:
     """Give a record a new data key; return False if it can't be opened."""
     served = work.served
     address = Address(served.uuid, pseudonym)
-    async with served.turns((address,)):
+    async with served.writing((address,)):
         for _ in range(_TRIES):
             epoch = served.epoch
             try:

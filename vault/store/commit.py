@@ -30,8 +30,8 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
-from vault.store.hot import HotConnection, Within
-from vault.store.jobs import Change, Job, KeysChangedError, each, returned
+from vault.store.hot import HotConnection, HotTransaction
+from vault.store.jobs import Change, Job, KeysChangedError, describe_each, returned
 from vault.store.together import carry_out
 
 MOST_A_BATCH = 256
@@ -143,7 +143,7 @@ class Committer(Generic[E]):
 
         They are durable together, those that were refused undone. Otherwise like `change`.
         """
-        job: Job[E] = Job(changes, each(describe), len(changes), epoch, taken_back)
+        job: Job[E] = Job(changes, describe_each(describe), len(changes), epoch, taken_back)
         return await self._submit(job) if changes else ()
 
     async def alter(self, change: Change[T], describe: Callable[[T | VaultError], E]) -> T:
@@ -152,7 +152,7 @@ class Committer(Generic[E]):
         While it runs, no process changes anything in the compartment. Otherwise like `change`.
         """
         outcomes: Sequence[T | VaultError]
-        outcomes = await self._submit(Job((change,), each((describe,))))
+        outcomes = await self._submit(Job((change,), describe_each((describe,))))
         return returned(outcomes[0])
 
     async def probe(self) -> None:
@@ -288,7 +288,7 @@ async def _hold_epoch(connection: AsyncConnection, changes: Sequence[Job[Any]]) 
 
 async def _append(connection: AsyncConnection, rows: Sequence[dict[str, object]]) -> None:
     if connection.dialect.name == "postgresql":
-        await (await Within.transaction(connection)).fetch(_HOT, *_columns(rows))
+        await (await HotTransaction.of(connection)).fetch(_HOT, *_columns(rows))
     else:
         await connection.execute(insert(t.audit), list(rows))
 

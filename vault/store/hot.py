@@ -63,7 +63,7 @@ class HotConnection:
                 await held.close()
 
 
-class Within:
+class HotTransaction:
     """Statements in a transaction of SQLAlchemy's, past it: each is prepared once."""
 
     def __init__(self, connection: AsyncConnection, driver: Any) -> None:
@@ -71,7 +71,7 @@ class Within:
         self._driver = driver
 
     @classmethod
-    async def transaction(cls, connection: AsyncConnection) -> Self:
+    async def of(cls, connection: AsyncConnection) -> Self:
         """Go into the transaction that a connection is in."""
         driver: Any = (await connection.get_raw_connection()).driver_connection
         if not driver.is_in_transaction():  # SQLAlchemy begins one with its own first statement

@@ -36,7 +36,7 @@ class Job(Generic[E]):
     describe: Callable[[Sequence[Any]], Sequence[E]]  # of what each change returned, or raised
     size: int = 1  # how many events it has
     epoch: int | None = None
-    taken_back: Callable[[], None] | None = None  # told if the caller left; None can't be
+    taken_back: Callable[[], None] | None = None  # called if the caller leaves before its turn
     done: asyncio.Future[Sequence[Any]] = field(init=False)
     outcomes: Sequence[Any] | KeysChangedError = ()  # what each returned, or its VaultError
 
@@ -61,7 +61,7 @@ class Job(Generic[E]):
         )
 
 
-def each(describe: Sequence[Callable[[Any], E]]) -> Callable[[Sequence[Any]], Sequence[E]]:
+def describe_each(describe: Sequence[Callable[[Any], E]]) -> Callable[[Sequence[Any]], Sequence[E]]:
     """Describe each outcome by its own."""
     return lambda outcomes: [its(one) for its, one in zip(describe, outcomes, strict=True)]
 

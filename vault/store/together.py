@@ -22,9 +22,9 @@ from vault.crypto.record import SealedRecord
 from vault.errors import VaultError
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.hot import Within
+from vault.store.hot import HotTransaction
 from vault.store.jobs import Change
-from vault.store.whole import Erasing, Opening, erase_each, open_each
+from vault.store.whole import Erasure, Registration, erase_each, register_each
 
 # Columns of rows go in as arrays, so that each statement is prepared once.
 _REMEMBER = """
@@ -97,7 +97,7 @@ class Replacement:
         return [row.row(self.pseudonym) for row in self.index_rows]
 
 
-_Single: TypeAlias = Replacement | Opening | Erasing  # changes of one record: they go together
+_Single: TypeAlias = Replacement | Registration | Erasure  # changes of one record: they go together
 
 
 async def carry_out(connection: AsyncConnection, all_: Sequence[Change[Any]]) -> list[Any]:
@@ -119,7 +119,7 @@ def _runs(all_: Sequence[Change[Any]]) -> Iterator[Mapping[int, Change[Any]]]:
     met: set[bytes] = set()
     for place, change in enumerate(all_):
         own = _met(change) if isinstance(change, _Single) else set()
-        if run and not (own and met and own.isdisjoint(met)):
+        if run and (not own or not met or own & met):
             yield run
             run, met = {}, set()
         run[place] = change
@@ -151,21 +151,21 @@ async def _together(
     its = [change for change in run if isinstance(change, _Single)]
     if connection.dialect.name != "postgresql" or not its:
         return {}
-    within = await Within.transaction(connection)
+    within = await HotTransaction.of(connection)
     new, repeated = await _remember(within, its)
-    erased = await erase_each(within, [c for c in new if isinstance(c, Erasing)])
-    opened = await open_each(within, [c for c in new if isinstance(c, Opening)])
+    erased = await erase_each(within, [c for c in new if isinstance(c, Erasure)])
+    opened = await register_each(within, [c for c in new if isinstance(c, Registration)])
     replaced = await _replace_each(within, [c for c in new if isinstance(c, Replacement)])
-    done: dict[Change[Any], Any] = dict.fromkeys([*repeated])
-    done.update(erased.items())
-    done.update(opened.items())
-    done.update(replaced.items())
+    done: dict[Change[Any], Any] = dict.fromkeys(repeated)
+    done.update([*erased.items(), *opened.items(), *replaced.items()])
     left = [change.mark.token for change in new if change.mark and change not in done]
     await _send(within, _FORGET, left)
     return done
 
 
-async def _replace_each(within: Within, its: Sequence[Replacement]) -> Mapping[Change[Any], bool]:
+async def _replace_each(
+    within: HotTransaction, its: Sequence[Replacement]
+) -> Mapping[Change[Any], bool]:
     taken, held = await _take(within, its)
     able = [change for change in its if held.issuperset(change.rows)]
     replaced = await _replace(within, able)
@@ -176,7 +176,7 @@ async def _replace_each(within: Within, its: Sequence[Replacement]) -> Mapping[C
 
 
 async def _remember(
-    within: Within, its: Sequence[_Single]
+    within: HotTransaction, its: Sequence[_Single]
 ) -> tuple[Sequence[_Single], Sequence[_Single]]:
     """Note their request ids; return those whose request is new, and the repetitions."""
     marks = sorted((c.mark for c in its if c.mark), key=attrgetter("token"))
@@ -188,7 +188,7 @@ async def _remember(
     return new, [c for c in its if c.mark and asked.get(c.mark.token) == c.mark.content]
 
 
-async def _take(within: Within, its: Sequence[Replacement]) -> tuple[set[_Row], set[_Row]]:
+async def _take(within: HotTransaction, its: Sequence[Replacement]) -> tuple[set[_Row], set[_Row]]:
     """Write their index rows, of equal keys the first; return those, and all that they hold."""
     wanted = sorted((row for change in its for row in change.rows), key=lambda row: row[:4])
     taken = {tuple(row) for row in await _send(within, _TAKE, *_columns(wanted, 5))}
@@ -196,14 +196,14 @@ async def _take(within: Within, its: Sequence[Replacement]) -> tuple[set[_Row], 
     return taken, taken | had
 
 
-async def _replace(within: Within, its: Sequence[Replacement]) -> Sequence[Replacement]:
+async def _replace(within: HotTransaction, its: Sequence[Replacement]) -> Sequence[Replacement]:
     """Put new versions in the place of those that were read; return whose that was done."""
     rows = sorted((c.pseudonym, c.replaces, c.by.row_version, c.by.sealed) for c in its)
     replaced = {pseudonym for (pseudonym,) in await _send(within, _REPLACE, *_columns(rows, 4))}
     return [change for change in its if change.pseudonym in replaced]
 
 
-async def _give_up(within: Within, its: Sequence[Replacement]) -> None:
+async def _give_up(within: HotTransaction, its: Sequence[Replacement]) -> None:
     """Delete all rows of their fields but those that they need.
 
     Looked at once the record is locked: nobody adds to its rows any more.
@@ -214,11 +214,11 @@ async def _give_up(within: Within, its: Sequence[Replacement]) -> None:
     await _drop(within, {row for row in held - needed if (row[4], row[0]) in of})
 
 
-async def _held(within: Within, pseudonyms: Collection[bytes]) -> set[_Row]:
+async def _held(within: HotTransaction, pseudonyms: Collection[bytes]) -> set[_Row]:
     return {tuple(row) for row in await _send(within, _HELD, sorted(pseudonyms))}
 
 
-async def _drop(within: Within, rows: Collection[_Row]) -> None:
+async def _drop(within: HotTransaction, rows: Collection[_Row]) -> None:
     await _send(within, _GIVE_UP, *_columns(sorted(rows), 4))
 
 
@@ -226,7 +226,9 @@ def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]
     return [[row[column] for row in rows] for column in range(width)]
 
 
-async def _send(within: Within, statement: str, *columns: Sequence[object]) -> Sequence[Any]:
+async def _send(
+    within: HotTransaction, statement: str, *columns: Sequence[object]
+) -> Sequence[Any]:
     """Run a statement on rows, given by columns; on none there is nothing to do."""
     if not columns[0]:
         return ()

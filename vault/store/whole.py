@@ -1,9 +1,9 @@
 """Whole records, as they come and go: many at once on PostgreSQL, one after another on SQLite.
 
 A registration is a row in three tables and more, an erasure takes them away. `together` has those
-of one batch share a statement or two, as `open_each` and `erase_each` have them: each does what it
-can and says for whom. Whoever lacks anything goes alone, by the statements of `changes`: so who is
-refused is refused there, by the same words.
+of one batch share a statement or two, as `register_each` and `erase_each` have them: each does what
+it can and says for whom. Whoever lacks anything goes alone, by the statements of `changes`: so who
+is refused is refused there, by the same words.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.store import changes, requests
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.hot import Within
+from vault.store.hot import HotTransaction
 from vault.store.load import WrappedDataKey
 from vault.store.requests import Finish
 
@@ -76,7 +76,7 @@ _ERASE = """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opening:
+class Registration:
     """A change that writes a new record, with its data key and index rows.
 
     Where the subject was erased here, they must be `consenting`: then the tombstone is lifted.
@@ -109,7 +109,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Erasing:
+class Erasure:
     """A change that deletes all rows of a record, leaving a tombstone, and closes the request.
 
     Where it is `unchanged`, the record must be as it was `read`.
@@ -142,7 +142,9 @@ class Erasing:
         return row
 
 
-async def open_each(within: Within, its: Sequence[Opening]) -> Mapping[Opening, bool]:
+async def register_each(
+    within: HotTransaction, its: Sequence[Registration]
+) -> Mapping[Registration, bool]:
     """Write new records at once; return those that were written. Of all others nothing is left."""
     if not its:
         return {}
@@ -171,11 +173,11 @@ async def open_each(within: Within, its: Sequence[Opening]) -> Mapping[Opening, 
 
 
 async def erase_each(
-    within: Within, its: Collection[Erasing]
-) -> Mapping[Erasing, SealedRecord | None]:
+    within: HotTransaction, its: Collection[Erasure]
+) -> Mapping[Erasure, SealedRecord | None]:
     """Erase at once those that are there, and as they must be; return which, and their rows.
 
-    And those that were erased before, of whom there is none: nothing more is to be done for them.
+    Those erased before have no row: their request alone is closed.
     """
     if not its:
         return {}
@@ -193,7 +195,7 @@ async def erase_each(
     return {e: held.get(e.pseudonym) for e in (*done, *again)}
 
 
-async def _erased_before(within: Within, tokens: Sequence[bytes]) -> set[bytes]:
+async def _erased_before(within: HotTransaction, tokens: Sequence[bytes]) -> set[bytes]:
     return {t for (t,) in await within.fetch(_ERASED_BEFORE, tokens)} if tokens else set()
 
 

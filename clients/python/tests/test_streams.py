@@ -212,7 +212,7 @@ class Putting:
 MESSAGES: dict[str, tuple[int, int, list[int]]] = {
     # items, the bytes of each, and how many come in each message
     "a few in one": (3, 10, [3]),
-    "no more than are taken ahead": (300, 10, [128, 64, 64, 44]),
+    "no more than are taken ahead": (300, 10, [128, 64, 64, 32, 12]),
     "large ones by themselves": (4, 700_000, [1, 1, 1, 1]),
     "larger ones a few at a time": (9, 300_000, [3, 3, 3]),
 }
@@ -227,8 +227,7 @@ def test_as_many_items_share_a_message_as_are_at_hand(
     done = sdk.do(accounts.bulk_put(items))
     assert [one.item for one in done] == items
     assert [one.etag for one in done] == [f"e-psn_{n}" for n in range(count)]
-    assert serve.came[: len(came) - 1] == came[:-1]
-    assert sum(serve.came) == count
+    assert serve.came == came
 
 
 def test_items_are_put_and_put_again_under_their_own_request_ids(

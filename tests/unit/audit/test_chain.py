@@ -23,7 +23,7 @@ from vault.audit.chain import (
     seal_body,
     verify,
 )
-from vault.audit.event import ALLOWED, Also, Event, token
+from vault.audit.event import ALLOWED, Event, SameSaid, token
 from vault.crypto import padding
 from vault.crypto.envelope import Kind, seal
 from vault.crypto.primitives import DamagedError
@@ -230,12 +230,12 @@ def test_a_body_has_one_of_few_lengths_and_names_its_key() -> None:
 
 def test_what_several_events_say_is_sealed_for_each_in_its_place() -> None:
     one, other = _event(0), _event(1)
-    events: list[Event | Also] = [
+    events: list[Event | SameSaid] = [
         one,
-        Also(one, bytes(16)),
+        SameSaid(one, bytes(16)),
         other,
-        Also(one, b"+" * 16),
-        Also(other, b"-" * 16),
+        SameSaid(one, b"+" * 16),
+        SameSaid(other, b"-" * 16),
     ]
     rows = _chain().extend(events)
     links = [Link(**row) for row in rows]  # type: ignore[arg-type]

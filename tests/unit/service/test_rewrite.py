@@ -11,12 +11,13 @@ from vault.crypto.record import Address, DataKey, SealedRecord, new_record, seal
 from vault.errors import Reason, VaultError
 from vault.service import rewrite
 from vault.service.attempt import Attempt
-from vault.service.changing import Writing
+from vault.service.changing import Planned
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
 from vault.service.rewrite import TRIES, Edited, Rewrite, etag_of, rewrite_each
 from vault.store.changes import stale
 from vault.store.jobs import KeysChangedError
+from vault.store.together import Replacement
 
 GONE = VaultError(Reason.STORAGE_UNAVAILABLE, "The database can't be asked just now.")
 DONE, STALE, KEYS = True, stale(), KeysChangedError()
@@ -31,7 +32,7 @@ class Compartment:
         self.written: list[SealedRecord] = []
 
     @asynccontextmanager
-    async def turns(self, _: object) -> AsyncIterator[None]:
+    async def writing(self, _: object) -> AsyncIterator[None]:
         yield
 
     async def open_each(self, addresses: Sequence[Address]) -> Sequence[OpenedRecord]:
@@ -45,12 +46,16 @@ class Compartment:
             raise self.look
 
     async def change_all(
-        self, _: object, planned: Sequence[Writing[Any]], epoch: int
+        self, _: object, planned: Sequence[Planned[Any]], epoch: int
     ) -> Sequence[object]:
         told = self.tries.pop(0)
         if isinstance(told[0], VaultError) and told[0] is GONE:
             raise GONE
-        self.written += [its.sealed for its, one in zip(planned, told, strict=True) if one is DONE]
+        self.written += [
+            cast(Replacement, its.change).by
+            for its, one in zip(planned, told, strict=True)
+            if one is DONE
+        ]
         return told
 
 
@@ -87,7 +92,7 @@ async def test_who_was_written_hears_so(
     compartment = Compartment(tries, look)
     monkeypatch.setattr(rewrite, "change_all", compartment.change_all)
     monkeypatch.setattr(rewrite, "_PAUSE", 0.0)
-    attempted = cast(Attempt, SimpleNamespace(met=lambda _: None))
+    attempted = cast(Attempt, SimpleNamespace(met=lambda _: None, changed=lambda *_: None))
     each = [
         Rewrite(attempted, Address(b"c" * 16, who * 32), _unchanged, None) for who in (b"a", b"b")
     ]

@@ -31,7 +31,7 @@ class StreamCall(Generic[Item, Response, Result]):
     method: str  # "/piivault.v1.Service/Method"
     compartment: str  # whose worker serves it
     start: Message
-    ask: Callable[[Iterable[Item]], Iterator[Message]]  # as few messages as hold them
+    ask: Callable[[Iterable[Item]], Iterator[Message]]  # the messages that bring them
     response: type[Response]
     results: Callable[[Response], Sequence[Any]]  # of one item or of several, in their order
     read: Callable[[Item, Any], Result]
