@@ -89,7 +89,7 @@ def _running(guard: Guard, methods: Mapping[str, Method], tls: Tls) -> Iterator[
     thread.start()
     server, port = asyncio.run_coroutine_threadsafe(_start(guard, methods, tls), loop).result()
     yield port
-    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result()
+    asyncio.run_coroutine_threadsafe(_stop(server), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
@@ -109,3 +109,12 @@ async def _start(
     port = server.add_secure_port("127.0.0.1:0", tls.credentials())
     await server.start()
     return server, port
+
+
+async def _stop(server: grpc.aio.Server) -> None:
+    """Stop, and end whatever handler is still at its last step: none is left for the collector."""
+    await server.stop(None)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
