@@ -17,7 +17,7 @@ from vault.errors import Reason, VaultError
 from vault.store import tables as t
 from vault.store.load import WrappedDataKey
 
-_TOMBSTONES = "SELECT token FROM tombstones WHERE token = ANY ($1::bytea[])"
+TOMBSTONES = "SELECT token FROM tombstones WHERE token = ANY ($1::bytea[])"
 _TOMBSTONE = select(t.tombstones.c.token).where(t.tombstones.c.token == bindparam("token"))
 
 
@@ -153,7 +153,7 @@ async def has_tombstone(connection: AsyncConnection, token: bytes) -> bool:
 async def tombstones_among(connection: AsyncConnection, tokens: Sequence[bytes]) -> set[bytes]:
     """Return which of these tokens erasures left."""
     if connection.dialect.name == "postgresql":  # prepared once, however many there are
-        result = await connection.exec_driver_sql(_TOMBSTONES, (list(tokens),))
+        result = await connection.exec_driver_sql(TOMBSTONES, (list(tokens),))
     else:
         query = select(t.tombstones.c.token).where(t.tombstones.c.token.in_(tokens))
         result = await connection.execute(query)

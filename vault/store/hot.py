@@ -90,3 +90,8 @@ class HotTransaction:
                 None, None, e, hide_parameters=True, connection_invalidated=lost
             ) from None
         return rows
+
+
+def columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Return rows by their columns, as arrays for `unnest`."""
+    return [[row[column] for row in rows] for column in range(width)]

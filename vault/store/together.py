@@ -22,7 +22,7 @@ from vault.crypto.record import SealedRecord
 from vault.errors import VaultError
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.hot import HotTransaction
+from vault.store.hot import HotTransaction, columns
 from vault.store.jobs import Change
 from vault.store.whole import Erasure, Registration, erase_each, register_each
 
@@ -180,8 +180,8 @@ async def _remember(
 ) -> tuple[Sequence[_Single], Sequence[_Single]]:
     """Note their request ids; return those whose request is new, and the repetitions."""
     marks = sorted((c.mark for c in its if c.mark), key=attrgetter("token"))
-    columns = ([getattr(mark, name) for mark in marks] for name in ("token", "content", "day"))
-    noted = {token for (token,) in await _send(within, _REMEMBER, *columns)}
+    parts = ([getattr(mark, name) for mark in marks] for name in ("token", "content", "day"))
+    noted = {token for (token,) in await _send(within, _REMEMBER, *parts)}
     before = [mark.token for mark in marks if mark.token not in noted]
     asked = dict(await _send(within, _REMEMBERED, before))
     new = [c for c in its if not c.mark or c.mark.token in noted]
@@ -191,7 +191,7 @@ async def _remember(
 async def _take(within: HotTransaction, its: Sequence[Replacement]) -> tuple[set[_Row], set[_Row]]:
     """Write their index rows, of equal keys the first; return those, and all that they hold."""
     wanted = sorted((row for change in its for row in change.rows), key=lambda row: row[:4])
-    taken = {tuple(row) for row in await _send(within, _TAKE, *_columns(wanted, 5))}
+    taken = {tuple(row) for row in await _send(within, _TAKE, *columns(wanted, 5))}
     had = await _held(within, {row[4] for row in wanted if row not in taken})
     return taken, taken | had
 
@@ -199,7 +199,7 @@ async def _take(within: HotTransaction, its: Sequence[Replacement]) -> tuple[set
 async def _replace(within: HotTransaction, its: Sequence[Replacement]) -> Sequence[Replacement]:
     """Put new versions in the place of those that were read; return whose that was done."""
     rows = sorted((c.pseudonym, c.replaces, c.by.row_version, c.by.sealed) for c in its)
-    replaced = {pseudonym for (pseudonym,) in await _send(within, _REPLACE, *_columns(rows, 4))}
+    replaced = {pseudonym for (pseudonym,) in await _send(within, _REPLACE, *columns(rows, 4))}
     return [change for change in its if change.pseudonym in replaced]
 
 
@@ -219,17 +219,13 @@ async def _held(within: HotTransaction, pseudonyms: Collection[bytes]) -> set[_R
 
 
 async def _drop(within: HotTransaction, rows: Collection[_Row]) -> None:
-    await _send(within, _GIVE_UP, *_columns(sorted(rows), 4))
-
-
-def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
-    return [[row[column] for row in rows] for column in range(width)]
+    await _send(within, _GIVE_UP, *columns(sorted(rows), 4))
 
 
 async def _send(
-    within: HotTransaction, statement: str, *columns: Sequence[object]
+    within: HotTransaction, statement: str, *arguments: Sequence[object]
 ) -> Sequence[Any]:
     """Run a statement on rows, given by columns; on none there is nothing to do."""
-    if not columns[0]:
+    if not arguments[0]:
         return ()
-    return await within.fetch(statement, *columns)
+    return await within.fetch(statement, *arguments)

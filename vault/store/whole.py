@@ -16,7 +16,7 @@ from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
 from vault.store import changes, requests
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.hot import HotTransaction
+from vault.store.hot import HotTransaction, columns
 from vault.store.load import WrappedDataKey
 from vault.store.requests import Finish
 
@@ -41,7 +41,6 @@ _OPEN = """
     SELECT ARRAY (SELECT pseudonym FROM opened),
         ARRAY (SELECT ROW (field, version, value, slot, pseudonym) FROM indexed)
 """
-_ERASED_BEFORE = "SELECT token FROM tombstones WHERE token = ANY($1::bytea[])"
 _TAKE_BACK = """
     WITH keys AS (
         DELETE FROM data_keys AS held USING unnest($1::bytea[], $2::bytea[]) AS its (pseudonym, id)
@@ -152,8 +151,8 @@ async def register_each(
     keys = [(o.data_key.id, o.data_key.kek_version, o.data_key.wrapped) for o in its]
     records = [(o.pseudonym, o.record.row_version, o.record.sealed) for o in its]
     rows = sorted(row.row(o.pseudonym) for o in its for row in o.index_rows)
-    columns = (*_columns(records, 3), *_columns(keys, 3), *_columns(rows, 5))
-    (answer,) = await within.fetch(_OPEN, *columns)
+    parts = (*columns(records, 3), *columns(keys, 3), *columns(rows, 5))
+    (answer,) = await within.fetch(_OPEN, *parts)
     opened, indexed = set(answer[0]), {tuple(row) for row in answer[1]}
     # By a statement of its own: it sees what was erased while a place was waited for.
     before = await _erased_before(within, [o.tombstone for o in its])
@@ -167,8 +166,8 @@ async def register_each(
     left = {o.pseudonym: o.data_key.id for o in its if o.pseudonym in opened and o not in done}
     if left:
         given = [row for row in indexed if row[4] in left]
-        columns = ([*left], [*left.values()], *_columns(given, 4))
-        await within.fetch(_TAKE_BACK, *columns)
+        parts = ([*left], [*left.values()], *columns(given, 4))
+        await within.fetch(_TAKE_BACK, *parts)
     return dict.fromkeys(done, True)
 
 
@@ -191,16 +190,12 @@ async def erase_each(
     if done or again:
         ends = [(e.finish.id, e.finish.begun, e.finish.done) for e in (*done, *again)]
         whose = [(e.pseudonym, e.tombstone) for e in done]
-        await within.fetch(_ERASE, *_columns(whose, 2), *_columns(ends, 3))
+        await within.fetch(_ERASE, *columns(whose, 2), *columns(ends, 3))
     return {e: held.get(e.pseudonym) for e in (*done, *again)}
 
 
 async def _erased_before(within: HotTransaction, tokens: Sequence[bytes]) -> set[bytes]:
-    return {t for (t,) in await within.fetch(_ERASED_BEFORE, tokens)} if tokens else set()
-
-
-def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
-    return [[row[column] for row in rows] for column in range(width)]
+    return {t for (t,) in await within.fetch(changes.TOMBSTONES, tokens)} if tokens else set()
 
 
 def _erased() -> VaultError:
