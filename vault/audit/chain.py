@@ -100,7 +100,7 @@ def seal_body(
     return seal(key, Kind.AUDIT, version.to_bytes(KEY_ID_BYTES, "big"), place, body, nonces)
 
 
-def open_event(key: bytes, compartment: bytes, link: Link) -> sealed_pb2.AuditEvent:
+def open_event(key: Key, compartment: bytes, link: Link) -> sealed_pb2.AuditEvent:
     """Open a stored event; raise DamagedError if it isn't the one written at its place."""
     if wrong := misshapen(link):
         raise DamagedError(wrong)

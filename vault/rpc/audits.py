@@ -111,19 +111,13 @@ def _event(trail: Audited, event: ReadEvent) -> pb.AuditEvent:
     body = event.body
     seconds, microseconds = divmod(body.at, SECOND)
     names = trail.names(body.edition)
-    return pb.AuditEvent(
+    written = pb.AuditEvent(
         at=Timestamp(seconds=seconds, nanos=microseconds * 1000),
         edition=body.edition,
         service=body.service,
         owner=body.owner,
         purpose=body.purpose,
         operation=body.operation,
-        fields=[
-            pb.AuditedField(
-                name=names.get(use.uid, str(use.uid)), form=types_pb2.Form.ValueType(use.form)
-            )
-            for use in body.fields
-        ],
         outcome=pb.Outcome.ValueType(body.outcome),
         reason=reason_out(body.reason),
         request_id=body.request_id,
@@ -134,3 +128,8 @@ def _event(trail: Audited, event: ReadEvent) -> pb.AuditEvent:
         sequence=event.sequence,
         compartment=body.compartment,
     )
+    for use in body.fields:  # each is made in its place: none is copied there
+        uid = use.uid
+        form = types_pb2.Form.ValueType(use.form)
+        written.fields.add(name=names.get(uid) or str(uid), form=form)
+    return written

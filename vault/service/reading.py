@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vault.audit.chain import WRITER_BYTES, Link, open_event
-from vault.crypto.primitives import DamagedError
+from vault.crypto.primitives import DamagedError, Key, cipher
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.names import from_base64url, to_base64url
@@ -72,14 +72,12 @@ class TrailReader:
 
         Raises VaultError(KEYS_UNAVAILABLE, STORAGE_UNAVAILABLE).
         """
-        links = [Link(*row) for row in rows]
-        versions = {v for link in links if (v := _key_version(link)) is not None}
+        links = [(link := Link(*row), _key_version(link)) for row in rows]
+        versions = {version for _, version in links}
         keys = {version: await self._key(version) for version in versions}
-        return [self._open(link, keys) for link in links]
+        return [self._open(link, keys[version]) for link, version in links]
 
-    def _open(self, link: Link, keys: Mapping[int, bytes | Reason]) -> ReadEvent:
-        version = _key_version(link)
-        key = keys[version] if version is not None else Reason.DAMAGED
+    def _open(self, link: Link, key: Key | Reason) -> ReadEvent:
         reason = key if isinstance(key, Reason) else Reason.DAMAGED
         try:
             if isinstance(key, Reason):
@@ -94,10 +92,12 @@ class TrailReader:
             damaged = True
         return ReadEvent(link.writer, link.sequence, link.token, body, damaged)
 
-    async def _key(self, version: int) -> bytes | Reason:
+    async def _key(self, version: int | None) -> Key | Reason:
         """Return a version of the audit key, or why its events can't be opened."""
+        if version is None:
+            return Reason.DAMAGED
         try:
-            return await self._keyring.get(KeyName(KeyKind.AUDIT, version))
+            return cipher(await self._keyring.get(KeyName(KeyKind.AUDIT, version)))
         except VaultError as e:
             if e.reason not in UNREADABLE:
                 raise
