@@ -46,6 +46,11 @@ _HOT = """
 """
 _COLUMNS = ("writer", "sequence", "previous", "token", "sealed")
 
+# The row that has the epoch, alone or in common: written once, which costs as much as to send it.
+_HELD = {
+    alone: select(t.compartment.c.epoch).with_for_update(read=not alone) for alone in (False, True)
+}
+
 E = TypeVar("E")
 E_contra = TypeVar("E_contra", contravariant=True)
 T = TypeVar("T")
@@ -281,8 +286,7 @@ async def _hold_epoch(connection: AsyncConnection, changes: Sequence[Job[Any]]) 
     # Held until commit. Whoever alters keys has the row alone from the start: if two held it in
     # common first and then wanted it alone, they would wait for each other.
     alters = any(job.epoch is None for job in changes)
-    query = select(t.compartment.c.epoch).with_for_update(read=not alters)
-    epoch: int = (await connection.execute(query)).scalar_one()
+    epoch: int = (await connection.execute(_HELD[alters])).scalar_one()
     return epoch
 
 
