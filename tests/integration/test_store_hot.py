@@ -17,6 +17,7 @@ from vault.store.engine import Database
 from vault.store.errors import storage_errors
 from vault.store.hot import BROKEN, HotConnection
 from vault.store.load import Loader
+from vault.store.requests import NewRequests
 
 PLANTED = "Токтогулова"
 KEEP = "INSERT INTO tombstones (token) VALUES ($1)"
@@ -126,7 +127,36 @@ async def test_a_refused_statement_is_told_without_its_parameters(
         assert PLANTED.encode().hex() not in told
 
 
-# The two that use it.
+# On whichever connection is free.
+
+
+async def test_a_free_connection_is_borrowed_for_a_statement(postgres: Database) -> None:
+    await hot.fetch(postgres.reads, KEEP, b"one")
+    assert [row.token for row in await rows(postgres, t.tombstones)] == [b"one"]
+    assert in_use(postgres) == 0
+
+
+async def test_a_free_connection_that_ended_is_replaced(
+    postgres: Database, connection: HotConnection
+) -> None:
+    await end(postgres, connection)
+    await connection.close()
+    assert [tuple(row) for row in await hot.fetch(postgres.reads, "SELECT 1")] == [(1,)]
+
+
+async def test_a_cancelled_statement_takes_its_connection_along(postgres: Database) -> None:
+    pid = "SELECT pg_backend_pid()"
+    before = await hot.fetch(postgres.reads, pid)
+    cancelled = asyncio.create_task(hot.fetch(postgres.reads, LONG))
+    await asyncio.sleep(0.05)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert await hot.fetch(postgres.reads, pid) != before
+    assert in_use(postgres) == 0
+
+
+# Those that use it.
 
 
 def breaking_once() -> Fetch:
@@ -160,6 +190,17 @@ async def test_a_load_that_fails_twice_is_refused(postgres: Database) -> None:
     assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
     assert await loader.load(b"A") is None
     await loader.close()
+
+
+async def test_a_request_is_not_added_twice_where_the_connection_broke(postgres: Database) -> None:
+    """Nobody knows whether it was written: the caller hears of it, and may repeat it."""
+    added = NewRequests(postgres)
+    with hot_statements(breaking_once()):
+        with pytest.raises(VaultError) as refused:
+            await added.add(b"id", b"sealed")
+        assert await added.add(b"id", b"sealed")
+    assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+    await added.close()
 
 
 async def test_an_event_is_not_written_twice_where_the_connection_broke(

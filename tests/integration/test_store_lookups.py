@@ -23,8 +23,10 @@ KEYS = [
 
 
 @pytest.fixture
-def lookups(database: Database) -> Lookups:
-    return Lookups(database)
+async def lookups(database: Database) -> AsyncIterator[Lookups]:
+    lookups = Lookups(database)
+    yield lookups
+    await lookups.close()
 
 
 async def test_an_index_value_is_found_in_its_field_and_version(

@@ -32,6 +32,7 @@ from vault.store.engine import Database
 from vault.store.jobs import KeysChangedError
 from vault.store.load import Loader, WrappedDataKey
 from vault.store.lookups import SUSPENDED, Identity, Lookups
+from vault.store.requests import NewRequests
 
 FIRST_EPOCH = 1
 KEY_STALE_AFTER = 10.0  # seconds
@@ -71,6 +72,7 @@ class ServedCompartment:
         self.loader = Loader(database)
         self.open_each = Opener(name, self.loader, keyring).open_each
         self.lookups = Lookups(database)
+        self.new_requests = NewRequests(database)
         self.key_stale_after = key_stale_after
         self.snapshot_retention_days = snapshot_retention_days
         self._signing = signing
@@ -141,6 +143,8 @@ class ServedCompartment:
         await self.flood.close()
         await self.committer.close()
         await self.loader.close()
+        await self.lookups.close()
+        await self.new_requests.close()
         await self.database.close()
 
     def address(self, pseudonym: str) -> Address:

@@ -123,7 +123,7 @@ async def begin(
     due = call.edition.answer_within.end(moment).date()
     request = SubjectRequest(newest, kind, RequestState.OPEN, opened, due)
     sealed = await _seal(served, request)
-    while not await store.add(served.database, newest, sealed):
+    while not await served.new_requests.add(newest, sealed):
         if known := await _known(served, [newest]):
             return known
     return await _begun(served, request, sealed)

@@ -4,7 +4,7 @@ What writes is conditional, and says so when its condition didn't hold: nothing 
 that the caller hasn't seen.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -148,16 +148,6 @@ async def lift_tombstone(connection: AsyncConnection, token: bytes) -> bool:
 async def has_tombstone(connection: AsyncConnection, token: bytes) -> bool:
     """Tell whether an erasure left its mark."""
     return (await connection.execute(_TOMBSTONE, {"token": token})).first() is not None
-
-
-async def tombstones_among(connection: AsyncConnection, tokens: Sequence[bytes]) -> set[bytes]:
-    """Return which of these tokens erasures left."""
-    if connection.dialect.name == "postgresql":  # prepared once, however many there are
-        result = await connection.exec_driver_sql(TOMBSTONES, (list(tokens),))
-    else:
-        query = select(t.tombstones.c.token).where(t.tombstones.c.token.in_(tokens))
-        result = await connection.execute(query)
-    return set(result.scalars())
 
 
 async def replace_index_rows(

@@ -52,7 +52,7 @@ class HotConnection:
     async def _connect(self) -> None:
         await self._drop()
         self._held = await self._engine.connect()
-        self._driver = (await self._held.get_raw_connection()).driver_connection
+        self._driver = await _driver(self._held)
 
     async def _drop(self) -> None:
         held, self._held, self._driver = self._held, None, None
@@ -61,6 +61,28 @@ class HotConnection:
                 await held.invalidate()
             finally:
                 await held.close()
+
+
+async def fetch(engine: AsyncEngine, statement: str, *arguments: object) -> Sequence[Any]:
+    """Run one statement, a transaction of its own, on whichever connection of the pool is free.
+
+    For those who don't wait for each other. Otherwise like `HotConnection.fetch`.
+    """
+    async with engine.connect() as connection:
+        driver = await _driver(connection)
+        if driver.is_closed():
+            await connection.invalidate()
+            driver = await _driver(connection)  # another one
+        try:
+            rows: Sequence[Any] = await driver.fetch(statement, *arguments, timeout=_PATIENCE)
+        except BaseException:  # a cancelled statement may still be running on it
+            await connection.invalidate()
+            raise
+        return rows
+
+
+async def _driver(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection
 
 
 class HotTransaction:
@@ -73,7 +95,7 @@ class HotTransaction:
     @classmethod
     async def of(cls, connection: AsyncConnection) -> Self:
         """Go into the transaction that a connection is in."""
-        driver: Any = (await connection.get_raw_connection()).driver_connection
+        driver = await _driver(connection)
         if not driver.is_in_transaction():  # SQLAlchemy begins one with its own first statement
             await connection.execute(text("SELECT"))
         return cls(connection, driver)

@@ -6,6 +6,7 @@ Index look-ups and tombstones; the keyring, the database's own row and the sweep
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import func, insert, literal, select, update
 
@@ -14,6 +15,7 @@ from vault.store import changes
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.hot import HotConnection
 
 _MOST_TOMBSTONES = 200  # that are looked for at once
 SERVING, SUSPENDED = "serving", "suspended"
@@ -66,7 +68,13 @@ class Lookups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._hot = HotConnection(database.reads) if database.is_postgresql else None
         self._tombstones = Lane(self._have_tombstones, _MOST_TOMBSTONES)
+
+    async def close(self) -> None:
+        """Give back the connection that is kept once a tombstone was looked for."""
+        if self._hot is not None:
+            await self._hot.close()
 
     async def find(self, uid: int, version: int, value: bytes, most: int) -> "Found":
         """Return the pseudonyms that an index value stands for, at most `most`.
@@ -97,8 +105,14 @@ class Lookups:
 
     async def _have_tombstones(self, tokens: Sequence[bytes]) -> Sequence[bool]:
         with storage_errors():
-            async with self._database.reads.connect() as connection:
-                found = await changes.tombstones_among(connection, tokens)
+            rows: Sequence[Any]
+            if self._hot is not None:
+                rows = await self._hot.fetch(changes.TOMBSTONES, tokens)
+            else:
+                query = select(t.tombstones.c.token).where(t.tombstones.c.token.in_(tokens))
+                async with self._database.reads.connect() as connection:
+                    rows = (await connection.execute(query)).all()
+        found = {token for (token,) in rows}
         return [token in found for token in tokens]
 
     async def identity(self) -> Identity | None:

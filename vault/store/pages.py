@@ -4,11 +4,15 @@ A chain begins at 0: what somebody stored below isn't of it, and is left to `aud
 No statement here reads more than it returns: what is asked goes by the key (writer, sequence).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import CTE, FromClause, Select, bindparam, func, select, true
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.sql.compiler import SQLCompiler
 
+from vault.store import hot
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
@@ -74,8 +78,20 @@ async def read_backwards(
 
 
 async def _rows(
-    database: Database, query: Select[Any], asked: Mapping[str, object] | None = None
+    database: Database, query: Select[Any], asked: dict[str, object] | None = None
 ) -> Sequence[Any]:
     with storage_errors():
+        if database.is_postgresql:
+            compiled = _compiled(query)
+            given = compiled.construct_params(asked)
+            arguments = [given[name] for name in compiled.positiontup or ()]
+            return await hot.fetch(database.reads, compiled.string, *arguments)
         async with database.reads.connect() as connection:
             return list((await connection.execute(query, asked)).all())
+
+
+@cache  # there are two
+def _compiled(query: Select[Any]) -> SQLCompiler:
+    dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+    compiled: SQLCompiler = query.compile(dialect=dialect)
+    return compiled

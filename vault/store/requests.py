@@ -1,15 +1,23 @@
 """The rows of subjects' requests: an id, and sealed bytes. Nothing in one leads to a subject."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from vault.lane import Lane
 from vault.store import tables as t
 from vault.store.changes import insert_if_absent
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
+from vault.store.hot import HotConnection
+
+_MOST_AT_ONCE = 200
+_ADD = """
+    INSERT INTO requests (id, sealed) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+    ON CONFLICT DO NOTHING RETURNING id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +29,43 @@ class Finish:
     done: bytes = field(repr=False)
 
 
-async def add(database: Database, id_: bytes, sealed: bytes) -> bool:
-    """Write a request, unless one of that id is there; tell whether it was written."""
-    # One statement is a transaction of its own on PostgreSQL, without the two around it.
-    writes = database.reads.connect if database.is_postgresql else database.writes.begin
-    with storage_errors():
-        async with writes() as connection:
-            return await insert_if_absent(connection, t.requests, id=id_, sealed=sealed)
+class NewRequests:
+    """Puts requests on record. Those who come at one time share a statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._hot = HotConnection(database.reads) if database.is_postgresql else None
+        self._lane = Lane(self._add_each, _MOST_AT_ONCE)
+
+    async def add(self, id_: bytes, sealed: bytes) -> bool:
+        """Write a request, unless one of that id is there; tell whether it was written.
+
+        Raises VaultError(STORAGE_UNAVAILABLE).
+        """
+        return await self._lane.ask((id_, sealed))
+
+    async def close(self) -> None:
+        """Give back the connection that is kept."""
+        if self._hot is not None:
+            await self._hot.close()
+
+    async def _add_each(self, asked: Sequence[tuple[bytes, bytes]]) -> Sequence[bool]:
+        new: dict[bytes, bytes] = {}
+        for id_, sealed in asked:
+            new.setdefault(id_, sealed)  # of one id, the first alone
+        with storage_errors():
+            written = await self._written(new)
+        return [id_ in written and new[id_] is sealed for id_, sealed in asked]
+
+    async def _written(self, new: Mapping[bytes, bytes]) -> set[bytes]:
+        if self._hot is not None:
+            return {id_ for (id_,) in await self._hot.fetch(_ADD, [*new], [*new.values()])}
+        async with self._database.writes.begin() as connection:
+            return {
+                id_
+                for id_, sealed in new.items()
+                if await insert_if_absent(connection, t.requests, id=id_, sealed=sealed)
+            }
 
 
 async def replace(connection: AsyncConnection, finish: Finish) -> bool:

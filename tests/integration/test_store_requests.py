@@ -1,0 +1,41 @@
+"""Subjects' requests as they are put on record."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.database import rows
+from vault.store import tables as t
+from vault.store.engine import Database
+from vault.store.requests import NewRequests
+
+
+@pytest.fixture
+async def new_requests(database: Database) -> AsyncIterator[NewRequests]:
+    begun = NewRequests(database)
+    yield begun
+    await begun.close()
+
+
+async def kept(database: Database) -> dict[bytes, bytes]:
+    return {row.id: row.sealed for row in await rows(database, t.requests)}
+
+
+async def test_those_who_come_together_are_each_told_of_their_own(
+    database: Database, new_requests: NewRequests
+) -> None:
+    assert await new_requests.add(b"A", b"before")
+    asked = [(b"A", b"again"), (b"B", b"new"), (b"C", b"other")]
+    assert await asyncio.gather(*(new_requests.add(*its) for its in asked)) == [False, True, True]
+    assert await kept(database) == {b"A": b"before", b"B": b"new", b"C": b"other"}
+
+
+async def test_of_one_id_that_comes_twice_at_once_one_is_written(
+    database: Database, new_requests: NewRequests
+) -> None:
+    """Equal to the byte, even: the other's caller reads what there is."""
+    asked = [(b"A", bytes([1, 2, n])) for n in (3, 4, 3)]
+    told = await asyncio.gather(*(new_requests.add(*its) for its in asked))
+    assert told == [True, False, False]
+    assert await kept(database) == {b"A": bytes([1, 2, 3])}
