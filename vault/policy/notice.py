@@ -7,6 +7,7 @@ consent carries the text's digest, and can be checked against the edition years 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vault.errors import Reason, VaultError
 from vault.policy.edition import Compartment, Edition, FieldUse, Purpose, some
@@ -41,6 +42,7 @@ def notices(edition: Edition, compartment: str, language: str) -> tuple[Notice, 
     )
 
 
+@lru_cache(maxsize=1024)  # it is the same always, and every consent is held against one
 def notice(edition: Edition, compartment: str, purpose: str, language: str) -> Notice:
     """Return the notice of one purpose in one compartment.
 
