@@ -5,25 +5,24 @@ log, holds what belongs to two.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic
 
-from vault.lane import Lane
+from vault.lane import Answer, Asked, Lane
 
 MOST_A_REQUEST = 200  # the key server refuses 250
 
-Send = Callable[[Sequence[bytes]], Awaitable[Sequence[bytes]]]
 
-
-class Shared:
+class Shared(Generic[Asked, Answer]):
     """Answers each caller with its part of a request that `send` makes for several of them.
 
     `send` returns an answer for each that it is given, in their order.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]) -> None:
         self._send = send
-        self._lanes: dict[bytes, Lane[bytes, bytes]] = {}  # by compartment
+        self._lanes: dict[bytes, Lane[Asked, Answer]] = {}  # by compartment
 
-    async def ask(self, compartment: bytes, asked: bytes) -> bytes:
+    async def ask(self, compartment: bytes, asked: Asked) -> Answer:
         """Return the answer. Raises what `send` raises."""
         if compartment not in self._lanes:
             self._lanes[compartment] = Lane(self._send, MOST_A_REQUEST)

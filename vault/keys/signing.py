@@ -59,6 +59,17 @@ class SigningKey:
             self._signs = self._signs or max(pinned, default=None)
         return self._signs
 
+    async def newest(self) -> tuple[int, bytes]:
+        """Return the version that signs, and its public half.
+
+        Raises VaultError(KEYS_UNAVAILABLE), also where none is pinned.
+        """
+        signs = await self.signs_with()
+        if signs is None:
+            log.error("no version of the key %s is among the pinned public keys", self.name)
+            raise VaultError(Reason.KEYS_UNAVAILABLE, "Nothing can be signed just now. Retry.")
+        return signs
+
     async def sign(
         self,
         compartment: bytes,
@@ -70,7 +81,7 @@ class SigningKey:
         `to_sign` returns the bytes that are signed for it. Others of the same compartment may be
         signed in the same request. Raises VaultError(KEYS_UNAVAILABLE).
         """
-        _, public_key = await self._version()
+        _, public_key = await self.newest()
         written = payload(public_key)
         return written, await self._signatures.ask(compartment, to_sign(written))
 
@@ -79,7 +90,7 @@ class SigningKey:
 
         Raises KeyServerError, keyring.WrongKeyServerError, VaultError(KEYS_UNAVAILABLE).
         """
-        version, public_key = await self._version()
+        version, public_key = await self.newest()
         signature = await asyncio.to_thread(self._transit.sign, self.name, _NOBODY, version)
         if not is_signed(public_key, signature, _NOBODY):
             raise WrongKeyServerError(
@@ -88,15 +99,8 @@ class SigningKey:
             )
 
     async def _sign(self, messages: Sequence[bytes]) -> Sequence[bytes]:
-        version, _ = await self._version()
+        version, _ = await self.newest()
         return await ask(lambda: self._transit.signatures(self.name, messages, version))
-
-    async def _version(self) -> tuple[int, bytes]:
-        signs = await self.signs_with()
-        if signs is None:
-            log.error("no version of the key %s is among the pinned public keys", self.name)
-            raise VaultError(Reason.KEYS_UNAVAILABLE, "Nothing can be signed just now. Retry.")
-        return signs
 
 
 async def ask(call: Callable[[], T]) -> T:

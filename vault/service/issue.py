@@ -7,7 +7,7 @@ in a log, not in the trail. So does the assertion of an identity provider that t
 import asyncio
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from vault.crypto import assertion
@@ -34,6 +34,14 @@ class Issued:
     expires: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the pseudonym key is used on, and the capability for the pseudonym that it gives."""
+
+    sought: bytes = field(repr=False)
+    capability: Callable[[Pseudonym], Capability] = field(repr=False)
+
+
 class Broker:
     """Holds no state but the names of its keys at the key server, and public keys.
 
@@ -53,7 +61,7 @@ class Broker:
         self._signing = signing
         self._ttl = ttl
         self._providers = providers
-        self._hmacs = Shared(lambda sought: ask(lambda: transit.hmacs(pseudonym_key, sought)))
+        self._shared = Shared(self._issue_each)
 
     async def ask(self) -> None:
         """Have the key server use both keys as for a subject, for nobody.
@@ -92,12 +100,31 @@ class Broker:
                 f"A root id has {ROOT_ID_BYTES} bytes: draw one with piivault.new_root().",
                 violations={"root_id": f"must have {ROOT_ID_BYTES} bytes"},
             )
-        sought = transit_input(uuid, root_id)
-        pseudonym = Pseudonym(await self._hmacs.ask(uuid, sought))
         expires = int(time.time()) + self._ttl
-        capability = Capability(uuid, pseudonym, call.service.spiffe, expires, export_key)
-        payload, signature = await self._signing.sign(uuid, capability.payload, to_sign)
-        return Issued(pseudonym, encode(payload, signature), expires)
+        asked = _Asked(
+            transit_input(uuid, root_id),
+            lambda its: Capability(uuid, its, call.service.spiffe, expires, export_key),
+        )
+        return await self._shared.ask(uuid, asked)
+
+    async def _issue_each(self, asked: Sequence[_Asked]) -> Sequence[Issued]:
+        """Use both keys, one after the other, for all who asked at one time. Raises VaultError."""
+        version, public_key = await self._signing.newest()
+
+        def issued() -> Sequence[Issued]:
+            found = self._transit.hmacs(self._pseudonym_key, [its.sought for its in asked])
+            capabilities = [
+                a.capability(Pseudonym(raw)) for a, raw in zip(asked, found, strict=True)
+            ]
+            payloads = [its.payload(public_key) for its in capabilities]
+            signed = self._transit.signatures(
+                self._signing.name, [*map(to_sign, payloads)], version
+            )
+            tokens = map(encode, payloads, signed)
+            each = zip(capabilities, tokens, strict=True)
+            return [Issued(its.pseudonym, token, its.expires) for its, token in each]
+
+        return await ask(issued)
 
     def _subject(
         self, call: Call, root_id: bytes, subject_assertion: str, export_key: bytes

@@ -10,6 +10,8 @@ from vault.keys.sharing import MOST_A_REQUEST, Shared
 
 HERE, THERE = b"here", b"there"
 
+Sharing = Shared[bytes, bytes]
+
 
 class KeyServer:
     """Answers backwards; each request waits until it may."""
@@ -29,7 +31,7 @@ class KeyServer:
         return [one[::-1] for one in inputs][self.forgets :]
 
 
-def run(story: Callable[[KeyServer, Shared], Awaitable[None]]) -> None:
+def run(story: Callable[[KeyServer, Sharing], Awaitable[None]]) -> None:
     """Tell a story in a loop of its own, which must end."""
 
     async def told() -> None:
@@ -40,7 +42,7 @@ def run(story: Callable[[KeyServer, Shared], Awaitable[None]]) -> None:
     asyncio.run(told())
 
 
-async def asking(shared: Shared, *asked: bytes, of: bytes = HERE) -> list[asyncio.Task[bytes]]:
+async def asking(shared: Sharing, *asked: bytes, of: bytes = HERE) -> list[asyncio.Task[bytes]]:
     """Ask at once, and see to it that what can be sent is."""
     tasks = [asyncio.create_task(shared.ask(of, one)) for one in asked]
     await asyncio.sleep(0.02)  # longer than company is waited for
@@ -48,7 +50,7 @@ async def asking(shared: Shared, *asked: bytes, of: bytes = HERE) -> list[asynci
 
 
 def test_those_who_come_while_one_is_asked_share_the_next_request() -> None:
-    async def story(server: KeyServer, shared: Shared) -> None:
+    async def story(server: KeyServer, shared: Sharing) -> None:
         first = await asking(shared, b"1a", b"1b")
         others = await asking(shared, b"2a") + await asking(shared, b"2b")
         assert server.asked == [[b"1a", b"1b"]]  # nobody joins what was sent
@@ -61,7 +63,7 @@ def test_those_who_come_while_one_is_asked_share_the_next_request() -> None:
 
 
 def test_two_compartments_share_no_request_and_wait_for_none_of_the_other() -> None:
-    async def story(server: KeyServer, shared: Shared) -> None:
+    async def story(server: KeyServer, shared: Sharing) -> None:
         here = asyncio.create_task(shared.ask(HERE, b"1a"))
         there = await asking(shared, b"1b", of=THERE)
         assert server.asked == [[b"1a"], [b"1b"]]
@@ -72,7 +74,7 @@ def test_two_compartments_share_no_request_and_wait_for_none_of_the_other() -> N
 
 
 def test_no_request_is_larger_than_the_key_server_takes() -> None:
-    async def story(server: KeyServer, shared: Shared) -> None:
+    async def story(server: KeyServer, shared: Sharing) -> None:
         server.may_answer.set()
         asked = [b"%d" % n for n in range(2 * MOST_A_REQUEST + 1)]
         answers = await asyncio.gather(*(shared.ask(HERE, one) for one in asked))
@@ -83,7 +85,7 @@ def test_no_request_is_larger_than_the_key_server_takes() -> None:
 
 
 def test_nothing_is_asked_for_whoever_left_and_nobody_else_loses_by_it() -> None:
-    async def story(server: KeyServer, shared: Shared) -> None:
+    async def story(server: KeyServer, shared: Sharing) -> None:
         first, second = await asking(shared, b"1a", b"1b")
         waiting = await asking(shared, b"2a", b"2b")
         first.cancel()
@@ -96,7 +98,7 @@ def test_nothing_is_asked_for_whoever_left_and_nobody_else_loses_by_it() -> None
 
 
 def test_a_request_is_not_sent_for_nobody() -> None:
-    async def story(server: KeyServer, shared: Shared) -> None:
+    async def story(server: KeyServer, shared: Sharing) -> None:
         server.may_answer.set()
         task = asyncio.create_task(shared.ask(HERE, b"1a"))
         await asyncio.sleep(0)
@@ -111,7 +113,7 @@ def test_a_request_is_not_sent_for_nobody() -> None:
 
 @pytest.mark.parametrize("error", [VaultError(Reason.KEYS_UNAVAILABLE, "Retry."), KeyError("x")])
 def test_all_of_a_request_hear_what_went_wrong_and_the_next_is_sent(error: Exception) -> None:
-    async def story(server: KeyServer, shared: Shared) -> None:
+    async def story(server: KeyServer, shared: Sharing) -> None:
         failing = await asking(shared, b"1a", b"1b")
         server.error = error
         server.may_answer.set()
@@ -123,7 +125,7 @@ def test_all_of_a_request_hear_what_went_wrong_and_the_next_is_sent(error: Excep
 
 
 def test_an_answer_too_few_is_nobodys() -> None:
-    async def story(server: KeyServer, shared: Shared) -> None:
+    async def story(server: KeyServer, shared: Sharing) -> None:
         server.forgets = 1
         server.may_answer.set()
         answers = await asyncio.gather(
