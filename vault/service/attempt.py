@@ -8,7 +8,7 @@ from vault.audit import event as audit
 from vault.audit.event import Event, SameSaid, Uses, moment
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
-from vault.policy import Denied, FieldUse, Operation, decide
+from vault.policy import Denied, Edition, FieldUse, Operation, decide
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
@@ -57,6 +57,11 @@ class Attempt:
         self._settled = False
         self._uses = uses
         self._salt = b""
+
+    @property
+    def edition(self) -> Edition:
+        """The edition that it is decided under."""
+        return self._call.edition
 
     def decide(
         self, operation: Operation, purpose: str, names: Sequence[str]

@@ -29,7 +29,7 @@ from vault.service.opened import OpenedRecord, Opener
 from vault.service.places import MOST_RECORDS, Places
 from vault.store.commit import Committer
 from vault.store.engine import Database
-from vault.store.jobs import KeysChangedError
+from vault.store.jobs import KeysChangedError, returned
 from vault.store.load import Loader, WrappedDataKey
 from vault.store.lookups import SUSPENDED, Identity, Lookups
 from vault.store.requests import NewRequests
@@ -175,27 +175,39 @@ class ServedCompartment:
         its place (`keep` opens it). Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE,
         KEYS_SUSPENDED, KEY_DESTROYED, STORAGE_UNAVAILABLE).
         """
-        return await self.registered(address, await self.open_if_any(address))
+        (opened,) = await self.open_registered((address,))
+        return returned(opened)
 
-    async def registered(self, address: Address, opened: OpenedRecord | None) -> OpenedRecord:
-        """Return what was opened there, if it is a subject's; raise VaultError(NOT_FOUND, ERASED).
+    async def open_registered(
+        self, addresses: Sequence[Address]
+    ) -> Sequence[OpenedRecord | VaultError]:
+        """Load records and open their first layer together: of each, what `open` returns or raises.
 
-        STORAGE_UNAVAILABLE, too.
+        Raises VaultError(STORAGE_UNAVAILABLE).
         """
-        if opened is not None and not opened.about.kept:
-            return opened
-        if await self.lookups.has_tombstone(await self.tombstone(address)):
-            raise VaultError(Reason.ERASED, "The subject erased their data here.")
-        raise VaultError(
+        opened = await self.open_each(addresses)
+        found = [None if _is_kept(its) else its for its in opened]
+        absent = [address for address, its in zip(addresses, found, strict=True) if its is None]
+        if not absent:
+            return [its for its in found if its is not None]
+        why = iter(await asyncio.gather(*map(self._why_absent, absent)))
+        return [next(why) if its is None else its for its in found]
+
+    async def _why_absent(self, address: Address) -> VaultError:
+        try:
+            erased = await self.lookups.has_tombstone(await self.tombstone(address))
+        except VaultError as e:
+            return e
+        if erased:
+            return VaultError(Reason.ERASED, "The subject erased their data here.")
+        return VaultError(
             Reason.NOT_FOUND, f"Nothing is registered under this pseudonym in {self.name}."
         )
 
     async def open_if_any(self, address: Address) -> OpenedRecord | None:
         """Load a record and open its first layer, or return None. Raises as `open` does."""
         (opened,) = await self.open_each((address,))
-        if isinstance(opened, VaultError):
-            raise opened
-        return opened
+        return returned(opened)
 
     async def touch(self, call: Call) -> None:
         """Return once the control chain has it that the caller's owner touched this compartment.
@@ -320,6 +332,11 @@ class ServedCompartment:
         canary = await self.keyring.new_canary()
         identity = Identity(self.uuid, FIRST_EPOCH, 0, b"", b"", canary)
         await self.lookups.establish(identity, [row_of(key) for key in keys])
+
+
+def _is_kept(opened: OpenedRecord | VaultError | None) -> bool:
+    """Tell whether it is what the law has kept: that is read by its subject's pseudonym alone."""
+    return isinstance(opened, OpenedRecord) and bool(opened.about.kept)
 
 
 def now() -> int:

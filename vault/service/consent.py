@@ -22,7 +22,7 @@ async def grant_consent(
         asked = [[c.purpose, c.edition, c.language] for c in consents]
         mark = await request_mark(served, call, "grant_consent", address, asked)
 
-        async def edit(record: OpenedRecord) -> Edited:
+        def edit(record: OpenedRecord) -> Edited:
             about = _copy(record)
             add_consents(call, served.name, about, consents)
             return Edited(about, record.values())
@@ -43,7 +43,7 @@ async def withdraw_consent(
         _some(purposes, "purposes")
         mark = await request_mark(served, call, "withdraw_consent", address, sorted(purposes))
 
-        async def edit(record: OpenedRecord) -> Edited:
+        def edit(record: OpenedRecord) -> Edited:
             about = _copy(record)
             held = {consent.purpose for consent in about.consents}
             if not all(p in held or p in call.edition.purposes for p in purposes):

@@ -21,6 +21,7 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment, now
 from vault.service.consents import moment
 from vault.service.opened import OpenedRecord
+from vault.store.jobs import returned
 from vault.store.load import WrappedDataKey
 
 MOST_KEPT = 16  # erasures of one subject of which something is kept at one time
@@ -55,7 +56,7 @@ async def kept_records(
     if not may_keep(call.policy.editions, served.uuid):
         return ()
     places = await _places(served, address)
-    found = await asyncio.gather(*map(served.open_if_any, places))
+    found = [returned(opened) for opened in await served.open_each(places)]
     # Lives follow one another; within one second, so do places.
     numbered = [(r.about.registered_at, n, r) for n, r in enumerate(found) if r is not None]
     lasting = [its for its in numbered if any(k.until > now() for k in its[2].about.kept)]
@@ -82,34 +83,27 @@ async def open_each_for(
     For each its record, or the VaultError by which it is refused. Raises VaultError where nothing
     can be read.
     """
-    found = [_if_there(opened) for opened in await served.open_each(addresses)]
-    absent = [address for address, its in zip(addresses, found, strict=True) if its is None]
-    if not absent:
-        return [its for its in found if its is not None]
-    others = (_open_for(served, call, address, purpose) for address in absent)
-    kept = iter(await asyncio.gather(*others))
-    return [next(kept) if its is None else its for its in found]
+    found = list(await served.open_registered(addresses))
+    erased = [n for n, its in enumerate(found) if _is_erased(its)]
+    if erased:
+        its = (_kept_for(served, call, addresses[n], purpose) for n in erased)
+        for n, kept in zip(erased, await asyncio.gather(*its), strict=True):
+            found[n] = kept or found[n]
+    return found
 
 
-def _if_there(opened: OpenedRecord | VaultError | None) -> OpenedRecord | VaultError | None:
-    """Return None for what the law has kept, too: it is read by its subject's pseudonym alone."""
-    return None if isinstance(opened, OpenedRecord) and opened.about.kept else opened
+def _is_erased(opened: OpenedRecord | VaultError) -> bool:
+    return isinstance(opened, VaultError) and opened.reason is Reason.ERASED
 
 
-async def _open_for(
+async def _kept_for(
     served: ServedCompartment, call: Call, address: Address, purpose: str
-) -> OpenedRecord | VaultError:
-    try:
-        return await served.open(address)
-    except VaultError as e:
-        refused = e
-    if refused.reason is not Reason.ERASED:
-        return refused
+) -> OpenedRecord | VaultError | None:
     try:
         kept = await kept_records(served, call, address)
     except VaultError as e:
         return e
-    return next((record for record in kept if uids_for(record.about, purpose)), refused)
+    return next((record for record in kept if uids_for(record.about, purpose)), None)
 
 
 def uids_for(about: sealed_pb2.Record, purpose: str) -> frozenset[int]:

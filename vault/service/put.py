@@ -25,7 +25,8 @@ from vault.service.rewrite import (
     rewrite,
     rewrite_each,
 )
-from vault.service.values import check_clear, checked, index_rows
+from vault.service.values import check_clear, checked
+from vault.store.changes import RequestMark
 from vault.store.jobs import returned
 
 Fields = Mapping[str, str]
@@ -118,14 +119,19 @@ class _Granted:
 
     async def to_rewrite(self, served: ServedCompartment, purpose: str) -> Rewrite:
         """Return what is to become of the record, if its subject's word covers it."""
+        call, uses = self.asked.call, self.uses
 
-        async def edit(record: OpenedRecord) -> Edited:
-            wholly_covered(self.asked.call, served, purpose, self.uses, record)
-            edited = await self.edit(record)
+        def check(record: OpenedRecord) -> None:
+            wholly_covered(call, served, purpose, uses, record)
+
+        def edit(record: OpenedRecord) -> Edited:
+            edited = self.edit(record)
             self.displaced = _displaced(record, edited, self.unique)
             return edited
 
-        return await _to_rewrite(served, self.attempted, self.address, edit, self.asked)
+        mark = await _mark(served, self.asked, self.address)
+        etag = self.asked.etag
+        return Rewrite(self.attempted, self.address, edit, mark, etag, check=check)
 
     def give_back(self, served: ServedCompartment) -> None:
         """Count it as no guess where it fills what was empty.
@@ -164,15 +170,13 @@ async def put_own(served: ServedCompartment, asked: Asked) -> str:
                 Reason.MALFORMED_REQUEST, "Nothing to change: name fields to set or clear."
             )
         edit = _edit(served, call, fields, clear)
-        return await rewrite(served, await _to_rewrite(served, attempted, address, edit, asked))
+        mark = await _mark(served, asked, address)
+        return await rewrite(served, Rewrite(attempted, address, edit, mark, asked.etag))
 
 
-async def _to_rewrite(
-    served: ServedCompartment, attempted: Attempt, address: Address, edit: Edit, asked: Asked
-) -> Rewrite:
+async def _mark(served: ServedCompartment, asked: Asked, address: Address) -> RequestMark | None:
     content = [dict(asked.fields), list(asked.clear), asked.etag]
-    mark = await request_mark(served, asked.call, Operation.PUT, address, content)
-    return Rewrite(attempted, address, edit, mark, asked.etag)
+    return await request_mark(served, asked.call, Operation.PUT, address, content)
 
 
 def _edit(served: ServedCompartment, call: Call, fields: Fields, clear: Sequence[str]) -> Edit:
@@ -186,11 +190,10 @@ def _edit(served: ServedCompartment, call: Call, fields: Fields, clear: Sequence
     given = checked(compartment, fields)
     removed = check_clear(compartment, clear)
 
-    async def edit(record: OpenedRecord) -> Edited:
+    def edit(record: OpenedRecord) -> Edited:
         changed = {*given, *removed}
         kept = [item.uid for item in record.about.fields if item.uid not in changed]
         values = {**record.values(kept), **given}
-        rows = await index_rows(served, call.edition, given.values())
-        return Edited(record.about, values, changed, rows)
+        return Edited(record.about, values, changed)
 
     return edit

@@ -37,7 +37,7 @@ async def lift_restriction(served: ServedCompartment, call: Call, capability: st
 
 
 def _setting(*, restricted: bool) -> Edit:
-    async def edit(record: OpenedRecord) -> Edited:
+    def edit(record: OpenedRecord) -> Edited:
         about = sealed_pb2.Record()
         about.CopyFrom(record.about)
         about.restricted = restricted

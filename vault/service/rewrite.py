@@ -7,8 +7,8 @@ not at all. The request id is noted in the same transaction, so that a repetitio
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from secrets import SystemRandom
 
@@ -22,13 +22,14 @@ from vault.service.call import Call
 from vault.service.changing import Planned, change_all
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
-from vault.service.values import check_record_size
+from vault.service.values import check_record_size, index_rows_each
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.jobs import Change, KeysChangedError, Transaction, returned
 from vault.store.together import Replacement
 
 TRIES = 8
 _AT_ONCE = 8  # records, before others have a turn
+_INDEXED_AT_ONCE = 32  # which takes no longer
 _PAUSE = 0.02  # seconds, more with each try
 _DAY = 24 * 3600
 _to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
@@ -36,27 +37,36 @@ _to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What a record becomes: all about it, all its values, and the index rows of some fields."""
+    """What a record becomes: all about it, all its values, and which of them changed, by uid."""
 
     about: sealed_pb2.Record
     values: Mapping[int, Value]
-    index_of: Collection[int] = ()  # uids whose index rows are replaced
-    index_rows: Sequence[IndexRow] = ()
+    changed: Collection[int] = ()
+
+    @property
+    def written(self) -> Iterator[Value]:
+        """The values that are new."""
+        return (self.values[uid] for uid in self.changed if uid in self.values)
 
 
-Edit = Callable[[OpenedRecord], Awaitable[Edited]]
+Edit = Callable[[OpenedRecord], Edited]
 
 Outcome = str | VaultError
 """A record's new etag, or why it has none."""
+
+
+def _anything(_: OpenedRecord) -> None:
+    """Refuse nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rewrite:
     """What is to become of one record, and whose event says so.
 
-    `edit` may run again if another process changed the record meanwhile, unless the caller gave an
-    etag, which then is refused as stale; what it notes for its caller, it notes anew. `also` is
-    carried out in the same transaction.
+    `check` raises VaultError unless that may become of what was read; it and `edit` may run again
+    if another process changed the record meanwhile, unless the caller gave an etag, which then is
+    refused as stale; what they note for their caller, they note anew. `also` is carried out in the
+    same transaction.
     """
 
     attempted: Attempt
@@ -65,6 +75,7 @@ class Rewrite:
     mark: RequestMark | None
     etag: str = ""
     also: Change[object] | None = None
+    check: Callable[[OpenedRecord], None] = _anything
 
 
 async def rewrite(served: ServedCompartment, its: Rewrite) -> str:
@@ -122,85 +133,113 @@ async def _try_each(served: ServedCompartment, each: Sequence[Rewrite]) -> Seque
     return [outcomes[its] for its in each]
 
 
+@dataclass(slots=True, eq=False)
+class _Draft:
+    """A record on its way to what it becomes; each step adds to it."""
+
+    its: Rewrite
+    record: OpenedRecord
+    new: Edited = field(init=False)
+    rows: Sequence[IndexRow] = field(init=False)
+    sealed: SealedRecord = field(init=False)
+
+
 async def _try(
     served: ServedCompartment, each: Sequence[Rewrite], outcomes: dict[Rewrite, Outcome]
 ) -> None:
+    """Take each step for all of them, and then the next: so more are put in a second."""
     standing = served.keyring.standing
-    opened = await served.open_each([its.address for its in each])
-    records = await asyncio.gather(*map(partial(_record, served), each, opened))
-    edited: dict[Rewrite, tuple[OpenedRecord, Edited]] = {}
-    for place, (its, record) in enumerate(zip(each, records, strict=True)):
-        await _let_others(place)
-        try:
-            edited[its] = await _edit(its, record)
-        except VaultError as e:
-            outcomes[its] = e
-    # Each step for all of them, and then the next: 6 % more puts a second than record by record.
-    sealed: dict[Rewrite, SealedRecord] = {}
-    for place, (its, (record, new)) in enumerate(edited.items()):
-        await _let_others(place)
-        sealed[its] = seal_record(its.address, record.data_key, new.about, new.values.values())
-    planned = [_plan(its, record, sealed[its], new) for its, (record, new) in edited.items()]
+    drafts: list[_Draft] = []
+    opened = await served.open_registered([its.address for its in each])
+    for its, record in zip(each, opened, strict=True):
+        if isinstance(record, VaultError):
+            outcomes[its] = record
+        else:
+            drafts.append(_Draft(its, record))
+    for step in (_check, _edit):
+        drafts = await _take(step, drafts, outcomes)
+    drafts = await _index(served, drafts, outcomes)
+    drafts = await _take(_seal, drafts, outcomes)
     try:
-        changed = await change_all(served, planned, standing.epoch)
+        changed = await change_all(served, [_plan(draft) for draft in drafts], standing.epoch)
     except KeysChangedError as e:
-        changed = [e] * len(planned)
-    for its, done in zip(edited, changed, strict=True):
-        outcomes[its] = await _etag(served, its, sealed[its], done)
+        changed = [e] * len(drafts)
+    for draft, done in zip(drafts, changed, strict=True):
+        outcomes[draft.its] = await _etag(served, draft, done)
     if any(isinstance(outcome, KeysChangedError) for outcome in outcomes.values()):
         await served.look_beyond(standing)
 
 
-async def _let_others(place: int) -> None:
-    """Let single calls have their turn: none waits for the whole of a batch."""
-    if place % _AT_ONCE == _AT_ONCE - 1:
-        await asyncio.sleep(0)
+async def _take(
+    step: Callable[[_Draft], None], drafts: Sequence[_Draft], outcomes: dict[Rewrite, Outcome]
+) -> list[_Draft]:
+    """Take a step with each; return those that it didn't refuse."""
+    able: list[_Draft] = []
+    for place, draft in enumerate(drafts):
+        if place % _AT_ONCE == _AT_ONCE - 1:
+            await asyncio.sleep(0)  # single calls have their turn: none waits for the whole
+        try:
+            step(draft)
+        except VaultError as e:
+            outcomes[draft.its] = e
+        else:
+            able.append(draft)
+    return able
 
 
-async def _record(
-    served: ServedCompartment, its: Rewrite, opened: OpenedRecord | VaultError | None
-) -> OpenedRecord | VaultError:
-    if isinstance(opened, VaultError):
-        return opened
+def _check(draft: _Draft) -> None:
+    draft.its.attempted.met(draft.record.about)
+    draft.its.check(draft.record)
+
+
+def _edit(draft: _Draft) -> None:
     try:
-        return await served.registered(its.address, opened)
-    except VaultError as e:
-        return e
-
-
-async def _edit(its: Rewrite, record: OpenedRecord | VaultError) -> tuple[OpenedRecord, Edited]:
-    if isinstance(record, VaultError):
-        raise record
-    its.attempted.met(record.about)
-    try:
-        edited = await its.edit(record)
+        draft.new = draft.its.edit(draft.record)
     except DamagedError:
         raise VaultError(
             Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
         ) from None
-    check_record_size(edited.values.values())
-    return record, edited
+    check_record_size(draft.new.values.values())
 
 
-def _plan(
-    its: Rewrite, record: OpenedRecord, sealed: SealedRecord, edited: Edited
-) -> Planned[bool | None]:
-    describe = partial(its.attempted.changed, sealed, record.row)
-    return Planned(its.attempted, _swap(its, record, sealed, edited), describe)
+def _seal(draft: _Draft) -> None:
+    new, key = draft.new, draft.record.data_key
+    draft.sealed = seal_record(draft.its.address, key, new.about, new.values.values())
+
+
+async def _index(
+    served: ServedCompartment, drafts: Sequence[_Draft], outcomes: dict[Rewrite, Outcome]
+) -> list[_Draft]:
+    """Find each one's index rows; return those that can have them."""
+    able: list[_Draft] = []
+    for start in range(0, len(drafts), _INDEXED_AT_ONCE):
+        await asyncio.sleep(0)
+        some = drafts[start : start + _INDEXED_AT_ONCE]
+        wanted = [(draft.its.attempted.edition, draft.new.written) for draft in some]
+        for draft, rows in zip(some, await index_rows_each(served, wanted), strict=True):
+            if isinstance(rows, VaultError):
+                outcomes[draft.its] = rows
+            else:
+                draft.rows = rows
+                able.append(draft)
+    return able
+
+
+def _plan(draft: _Draft) -> Planned[bool | None]:
+    attempted = draft.its.attempted
+    describe = partial(attempted.changed, draft.sealed, draft.record.row)
+    return Planned(attempted, _swap(draft), describe)
 
 
 async def _etag(
-    served: ServedCompartment,
-    its: Rewrite,
-    sealed: SealedRecord,
-    done: bool | VaultError | None,
+    served: ServedCompartment, draft: _Draft, done: bool | VaultError | None
 ) -> Outcome:
     if isinstance(done, VaultError):
         return done
     if done:
-        return etag_of(sealed)
+        return etag_of(draft.sealed)
     try:  # a repetition
-        return await current_etag(served, its.address)
+        return await current_etag(served, draft.its.address)
     except VaultError as e:
         return e
 
@@ -219,17 +258,16 @@ async def pause(tries: int) -> None:
         await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
 
 
-def _swap(
-    its: Rewrite, record: OpenedRecord, sealed: SealedRecord, edited: Edited
-) -> Change[bool | None]:
-    meant = not its.etag or its.etag == etag_of(record.row)
+def _swap(draft: _Draft) -> Change[bool | None]:
+    its, row = draft.its, draft.record.row
+    meant = not its.etag or its.etag == etag_of(row)
     replacement = Replacement(
-        pseudonym=record.address.pseudonym,
-        replaces=record.row.row_version if meant else None,
-        by=sealed,
+        pseudonym=its.address.pseudonym,
+        replaces=row.row_version if meant else None,
+        by=draft.sealed,
         mark=its.mark,
-        index_of=edited.index_of,
-        index_rows=edited.index_rows,
+        index_of=draft.new.changed,
+        index_rows=draft.rows,
     )
     also = its.also
     if also is None:

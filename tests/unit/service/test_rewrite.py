@@ -35,11 +35,8 @@ class Compartment:
     async def writing(self, _: object) -> AsyncIterator[None]:
         yield
 
-    async def open_each(self, addresses: Sequence[Address]) -> Sequence[OpenedRecord]:
+    async def open_registered(self, addresses: Sequence[Address]) -> Sequence[OpenedRecord]:
         return [_opened(address) for address in addresses]
-
-    async def registered(self, _: Address, opened: OpenedRecord) -> OpenedRecord:
-        return opened
 
     async def look_beyond(self, _: object) -> None:
         if self.look:
@@ -65,7 +62,7 @@ def _opened(address: Address) -> OpenedRecord:
     return OpenedRecord(address, key, row, about, lambda: None)
 
 
-async def _unchanged(record: OpenedRecord) -> Edited:
+def _unchanged(record: OpenedRecord) -> Edited:
     return Edited(record.about, {})
 
 
@@ -92,7 +89,9 @@ async def test_who_was_written_hears_so(
     compartment = Compartment(tries, look)
     monkeypatch.setattr(rewrite, "change_all", compartment.change_all)
     monkeypatch.setattr(rewrite, "_PAUSE", 0.0)
-    attempted = cast(Attempt, SimpleNamespace(met=lambda _: None, changed=lambda *_: None))
+    attempted = cast(
+        Attempt, SimpleNamespace(edition=None, met=lambda _: None, changed=lambda *_: None)
+    )
     each = [
         Rewrite(attempted, Address(b"c" * 16, who * 32), _unchanged, None) for who in (b"a", b"b")
     ]
