@@ -28,6 +28,10 @@ _EACH = 20_000  # records a task
 _RECORDS = ("pseudonym", "row_version", "sealed")
 _DATA_KEYS = ("pseudonym", "id", "kek_version", "wrapped")
 _INDEX = ("field", "version", "value", "slot", "pseudonym")
+_WARMING = (
+    "SELECT count(sealed) FROM (SELECT sealed FROM records ORDER BY pseudonym OFFSET 0) AS its",
+    "SELECT count(wrapped) FROM (SELECT wrapped FROM data_keys ORDER BY pseudonym OFFSET 0) AS its",
+)
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -58,10 +62,13 @@ def fill(
 
 
 async def _settle(url: str) -> None:
-    """Have PostgreSQL know what it has, so that it plans as it would in a database of some age."""
+    """Have PostgreSQL know what it has, and have it at hand, as in a database of some age."""
     database = connect(url)
     async with database.reads.connect() as connection:
         await connection.exec_driver_sql("VACUUM ANALYZE")
+        await connection.exec_driver_sql("SET enable_seqscan = off")  # it keeps nothing of a scan
+        for asked in _WARMING:
+            await connection.exec_driver_sql(asked)
     await database.close()
 
 
