@@ -78,7 +78,7 @@ async def register(served: ServedCompartment, who: Person) -> None:
 
 async def put(served: ServedCompartment, who: Person, becomes: Person) -> None:
     """Change somebody's values, as a put does; `becomes` has the same address."""
-    record = await served.open(who.address)
+    record = await served.records.open(who.address)
     sealed = seal_record(who.address, record.data_key, record.about, becomes.values)
     rows = await index_rows(served, EDITION, becomes.values)
 
@@ -111,7 +111,7 @@ async def find(served: ServedCompartment, email: str) -> Sequence[bytes]:
 async def check(served: ServedCompartment, people: Sequence[Person]) -> None:
     """Assert that everybody's record opens, has all values, and is found by the e-mail address."""
     for who in people:
-        record = await served.open(who.address)
+        record = await served.records.open(who.address)
         assert list(record.values().values()) == sorted(who.values, key=lambda v: v.uid)
         assert await find(served, who.email) == [who.address.pseudonym]
 

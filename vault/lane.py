@@ -6,7 +6,6 @@ is kept: what was asked is forgotten once it is answered.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
 from typing import Generic, TypeVar
 
 from vault.company import Company
@@ -15,17 +14,27 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 
+def _one(_: object) -> int:
+    """Count each question alike."""
+    return 1
+
+
 class Lane(Generic[Asked, Answer]):
     """Answers each caller with its part of a request that `send` makes for several of them.
 
-    `send` returns an answer for each that it is given, in their order; it is given `most` at most.
+    `send` returns an answer for each that it is given, in their order. It is given as much as has
+    the size `most`, or one question that is larger.
     """
 
     def __init__(
-        self, send: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]], most: int
+        self,
+        send: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]],
+        most: int,
+        size: Callable[[Asked], int] = _one,
     ) -> None:
         self._send = send
         self._most = most
+        self._size = size
         self._company = Company()
         self._waiting: dict[asyncio.Future[Answer], Asked] = {}
         self._serving: asyncio.Task[None] | None = None
@@ -42,17 +51,33 @@ class Lane(Generic[Asked, Answer]):
         finally:
             self._waiting.pop(waiter, None)  # nothing is asked for a caller who has gone
 
+    async def close(self) -> None:
+        """Finish what is under way."""
+        if self._serving is not None:
+            await self._serving
+
     async def _serve(self) -> None:
         try:
             while self._waiting:
-                await self._company.gather(self._waiting, self._most)
-                batch = dict(islice(self._waiting.items(), self._most))
-                for waiter in batch:
-                    del self._waiting[waiter]
-                if batch:
+                largest = max(map(self._size, self._waiting.values()))
+                await self._company.gather(self._waiting, self._most, largest)
+                if batch := self._next():
                     await self._answer(batch)
         finally:
             self._serving = None
+
+    def _next(self) -> dict[asyncio.Future[Answer], Asked]:
+        """Take questions out of the queue, as many as fit into one request."""
+        batch: dict[asyncio.Future[Answer], Asked] = {}
+        room = self._most
+        for waiter, asked in self._waiting.items():
+            room -= self._size(asked)
+            if batch and room < 0:
+                break
+            batch[waiter] = asked
+        for waiter in batch:
+            del self._waiting[waiter]
+        return batch
 
     async def _answer(self, batch: dict[asyncio.Future[Answer], Asked]) -> None:
         try:

@@ -83,7 +83,7 @@ async def _fault_of(
 ) -> str:
     try:
         async with opened as served:
-            await served.open(Address(served.uuid, raw(person)))
+            await served.records.open(Address(served.uuid, raw(person)))
             await served.mark(b"attack")
             for key in await served.lookups.keyring():
                 await served.keyring.get(KeyName(KeyKind(key.kind), key.version, key.field))

@@ -92,7 +92,7 @@ async def _rotate(served: ServedCompartment) -> None:
 
 async def _refused(served: ServedCompartment, address: Address) -> Reason:
     with pytest.raises(VaultError) as refused:
-        await served.open(address)
+        await served.records.open(address)
     return refused.value.reason
 
 
@@ -122,7 +122,7 @@ async def test_a_key_that_another_process_drew_is_read_before_it_was_heard_of(
     (row,) = await rows(one.database, t.data_keys)
     assert row.kek_version == 2
     assert other.keyring.latest(KeyKind.KEK) == KEK1
-    record = await other.open(address)
+    record = await other.records.open(address)
     assert record.values()[PHONE.uid].value == PHONE.value
 
 
@@ -160,7 +160,7 @@ async def test_a_data_key_that_is_wrapped_anew_while_it_is_read_fails_no_read(
         return found
 
     monkeypatch.setattr(other.loader, "load_each", rewrap)
-    record = await other.open(address)
+    record = await other.records.open(address)
     assert record.values()[PHONE.uid].value == PHONE.value
     assert {r.state for r in other.keyring.versions(KeyKind.KEK)} == {
         KeyState.ACTIVE,
@@ -174,7 +174,7 @@ async def test_a_record_whose_first_layer_is_open_gives_no_value_once_it_is_susp
     """The trail may have taken long to write: what is true now counts."""
     one, other = two
     address = await _register(one)
-    record = await other.open(address)
+    record = await other.records.open(address)
     await _alter(one, "UPDATE compartment SET state = 'suspended'")
     await other.look_at_keys()
     with pytest.raises(VaultError) as refused:
@@ -193,7 +193,7 @@ async def test_a_process_that_cannot_tell_serves_nothing_and_heals_by_itself(
     address = await _register(one)
     async with serving_process(database_url, login_as(worker("accounts")), 0.2) as lagging:
         await lagging.establish()
-        record = await lagging.open(address)
+        record = await lagging.records.open(address)
         await execute(one.database, "ALTER TABLE keyring RENAME TO keyring_away")
         try:
             await asyncio.sleep(0.25)
@@ -203,7 +203,7 @@ async def test_a_process_that_cannot_tell_serves_nothing_and_heals_by_itself(
             assert refused.value.reason is Reason.KEYS_UNAVAILABLE
         finally:
             await execute(one.database, "ALTER TABLE keyring_away RENAME TO keyring")
-        assert (await lagging.open(address)).values()
+        assert (await lagging.records.open(address)).values()
 
 
 async def test_a_key_that_was_destroyed_since_it_was_chosen_is_nobodys_error(

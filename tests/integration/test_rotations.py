@@ -98,7 +98,7 @@ async def test_a_new_kek_writes_at_once_and_all_data_keys_are_wrapped_anew(two: 
 async def test_a_record_that_was_read_under_an_old_kek_is_read_to_the_end(two: Two) -> None:
     """Its KEK is destroyed between its two layers."""
     one, other = two
-    record = await other.open(PEOPLE[0].address)
+    record = await other.records.open(PEOPLE[0].address)
     await rotating.start(one, Level.EPOCH)
     await rotating.finish(one)
     await other.look_at_keys()
@@ -258,7 +258,7 @@ async def test_an_index_that_was_rotated_since_the_data_was_written_is_built_aft
             with pytest.raises(VaultError) as refused:
                 await ask
             assert refused.value.reason is Reason.KEYS_UNAVAILABLE
-        assert (await served.open(PEOPLE[1].address)).values()
+        assert (await served.records.open(PEOPLE[1].address)).values()
         await rotating.finish(served)
         await check(served, PEOPLE[1:])
         with pytest.raises(VaultError) as refused:

@@ -93,7 +93,7 @@ Process = tuple[ServedCompartment, Line]
 
 async def _read(served: ServedCompartment) -> None:
     for who in PEOPLE:
-        record = await served.open(who.address)
+        record = await served.records.open(who.address)
         assert list(record.values().values()) == sorted(who.values, key=lambda v: v.uid)
 
 
@@ -124,7 +124,7 @@ async def test_reads_go_on_where_a_kek_is_rotated_and_old_ones_destroyed(
     (one, _), (other, line) = two
     await rotating.start(one, Level.EPOCH)
     await other.look_at_keys()
-    await other.wrap(PEOPLE[0].address, (await other.open(PEOPLE[0].address)).data_key)
+    await other.wrap(PEOPLE[0].address, (await other.records.open(PEOPLE[0].address)).data_key)
     await line.cut()
     async for _ in rotating.steps(one):
         await other.look_at_keys()

@@ -216,7 +216,7 @@ async def test_nothing_is_read_for_who_left_before_their_turn(
         for task in (one[0], *two):
             task.cancel()
         await asyncio.wait((one[0], *two))
-        assert [list(request.pseudonyms) for request in loader._waiting] == [[pseudonym(1)]]
+        assert [list(asked) for asked in loader._lane._waiting.values()] == [[pseudonym(1)]]
         held.may_pass.set()
         assert await one[1] == stored(1)
         await first

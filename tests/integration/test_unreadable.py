@@ -112,11 +112,11 @@ async def test_a_stopped_audit_key_leaves_its_own_events_unread_alone(
     report = Report("accounts")
     with ComparedTrail(AuditedTrail(UUID, served.database, served.keyring), report) as compared:
         await compared.gather(lambda what, done, total: None)
-        record = await served.open(WHOLE.address)
+        record = await served.records.open(WHOLE.address)
         said = await compared.of(record.row, record.about)
         assert not said.known
         assert not compared.is_covered(said, record.about)
-        newer = await served.open(person(3).address)
+        newer = await served.records.open(person(3).address)
         assert (await compared.of(newer.row, newer.about)).known
     assert report.unopened == {reason: 1}
     assert report.is_clean

@@ -25,11 +25,11 @@ from vault.service.history import History
 from vault.service.key_rows import key_of, row_of
 from vault.service.limits import Limits
 from vault.service.metrics import Metrics
-from vault.service.opened import OpenedRecord, Opener
+from vault.service.opened import Opener
 from vault.service.places import MOST_RECORDS, Places
 from vault.store.commit import Committer
 from vault.store.engine import Database
-from vault.store.jobs import KeysChangedError, returned
+from vault.store.jobs import KeysChangedError
 from vault.store.load import Loader, WrappedDataKey
 from vault.store.lookups import SUSPENDED, Identity, Lookups
 from vault.store.requests import NewRequests
@@ -70,7 +70,7 @@ class ServedCompartment:
         self.database = database
         self.keyring = keyring
         self.loader = Loader(database)
-        self.open_each = Opener(name, self.loader, keyring).open_each
+        self.records = Opener(name, self.loader, keyring, self.is_erased)
         self.lookups = Lookups(database)
         self.new_requests = NewRequests(database)
         self.key_stale_after = key_stale_after
@@ -168,47 +168,6 @@ class ServedCompartment:
         )
         return Address(self.uuid, pseudonym.raw)
 
-    async def open(self, address: Address) -> OpenedRecord:
-        """Load a record and open its first layer.
-
-        What the law has kept of an erased one lies under no subject's pseudonym: nobody may name
-        its place (`keep` opens it). Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE,
-        KEYS_SUSPENDED, KEY_DESTROYED, STORAGE_UNAVAILABLE).
-        """
-        (opened,) = await self.open_registered((address,))
-        return returned(opened)
-
-    async def open_registered(
-        self, addresses: Sequence[Address]
-    ) -> Sequence[OpenedRecord | VaultError]:
-        """Load records and open their first layer together: of each, what `open` returns or raises.
-
-        Raises VaultError(STORAGE_UNAVAILABLE).
-        """
-        opened = await self.open_each(addresses)
-        found = [None if _is_kept(its) else its for its in opened]
-        absent = [address for address, its in zip(addresses, found, strict=True) if its is None]
-        if not absent:
-            return [its for its in found if its is not None]
-        why = iter(await asyncio.gather(*map(self._why_absent, absent)))
-        return [next(why) if its is None else its for its in found]
-
-    async def _why_absent(self, address: Address) -> VaultError:
-        try:
-            erased = await self.lookups.has_tombstone(await self.tombstone(address))
-        except VaultError as e:
-            return e
-        if erased:
-            return VaultError(Reason.ERASED, "The subject erased their data here.")
-        return VaultError(
-            Reason.NOT_FOUND, f"Nothing is registered under this pseudonym in {self.name}."
-        )
-
-    async def open_if_any(self, address: Address) -> OpenedRecord | None:
-        """Load a record and open its first layer, or return None. Raises as `open` does."""
-        (opened,) = await self.open_each((address,))
-        return returned(opened)
-
     async def touch(self, call: Call) -> None:
         """Return once the control chain has it that the caller's owner touched this compartment.
 
@@ -258,6 +217,10 @@ class ServedCompartment:
     async def tombstone(self, address: Address) -> bytes:
         """Return what an erasure of this record leaves behind."""
         return await self.mark(b"tombstone", address.pseudonym)
+
+    async def is_erased(self, address: Address) -> bool:
+        """Tell whether an erasure of this record left its tombstone."""
+        return await self.lookups.has_tombstone(await self.tombstone(address))
 
     async def mark(self, *parts: bytes) -> bytes:
         """Return a keyed hash: recognised again here, of no meaning elsewhere."""
@@ -332,11 +295,6 @@ class ServedCompartment:
         canary = await self.keyring.new_canary()
         identity = Identity(self.uuid, FIRST_EPOCH, 0, b"", b"", canary)
         await self.lookups.establish(identity, [row_of(key) for key in keys])
-
-
-def _is_kept(opened: OpenedRecord | VaultError | None) -> bool:
-    """Tell whether it is what the law has kept: that is read by its subject's pseudonym alone."""
-    return isinstance(opened, OpenedRecord) and bool(opened.about.kept)
 
 
 def now() -> int:

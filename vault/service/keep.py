@@ -56,7 +56,7 @@ async def kept_records(
     if not may_keep(call.policy.editions, served.uuid):
         return ()
     places = await _places(served, address)
-    found = [returned(opened) for opened in await served.open_each(places)]
+    found = [returned(opened) for opened in await served.records.open_each_if_any(places)]
     # Lives follow one another; within one second, so do places.
     numbered = [(r.about.registered_at, n, r) for n, r in enumerate(found) if r is not None]
     lasting = [its for its in numbered if any(k.until > now() for k in its[2].about.kept)]
@@ -68,7 +68,7 @@ async def open_own(
 ) -> OpenedRecord:
     """Load a record for its subject; of an erased one, what is kept of it. Raises VaultError."""
     try:
-        return await served.open(address)
+        return await served.records.open(address)
     except VaultError as e:
         if e.reason is Reason.ERASED and kept:
             return kept[0]
@@ -83,7 +83,7 @@ async def open_each_for(
     For each its record, or the VaultError by which it is refused. Raises VaultError where nothing
     can be read.
     """
-    found = list(await served.open_registered(addresses))
+    found = list(await served.records.open_each(addresses))
     erased = [n for n, its in enumerate(found) if _is_erased(its)]
     if erased:
         its = (_kept_for(served, call, addresses[n], purpose) for n in erased)

@@ -30,7 +30,7 @@ async def list_consents(
     """
     async with attempt(served, call, "list_consents") as attempted:
         address = served.bearer(capability, call.service.spiffe)
-        record = await served.open(address)
+        record = await served.records.open(address)
         attempted.met(record.about)
         consents = given(record.about)
         again = ask_again(call.policy.editions, call.edition, served.name, consents)

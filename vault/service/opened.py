@@ -1,6 +1,7 @@
 """A record whose first layer is open: what decisions are made by."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +11,7 @@ from vault.crypto.record import Address, DataKey, SealedRecord, Value
 from vault.errors import Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.sealed.v1 import sealed_pb2
+from vault.store.jobs import returned
 from vault.store.load import Loader, StoredRecord
 
 
@@ -47,30 +49,73 @@ class _Kek:
 class Opener:
     """Loads a compartment's records and opens their first layer."""
 
-    def __init__(self, compartment: str, loader: Loader, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        compartment: str,
+        loader: Loader,
+        keyring: Keyring,
+        is_erased: Callable[[Address], Awaitable[bool]],
+    ) -> None:
         self._compartment = compartment
         self._loader = loader
         self._keyring = keyring
+        self._is_erased = is_erased
 
-    async def open_each(
+    async def open(self, address: Address) -> OpenedRecord:
+        """Load a record and open its first layer.
+
+        What the law has kept of an erased one lies under no subject's pseudonym: nobody may name
+        its place (`keep` opens it). Raises VaultError(NOT_FOUND, ERASED, DAMAGED, KEYS_UNAVAILABLE,
+        KEYS_SUSPENDED, KEY_DESTROYED, STORAGE_UNAVAILABLE).
+        """
+        (opened,) = await self.open_each((address,))
+        return returned(opened)
+
+    async def open_each(self, addresses: Sequence[Address]) -> Sequence[OpenedRecord | VaultError]:
+        """Load records together; return of each what `open` returns or raises.
+
+        Raises VaultError(STORAGE_UNAVAILABLE).
+        """
+        opened = await self.open_each_if_any(addresses)
+        found = [None if _is_kept(its) else its for its in opened]
+        absent = [address for address, its in zip(addresses, found, strict=True) if its is None]
+        if not absent:
+            return [its for its in found if its is not None]
+        why = iter(await asyncio.gather(*map(self._why_absent, absent)))
+        return [next(why) if its is None else its for its in found]
+
+    async def _why_absent(self, address: Address) -> VaultError:
+        try:
+            if await self._is_erased(address):
+                return VaultError(Reason.ERASED, "The subject erased their data here.")
+        except VaultError as e:
+            return e
+        where = self._compartment
+        return VaultError(
+            Reason.NOT_FOUND, f"Nothing is registered under this pseudonym in {where}."
+        )
+
+    async def open_if_any(self, address: Address) -> OpenedRecord | None:
+        """Return what lies there, opened as `open` does, or None. Raises VaultError."""
+        (opened,) = await self.open_each_if_any((address,))
+        return returned(opened)
+
+    async def open_each_if_any(
         self, addresses: Sequence[Address]
     ) -> Sequence[OpenedRecord | VaultError | None]:
-        """Return for each its record, None where there is none, or why it can't be opened.
+        """Return of each what `open_if_any` returns or raises.
 
-        That is VaultError(DAMAGED, KEYS_UNAVAILABLE, KEYS_SUSPENDED, KEY_DESTROYED). Raises
-        VaultError(STORAGE_UNAVAILABLE).
+        Raises VaultError(STORAGE_UNAVAILABLE).
         """
-        opened = await self._open_each(addresses)
+        opened = await self._read(addresses)
         late = [n for n, its in enumerate(opened) if _is_destroyed(its)]
         if late:  # their data keys may have a newer KEK since they were read
-            again = await self._open_each([addresses[n] for n in late])
+            again = await self._read([addresses[n] for n in late])
             for n, its in zip(late, again, strict=True):
                 opened[n] = its
         return opened
 
-    async def _open_each(
-        self, addresses: Sequence[Address]
-    ) -> list[OpenedRecord | VaultError | None]:
+    async def _read(self, addresses: Sequence[Address]) -> list[OpenedRecord | VaultError | None]:
         stored = await self._loader.load_each([address.pseudonym for address in addresses])
         keks: dict[int, _Kek | VaultError] = {}
         return [await self._open(its, stored.get(its.pseudonym), keks) for its in addresses]
@@ -118,6 +163,11 @@ class Opener:
         except VaultError as e:
             if e.reason is not Reason.KEY_DESTROYED:
                 raise
+
+
+def _is_kept(opened: OpenedRecord | VaultError | None) -> bool:
+    """Tell whether it is what the law has kept: that is read by its subject's pseudonym alone."""
+    return isinstance(opened, OpenedRecord) and bool(opened.about.kept)
 
 
 def _is_destroyed(opened: OpenedRecord | VaultError | None) -> bool:

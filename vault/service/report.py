@@ -125,7 +125,7 @@ async def report(
 
 async def _allowed(served: ServedCompartment, attempted: Attempt, address: Address) -> OpenedRecord:
     """Open the record, once the trail says that it was asked about."""
-    record = await served.open(address)
+    record = await served.records.open(address)
     attempted.met(record.about)
     await attempted.allow()
     return record

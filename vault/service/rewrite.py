@@ -150,7 +150,7 @@ async def _try(
     """Take each step for all of them, and then the next: so more are put in a second."""
     standing = served.keyring.standing
     drafts: list[_Draft] = []
-    opened = await served.open_registered([its.address for its in each])
+    opened = await served.records.open_each([its.address for its in each])
     for its, record in zip(each, opened, strict=True):
         if isinstance(record, VaultError):
             outcomes[its] = record
@@ -284,7 +284,7 @@ def _swap(draft: _Draft) -> Change[bool | None]:
 
 async def current_etag(served: ServedCompartment, address: Address) -> str:
     """Return the etag of a record as it is now."""
-    return etag_of((await served.open(address)).row)
+    return etag_of((await served.records.open(address)).row)
 
 
 def etag_of(row: SealedRecord) -> str:

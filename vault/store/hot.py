@@ -43,6 +43,13 @@ class HotConnection:
             raise
         return rows
 
+    async def read(self, statement: str, *arguments: object) -> Sequence[Any]:
+        """Run a SELECT; once more, where the connection was lost: what it reads is still there."""
+        try:
+            return await self.fetch(statement, *arguments)
+        except BROKEN:
+            return await self.fetch(statement, *arguments)
+
     async def close(self) -> None:
         """Give the connection back."""
         held, self._held, self._driver = self._held, None, None

@@ -72,7 +72,8 @@ class Lookups:
         self._tombstones = Lane(self._have_tombstones, _MOST_TOMBSTONES)
 
     async def close(self) -> None:
-        """Give back the connection that is kept once a tombstone was looked for."""
+        """Finish what is under way, then give back what is kept open."""
+        await self._tombstones.close()
         if self._hot is not None:
             await self._hot.close()
 
@@ -107,7 +108,7 @@ class Lookups:
         with storage_errors():
             rows: Sequence[Any]
             if self._hot is not None:
-                rows = await self._hot.fetch(changes.TOMBSTONES, tokens)
+                rows = await self._hot.read(changes.TOMBSTONES, tokens)
             else:
                 query = select(t.tombstones.c.token).where(t.tombstones.c.token.in_(tokens))
                 async with self._database.reads.connect() as connection:

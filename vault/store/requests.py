@@ -45,7 +45,8 @@ class NewRequests:
         return await self._lane.ask((id_, sealed))
 
     async def close(self) -> None:
-        """Give back the connection that is kept."""
+        """Finish what is under way, then give back what is kept open."""
+        await self._lane.close()
         if self._hot is not None:
             await self._hot.close()
 

@@ -27,6 +27,7 @@ class Compartment:
     """Its records, in memory. What a change returns is told beforehand, a try after another."""
 
     def __init__(self, tries: Sequence[Sequence[object]], look: VaultError | None = None) -> None:
+        self.records = self
         self.keyring = SimpleNamespace(standing=SimpleNamespace(epoch=1))
         self.tries, self.look = list(tries), look
         self.written: list[SealedRecord] = []
@@ -35,7 +36,7 @@ class Compartment:
     async def writing(self, _: object) -> AsyncIterator[None]:
         yield
 
-    async def open_registered(self, addresses: Sequence[Address]) -> Sequence[OpenedRecord]:
+    async def open_each(self, addresses: Sequence[Address]) -> Sequence[OpenedRecord]:
         return [_opened(address) for address in addresses]
 
     async def look_beyond(self, _: object) -> None:
