@@ -7,9 +7,10 @@ True
 import base64
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
+
+from vault.frozen import dataclass
 
 PSEUDONYM_BYTES = 32
 ROOT_ID_BYTES = 16

@@ -9,7 +9,7 @@ writer's name.
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from google.protobuf.message import DecodeError
 
@@ -17,6 +17,7 @@ from vault.audit.event import TOKEN_BYTES, Event, SameSaid
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, OVERHEAD, Kind, key_id, seal, unseal
 from vault.crypto.primitives import DamagedError, Key, cipher, digest, draw_nonces
+from vault.frozen import dataclass
 from vault.sealed.v1 import sealed_pb2
 
 WRITER_BYTES = 16

@@ -2,10 +2,11 @@
 
 import os
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 
 from vault.crypto.primitives import mac
+from vault.frozen import dataclass
 from vault.names import SPIFFE_ID
 from vault.sealed.v1 import sealed_pb2
 

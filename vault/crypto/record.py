@@ -10,13 +10,14 @@ can't be put into a newer one, field by field or whole.
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from google.protobuf.message import DecodeError
 
 from vault.crypto import padding
 from vault.crypto.envelope import KEY_ID_BYTES, Kind, key_id, seal, unseal
 from vault.crypto.primitives import KEY_BYTES, DamagedError, Key, derive, digest, draw_nonces
+from vault.frozen import dataclass
 from vault.names import new_row_version
 from vault.sealed.v1 import sealed_pb2
 

@@ -6,10 +6,10 @@ its basis: the basis is never switched to get round it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from vault.errors import Reason
+from vault.frozen import dataclass
 from vault.policy.decide import Denied
 from vault.policy.edition import Edition, Field, FieldUse, Terms, some
 from vault.policy.told import ConsentGiven, Told, ask, latest, what_was_told, widenings

@@ -5,10 +5,10 @@ registered. Everything about consent begins here.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from vault.errors import Reason
+from vault.frozen import dataclass
 from vault.policy.decide import Denied
 from vault.policy.edition import Edition, Terms
 from vault.policy.vocabulary import Basis

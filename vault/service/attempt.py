@@ -1,13 +1,13 @@
 """One request's way into the trail: exactly one event, whatever becomes of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from vault.audit import event as audit
 from vault.audit.event import Event, SameSaid, Uses, moment
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
+from vault.frozen import dataclass
 from vault.policy import Denied, Edition, FieldUse, Operation, decide
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call

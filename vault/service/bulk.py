@@ -12,11 +12,12 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import groupby
 
 from vault.errors import VaultError
+from vault.frozen import dataclass
 from vault.policy import Operation, denied
 from vault.service.attempt import attempt
 from vault.service.call import Call

@@ -1,8 +1,9 @@
 """Who asks, and under which policy: fixed for the whole of one request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from vault.frozen import dataclass
 from vault.policy import Edition, Service
 from vault.service.ledger import Ledger
 

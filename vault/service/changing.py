@@ -1,11 +1,11 @@
 """Changes with their events: planned under keys that are there, and carried out together."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vault.audit.event import Event
 from vault.errors import VaultError
+from vault.frozen import dataclass
 from vault.service.attempt import Attempt
 from vault.service.compartment import ServedCompartment
 from vault.store.jobs import Change, KeysChangedError, returned

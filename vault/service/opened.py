@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from vault.crypto import record as sealing
 from vault.crypto.primitives import DamagedError, Key, cipher
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
 from vault.errors import Reason, VaultError
+from vault.frozen import dataclass
 from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.sealed.v1 import sealed_pb2
 from vault.store.jobs import returned

@@ -5,10 +5,11 @@ decision and event.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from vault.crypto.record import Address
 from vault.errors import Reason, VaultError
+from vault.frozen import dataclass
 from vault.policy import FieldUse, Index, Operation
 from vault.service.attempt import Attempt, attempt, attempt_each
 from vault.service.call import Call

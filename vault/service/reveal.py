@@ -12,12 +12,13 @@ is no plaintext, and a stop is felt by it.
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, Value
 from vault.errors import Reason, VaultError
+from vault.frozen import dataclass
 from vault.policy import Covered, FieldUse, Form, Operation, mask
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt, allow_all, attempt

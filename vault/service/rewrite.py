@@ -8,13 +8,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from secrets import SystemRandom
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, Value, seal_record
 from vault.errors import Reason, VaultError
+from vault.frozen import dataclass
 from vault.names import to_base64url
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt

@@ -5,7 +5,7 @@ that the caller hasn't seen.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 
 from sqlalchemy import Insert, Table, bindparam, delete, select, update
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
+from vault.frozen import dataclass
 from vault.store import tables as t
 from vault.store.load import WrappedDataKey
 

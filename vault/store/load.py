@@ -5,11 +5,12 @@ was acknowledged sees the withdrawal.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sqlalchemy import select
 
+from vault.frozen import dataclass
 from vault.lane import Lane
 from vault.store import tables as t
 from vault.store.engine import Database

@@ -12,7 +12,7 @@ Changes of one record keep theirs, and so does whatever is of another kind.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault.crypto.record import SealedRecord
 from vault.errors import VaultError
+from vault.frozen import dataclass
 from vault.store import changes
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.hot import HotTransaction, columns
