@@ -243,11 +243,11 @@ async def committer_on_postgres(postgres: Database) -> AsyncIterator[Commit]:
 @pytest.mark.parametrize(
     ("case", "statements", "alone"),
     [
-        ("all well", 5, 0),
+        ("all well", 4, 0),
         ("the values that they have", 5, 0),
         ("a repetition of all", 2, 0),
-        ("one is stale", 7, 1),
-        ("two want one value", 7, 1),
+        ("one is stale", 6, 1),
+        ("two want one value", 6, 1),
     ],
 )
 async def test_a_batch_is_few_statements(

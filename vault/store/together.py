@@ -13,7 +13,7 @@ Changes of one record keep theirs, and so does whatever is of another kind.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,6 +52,14 @@ _HELD = """
     WHERE pseudonym = ANY($1::bytea[])
 """
 _GIVE_UP = """
+    DELETE FROM blind_index
+    WHERE pseudonym = ANY($1::bytea[])
+        AND (pseudonym, field) IN (SELECT * FROM unnest($2::bytea[], $3::bigint[]))
+        AND (field, version, value, slot) NOT IN (
+            SELECT * FROM unnest($4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[])
+        )
+"""
+_GIVE_BACK = """
     DELETE FROM blind_index AS held
     USING unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])
         AS its (field, version, value, slot)
@@ -167,12 +175,14 @@ async def _together(
 async def _replace_each(
     within: HotTransaction, its: Sequence[Replacement]
 ) -> Mapping[Change[Any], bool]:
-    taken, held = await _take(within, its)
-    able = [change for change in its if held.issuperset(change.rows)]
+    needed = {change: change.rows for change in its}
+    taken, held = await _take(within, [row for rows in needed.values() for row in rows])
+    able = [change for change, rows in needed.items() if held.issuperset(rows)]
     replaced = await _replace(within, able)
-    await _give_up(within, replaced)
+    await _give_up(within, {change: needed[change] for change in replaced})
     left = {change.pseudonym for change in set(its).difference(replaced)}
-    await _drop(within, {row for row in taken if row[4] in left})
+    given_back = sorted(row for row in taken if row[4] in left)
+    await _send(within, _GIVE_BACK, *columns(given_back, 4))
     return dict.fromkeys(replaced, True)
 
 
@@ -189,12 +199,12 @@ async def _remember(
     return new, [c for c in its if c.mark and asked.get(c.mark.token) == c.mark.content]
 
 
-async def _take(within: HotTransaction, its: Sequence[Replacement]) -> tuple[set[_Row], set[_Row]]:
-    """Write their index rows, of equal keys the first; return those, and all that they hold."""
-    wanted = sorted((row for change in its for row in change.rows), key=lambda row: row[:4])
+async def _take(within: HotTransaction, rows: Iterable[_Row]) -> tuple[set[_Row], set[_Row]]:
+    """Write index rows, of equal keys the first; return those, and all that they hold."""
+    wanted = sorted(rows, key=itemgetter(0, 1, 2, 3))
     taken = {tuple(row) for row in await _send(within, _TAKE, *columns(wanted, 5))}
-    had = await _held(within, {row[4] for row in wanted if row not in taken})
-    return taken, taken | had
+    lacking = sorted({row[4] for row in wanted if row not in taken})
+    return taken, taken | {tuple(row) for row in await _send(within, _HELD, lacking)}
 
 
 async def _replace(within: HotTransaction, its: Sequence[Replacement]) -> Sequence[Replacement]:
@@ -204,23 +214,15 @@ async def _replace(within: HotTransaction, its: Sequence[Replacement]) -> Sequen
     return [change for change in its if change.pseudonym in replaced]
 
 
-async def _give_up(within: HotTransaction, its: Sequence[Replacement]) -> None:
+async def _give_up(within: HotTransaction, needed: Mapping[Replacement, Iterable[_Row]]) -> None:
     """Delete all rows of their fields but those that they need.
 
     Looked at once the record is locked: nobody adds to its rows any more.
     """
-    of = {(change.pseudonym, uid) for change in its for uid in change.index_of}
-    held = await _held(within, {pseudonym for pseudonym, _ in of})
-    needed = {row for change in its for row in change.rows}
-    await _drop(within, {row for row in held - needed if (row[4], row[0]) in of})
-
-
-async def _held(within: HotTransaction, pseudonyms: Collection[bytes]) -> set[_Row]:
-    return {tuple(row) for row in await _send(within, _HELD, sorted(pseudonyms))}
-
-
-async def _drop(within: HotTransaction, rows: Collection[_Row]) -> None:
-    await _send(within, _GIVE_UP, *columns(sorted(rows), 4))
+    of = [(change.pseudonym, uid) for change in needed for uid in change.index_of]
+    whose = [change.pseudonym for change in needed if change.index_of]
+    kept = [row for rows in needed.values() for row in rows]
+    await _send(within, _GIVE_UP, whose, *columns(of, 2), *columns(kept, 4))
 
 
 async def _send(
