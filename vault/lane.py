@@ -52,9 +52,9 @@ class Lane(Generic[Asked, Answer]):
             self._waiting.pop(waiter, None)  # nothing is asked for a caller who has gone
 
     async def close(self) -> None:
-        """Finish what is under way."""
+        """Finish what is under way; it goes on also where who waits for it here is cancelled."""
         if self._serving is not None:
-            await self._serving
+            await asyncio.wait({self._serving})
 
     async def _serve(self) -> None:
         try:

@@ -69,6 +69,7 @@ async def _settle(url: str) -> None:
         await connection.exec_driver_sql("SET enable_seqscan = off")  # it keeps nothing of a scan
         for asked in _WARMING:
             await connection.exec_driver_sql(asked)
+        await connection.exec_driver_sql("RESET enable_seqscan")
     await database.close()
 
 

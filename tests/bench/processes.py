@@ -24,6 +24,10 @@ from vault.policy import compile_edition
 
 _START_SECONDS = 30
 _MOST_BUFFERS = 4 << 30  # bytes
+_CONTAINER_MEMORY = (  # where a container is told its bytes: by version 2 of cgroups, and by 1
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 @contextmanager
@@ -43,9 +47,12 @@ def _give_memory(state: Path) -> None:
 
     Its default of 128 MB is for machines that have nothing.
     """
-    quarter = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    of_machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    given = [path.read_text().strip() for path in _CONTAINER_MEMORY if path.exists()]
+    memory = min([of_machine, *(int(its) for its in given if its.isdecimal())])
+    buffers = min(memory // 4, _MOST_BUFFERS)
     with (state / "postgres" / "data" / "postgresql.conf").open("a", encoding="ascii") as file:
-        file.write(f"shared_buffers = {min(quarter, _MOST_BUFFERS) >> 20}MB\n")
+        file.write(f"shared_buffers = {buffers >> 20}MB\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,10 @@ def _operations(
 async def _run(
     do: Callable[[Operation], Awaitable[object]], operations: Sequence[Operation]
 ) -> tuple[float, list[object]]:
-    """Carry out so many at once as there are lanes; return the seconds, and what each said."""
+    """Carry out as many at once as there are lanes; return the seconds, and what each said.
+
+    Who comes to a person with whom another is busy waits for that one, and keeps a lane.
+    """
     said: list[object] = [None] * len(operations)
     left = iter(enumerate(operations))
     last: dict[int, asyncio.Event] = {}  # of each person: set once it is done

@@ -82,6 +82,21 @@ async def test_one_that_ended_meanwhile_is_replaced(
     assert await is_well(connection)
 
 
+async def test_where_all_that_lay_idle_are_dead_another_is_made(
+    postgres: Database, connection: HotConnection
+) -> None:
+    """As after the database was restarted."""
+    idle = [HotConnection(postgres.writes) for _ in range(4)]
+    for each in idle:
+        await each.fetch("SELECT 1")
+    for each in idle:
+        await end(postgres, each)
+    for each in idle:
+        await each.close()
+    assert await is_well(connection)
+    assert await hot.fetch(postgres.writes, "SELECT 1")
+
+
 async def test_one_that_ends_amid_a_statement_fails_it_and_is_replaced(
     connection: HotConnection,
 ) -> None:

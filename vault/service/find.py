@@ -19,7 +19,7 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
-from vault.service.values import MOST_A_VALUE, index_value
+from vault.service.values import MOST_COMPARED, index_value
 from vault.service.visible import visible
 from vault.store.jobs import KeysChangedError
 
@@ -38,10 +38,10 @@ async def find(
     began = time.monotonic()
     async with attempt(served, call, Operation.FIND, purpose) as attempted:
         uses = await attempted.admit(Operation.FIND, purpose, [name])
-        if not value or len(value.encode()) > MOST_A_VALUE:
+        if not 1 <= len(value) <= MOST_COMPARED:
             raise VaultError(
                 Reason.INVALID_VALUE,
-                "A value to look for has 1 byte to 64 KiB.",
+                f"A value to look for has 1 to {MOST_COMPARED} characters.",
                 violations={"field.value": "has no usable length"},
             )
         found = await _found(served, call, uses[0], value)

@@ -59,7 +59,7 @@ class HotConnection:
     async def _connect(self) -> None:
         await self._drop()
         self._held = await self._engine.connect()
-        self._driver = await _driver(self._held)
+        self._driver = await _alive(self._held)
 
     async def _drop(self) -> None:
         held, self._held, self._driver = self._held, None, None
@@ -76,16 +76,23 @@ async def fetch(engine: AsyncEngine, statement: str, *arguments: object) -> Sequ
     For those who don't wait for each other. Otherwise like `HotConnection.fetch`.
     """
     async with engine.connect() as connection:
-        driver = await _driver(connection)
-        if driver.is_closed():
-            await connection.invalidate()
-            driver = await _driver(connection)  # another one
+        driver = await _alive(connection)
         try:
             rows: Sequence[Any] = await driver.fetch(statement, *arguments, timeout=_PATIENCE)
         except BaseException:  # a cancelled statement may still be running on it
             await connection.invalidate()
             raise
         return rows
+
+
+async def _alive(connection: AsyncConnection) -> Any:
+    """Return the driver's connection; another one, for as long as the pool's are dead.
+
+    After a restart of the database all that lay idle are.
+    """
+    while (driver := await _driver(connection)).is_closed():
+        await connection.invalidate()
+    return driver
 
 
 async def _driver(connection: AsyncConnection) -> Any:

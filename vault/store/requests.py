@@ -55,7 +55,9 @@ class NewRequests:
         for id_, sealed in asked:
             new.setdefault(id_, sealed)  # of one id, the first alone
         with storage_errors():
-            written = await self._written(new)
+            written = await self._written(
+                dict(sorted(new.items()))
+            )  # two never wait for each other
         return [id_ in written and new[id_] is sealed for id_, sealed in asked]
 
     async def _written(self, new: Mapping[bytes, bytes]) -> set[bytes]:

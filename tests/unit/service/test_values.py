@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
+
 from tests.house import POLICY
 from vault.crypto.blind_index import index_value, normalise
 from vault.crypto.record import Value
@@ -10,7 +12,7 @@ from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName
 from vault.policy import compile_edition
 from vault.service.compartment import ServedCompartment
-from vault.service.values import index_rows_each
+from vault.service.values import MOST_COMPARED, checked, index_rows_each
 from vault.store.changes import IndexRow
 
 EDITION = compile_edition(POLICY.read_text(encoding="utf-8"))
@@ -80,3 +82,19 @@ async def test_a_field_whose_index_cannot_be_written_refuses_those_that_have_it(
         assert isinstance(refused, VaultError)
         assert refused.reason is Reason.KEYS_UNAVAILABLE
     assert (phone, none) == ([_row(PHONE, 1, NUMBER)], [])
+
+
+@pytest.mark.parametrize("name", ["email", "phone"])
+def test_what_may_be_indexed_is_bounded(name: str) -> None:
+    """Marks upon a letter are sorted when it is normalised, in time by their number's square."""
+    least = {"email": "a@b", "phone": "1"}[name]
+    longest = least.rjust(MOST_COMPARED, least[0])
+    accounts = EDITION.compartment("accounts")
+    assert [its.value for its in checked(accounts, {name: longest}).values()] == [longest]
+    with pytest.raises(VaultError, match="longer than 320 characters"):
+        checked(accounts, {name: least[0] + longest})
+
+
+def test_what_is_not_may_be_long() -> None:
+    accounts = EDITION.compartment("accounts")
+    assert checked(accounts, {"first_name": "А" * 1000})

@@ -143,7 +143,9 @@ class FieldValue(_message.Message):
     name: _builtins.str
     """The field's name in the edition."""
     value: _builtins.str
-    """At most 64 KiB of UTF-8. An empty value is refused; `clear` removes one."""
+    """At most 64 KiB of UTF-8; 320 characters of an e-mail, phone, document number or identifier.
+    An empty value is refused; `clear` removes one.
+    """
     def __init__(
         self,
         *,
