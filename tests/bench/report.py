@@ -15,7 +15,7 @@ from tests.bench import overload
 from tests.bench.decide import COMPARTMENTS, FIELDS_EACH, GRANTS_EACH, SERVICES, Decided
 from tests.bench.found import Found
 from tests.bench.overload import Load
-from tests.bench.roles import AT_MOST, LANES, OPERATIONS, Role
+from tests.bench.roles import AT_MOST, AT_ONCE, OPERATIONS, Role
 from tests.bench.roles import ROUNDS as ROLE_ROUNDS
 from tests.bench.sample import ROUNDS, Line
 
@@ -105,7 +105,7 @@ def _show_overload(console: Console, loads: Sequence[Load]) -> None:
 
 def _show_roles(console: Console, roles: Sequence[Role]) -> None:
     title = (
-        f"{OPERATIONS:,} operations of each role, answers compared one by one; {LANES} at once; "
+        f"{OPERATIONS:,} operations of each role, answers compared one by one; {AT_ONCE} at once; "
         f"medians of {ROLE_ROUNDS} rounds"
     )
     table = Table(title=title, title_justify="left")

@@ -14,7 +14,7 @@ paper; the generator is ours, and its users have several purposes. What an opera
 What changes for all records of a purpose at once is an edition, which officers publish: one entry
 of the control chain, whatever the number of records, and no part of the mix.
 
-Each list of operations is run by both, so many at once, and a person's operations in their order:
+Each list of operations is run by both, AT_ONCE of them, and a person's operations in their order:
 so both must say the same of each, and that is checked. So is what both have in the end of some of
 the persons, values and consents, when the clock has stopped.
 """
@@ -23,6 +23,7 @@ import asyncio
 import random
 import time
 from base64 import b64decode, b64encode
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -34,7 +35,7 @@ from vault.crypto.pseudonym import transit_input
 from vault.dev import Running
 from vault.keys.provision import PSEUDONYM_KEY
 
-LANES = 16
+AT_ONCE = 16  # operations
 ROUNDS = 5
 OPERATIONS = 1_000  # a role and round
 AT_MOST = 5.0  # times slower than plaintext, by the paper's figure for a compliant store
@@ -133,26 +134,22 @@ def _operations(
 async def _run(
     do: Callable[[Operation], Awaitable[object]], operations: Sequence[Operation]
 ) -> tuple[float, list[object]]:
-    """Carry out as many at once as there are lanes; return the seconds, and what each said.
+    """Carry out AT_ONCE of them; return the seconds, and what each said.
 
-    Who comes to a person with whom another is busy waits for that one, and keeps a lane.
+    One whose person is served just now waits for that, and counts as under way.
     """
     said: list[object] = [None] * len(operations)
     left = iter(enumerate(operations))
-    last: dict[int, asyncio.Event] = {}  # of each person: set once it is done
+    turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # of each person
 
     async def one_after_another() -> None:
         for place, operation in left:
-            before, done = last.get(operation.person), asyncio.Event()
-            last[operation.person] = done
-            if before is not None:
-                await before.wait()
-            said[place] = await do(operation)
-            done.set()
+            async with turns[operation.person]:  # which are had in the order of asking
+                said[place] = await do(operation)
 
     began = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(LANES):
+        for _ in range(AT_ONCE):
             tasks.create_task(one_after_another())
     return time.perf_counter() - began, said
 

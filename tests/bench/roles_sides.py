@@ -29,7 +29,7 @@ from tests.bench import plain
 from tests.bench.clients import written
 from tests.bench.plain import people
 from tests.bench.population import FIELDS, LANGUAGE, PURPOSES, REVEALED, purposes, root, values
-from tests.bench.roles import LANES, LOG_LINES, Operation
+from tests.bench.roles import AT_ONCE, LOG_LINES, Operation
 from vault.store.engine import Database
 
 DONE, GONE, NOT_AGREED, THERE = "done", "gone", "not agreed", "there"
@@ -68,7 +68,7 @@ class Ours:
         self._service = service
         self._auditor = auditor
         self._pseudonyms = pseudonyms
-        self._threads = ThreadPoolExecutor(LANES)  # else fewer than there are lanes
+        self._threads = ThreadPoolExecutor(AT_ONCE)  # else there are fewer
         self._subjects: dict[int, AsyncSubject] = {}
         self._consents: dict[str, Consent] = {}
 
