@@ -213,9 +213,9 @@ async def _places(served: ServedCompartment, address: Address) -> Sequence[Addre
 
 async def _free_place(served: ServedCompartment, address: Address) -> Address:
     places = await _places(served, address)
-    taken = await asyncio.gather(*(served.loader.load(place.pseudonym) for place in places))
-    for place, row in zip(places, taken, strict=True):
-        if row is None:
+    taken = await served.loader.load_each([place.pseudonym for place in places])
+    for place in places:
+        if place.pseudonym not in taken:
             return place
     raise VaultError(
         Reason.OVERLOADED,
