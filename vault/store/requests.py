@@ -34,7 +34,7 @@ class NewRequests:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._hot = HotConnection(database.reads) if database.is_postgresql else None
+        self._hot = HotConnection(database.writes) if database.is_postgresql else None
         self._lane = Lane(self._add_each, _MOST_AT_ONCE)
 
     async def add(self, id_: bytes, sealed: bytes) -> bool:
@@ -55,10 +55,12 @@ class NewRequests:
         for id_, sealed in asked:
             new.setdefault(id_, sealed)  # of one id, the first alone
         with storage_errors():
-            written = await self._written(
-                dict(sorted(new.items()))
-            )  # two never wait for each other
-        return [id_ in written and new[id_] is sealed for id_, sealed in asked]
+            written = await self._written(new)
+        told: list[bool] = []
+        for id_, _ in asked:
+            told.append(id_ in written)
+            written.discard(id_)
+        return told
 
     async def _written(self, new: Mapping[bytes, bytes]) -> set[bytes]:
         if self._hot is not None:
