@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, FromClause, Select, bindparam, func, select, true
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy import CTE, FromClause, Select, bindparam, func, make_url, select, true
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from vault.store import hot
@@ -92,6 +91,6 @@ async def _rows(
 
 @cache  # there are two
 def _compiled(query: Select[Any]) -> SQLCompiler:
-    dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+    dialect = make_url("postgresql+asyncpg://").get_dialect()()
     compiled: SQLCompiler = query.compile(dialect=dialect)
     return compiled
