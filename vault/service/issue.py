@@ -61,7 +61,7 @@ class Broker:
         self._signing = signing
         self._ttl = ttl
         self._providers = providers
-        self._shared = Shared(self._issue_each)
+        self._issued = Shared(self._issue_each)
 
     async def ask(self) -> None:
         """Have the key server use both keys as for a subject, for nobody.
@@ -105,7 +105,7 @@ class Broker:
             transit_input(uuid, root_id),
             lambda its: Capability(uuid, its, call.service.spiffe, expires, export_key),
         )
-        return await self._shared.ask(uuid, asked)
+        return await self._issued.ask(uuid, asked)
 
     async def _issue_each(self, asked: Sequence[_Asked]) -> Sequence[Issued]:
         """Use both keys, one after the other, for all who asked at one time. Raises VaultError."""
@@ -113,16 +113,13 @@ class Broker:
 
         def issued() -> Sequence[Issued]:
             found = self._transit.hmacs(self._pseudonym_key, [its.sought for its in asked])
-            capabilities = [
-                a.capability(Pseudonym(raw)) for a, raw in zip(asked, found, strict=True)
-            ]
+            pseudonyms = zip(asked, map(Pseudonym, found), strict=True)
+            capabilities = [its.capability(pseudonym) for its, pseudonym in pseudonyms]
             payloads = [its.payload(public_key) for its in capabilities]
-            signed = self._transit.signatures(
-                self._signing.name, [*map(to_sign, payloads)], version
-            )
-            tokens = map(encode, payloads, signed)
-            each = zip(capabilities, tokens, strict=True)
-            return [Issued(its.pseudonym, token, its.expires) for its, token in each]
+            messages = [to_sign(payload) for payload in payloads]
+            signatures = self._transit.signatures(self._signing.name, messages, version)
+            each = zip(capabilities, payloads, signatures, strict=True)
+            return [Issued(c.pseudonym, encode(p, s), c.expires) for c, p, s in each]
 
         return await ask(issued)
 
