@@ -1,4 +1,4 @@
-"""A lane: questions that share a request. While one batch is answered, others gather for the next.
+"""A lane: questions that share a request, or a statement. While some are answered, others gather.
 
 Nobody joins a batch that was sent: what a caller is told was so when they asked, or later. Nothing
 is kept: what was asked is forgotten once it is answered.
@@ -22,8 +22,8 @@ def _one(_: object) -> int:
 class Lane(Generic[Asked, Answer]):
     """Answers each caller with its part of a request that `send` makes for several of them.
 
-    `send` returns an answer for each that it is given, in their order. It is given as much as has
-    the size `most`, or one question that is larger.
+    `send` returns an answer for each that it is given, in their order. Those that it is given have
+    together the size `most`, at most, or it is a single one that is larger.
     """
 
     def __init__(

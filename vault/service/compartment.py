@@ -1,4 +1,4 @@
-"""A compartment as this process serves it: storage, keys, trail, and how a record opens."""
+"""A compartment as this process serves it: its storage, keys and trail."""
 
 import asyncio
 import time
@@ -89,10 +89,9 @@ class ServedCompartment:
     async def establish(self) -> Identity:
         """Make sure that database and key server belong together; draw first keys for a new one.
 
-        Returns what the database says of itself.
-
-        Raises WrongDatabaseError, keyring.WrongKeyServerError, VaultError. Two processes that
-        meet a new compartment together end with the keys of one of them.
+        Returns what the database says of itself. Two processes that meet a new compartment together
+        end with the keys of one of them. Raises WrongDatabaseError, keyring.WrongKeyServerError,
+        VaultError.
         """
         if await self.lookups.identity() is None:
             await self._found()

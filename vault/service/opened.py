@@ -1,4 +1,4 @@
-"""A record whose first layer is open: what decisions are made by."""
+"""Opening records: the first layer to decide by, the second for the values."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -30,7 +30,7 @@ from vault.store.together import Replacement
 
 TRIES = 8
 _AT_ONCE = 8  # records, before others have a turn
-_INDEXED_AT_ONCE = 32  # which takes no longer
+_INDEXED_AT_ONCE = 32  # records, which takes no longer than to edit or seal _AT_ONCE
 _PAUSE = 0.02  # seconds, more with each try
 _DAY = 24 * 3600
 _to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
@@ -64,7 +64,7 @@ def _anything(_: OpenedRecord) -> None:
 class Rewrite:
     """What is to become of one record, and whose event says so.
 
-    `check` raises VaultError unless that may become of what was read; it and `edit` may run again
+    `check` raises VaultError where what was read doesn't allow it. `check` and `edit` may run again
     if another process changed the record meanwhile, unless the caller gave an etag, which then is
     refused as stale; what they note for their caller, they note anew. `also` is carried out in the
     same transaction.

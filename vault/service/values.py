@@ -85,9 +85,9 @@ async def index_rows(
 async def index_rows_each(
     served: ServedCompartment, each: Sequence[tuple[Edition, Iterable[Value]]]
 ) -> Sequence[Sequence[IndexRow] | VaultError]:
-    """Return of several records' values what `index_rows` returns of one's, or raises.
+    """Return for each record's values what `index_rows` returns of one's, or raises.
 
-    Field by field: values of one kind in a row are normalised in half the time.
+    It goes field by field: values of one kind, one after another, are normalised in half the time.
     """
     by_field: dict[tuple[int, int], list[tuple[int, str]]] = {}
     for place, (edition, values) in enumerate(each):

@@ -2,8 +2,9 @@
 
 A reveal costs one SELECT and one INSERT, each shared with all that wait. What SQLAlchemy adds to a
 statement costs more than the rest of a reveal (docs/adr/0011-hot-statements.md), so these two go
-past it, on a connection that is kept; and so do those that changes share, within the transaction
-that SQLAlchemy began and ends. Everything else doesn't.
+past it, on a connection that is kept. So do tombstones looked for and requests put on record; pages
+of the trail, on whichever connection is free; and what changes share, within the transaction that
+SQLAlchemy began and ends. Everything else doesn't.
 """
 
 from collections.abc import Sequence

@@ -56,10 +56,7 @@ _HOT = """
 
 
 class Loader:
-    """Reads records by pseudonym for one compartment, one SELECT at a time.
-
-    While one is under way, others gather for the next.
-    """
+    """Reads records by pseudonym for one compartment, one SELECT at a time."""
 
     def __init__(self, database: Database) -> None:
         self._engine = database.reads
