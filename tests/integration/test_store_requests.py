@@ -47,3 +47,17 @@ async def test_of_one_id_that_comes_twice_at_once_one_is_written(
     told = await asyncio.gather(*(new_requests.add(*its) for its in asked))
     assert told == [True, False, False]
     assert await kept(database) == {b"A": b"sealed"}
+
+
+async def test_two_processes_that_are_given_the_same_never_wait_for_each_other(
+    postgres: Database, postgres_requests: NewRequests
+) -> None:
+    """The one in the opposite order: in a deadlock all who share a statement would be refused."""
+    other = NewRequests(postgres)
+    ids = [bytes([place]) for place in range(100)]
+    told = await asyncio.gather(
+        *(postgres_requests.add(id_, b"one") for id_ in ids),
+        *(other.add(id_, b"other") for id_ in reversed(ids)),
+    )
+    await other.close()
+    assert sum(told) == len(ids)

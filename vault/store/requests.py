@@ -54,8 +54,9 @@ class NewRequests:
         new: dict[bytes, bytes] = {}
         for id_, sealed in asked:
             new.setdefault(id_, sealed)  # of one id, the first alone
+        ordered = dict(sorted(new.items()))  # so two processes never wait for each other
         with storage_errors():
-            written = await self._written(new)
+            written = await self._written(ordered)
         told: list[bool] = []
         for id_, _ in asked:
             told.append(id_ in written)
