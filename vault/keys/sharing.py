@@ -12,18 +12,15 @@ from vault.lane import Answer, Asked, Lane
 MOST_A_REQUEST = 200  # the key server refuses 250
 
 
-class Shared(Generic[Asked, Answer]):
-    """Answers each caller with its part of a request that `send` makes for several of them.
-
-    `send` returns an answer for each that it is given, in their order.
-    """
+class Lanes(Generic[Asked, Answer]):
+    """A lane for each compartment; `send` is as for a `Lane`."""
 
     def __init__(self, send: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]]) -> None:
         self._send = send
         self._lanes: dict[bytes, Lane[Asked, Answer]] = {}  # by compartment
 
     async def ask(self, compartment: bytes, asked: Asked) -> Answer:
-        """Return the answer. Raises what `send` raises."""
+        """Return what the compartment's lane answers. Raises what `send` raises."""
         if compartment not in self._lanes:
             self._lanes[compartment] = Lane(self._send, MOST_A_REQUEST)
         return await self._lanes[compartment].ask(asked)

@@ -13,7 +13,7 @@ from vault.crypto.primitives import is_signed
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError
 from vault.keys.keyring import WrongKeyServerError
-from vault.keys.sharing import Shared
+from vault.keys.sharing import Lanes
 
 log = logging.getLogger("piivault.keys")
 
@@ -45,7 +45,7 @@ class SigningKey:
         self._transit = transit
         self._pinned = pinned
         self._signs: tuple[int, bytes] | None = None
-        self._signatures = Shared(self._sign)
+        self._signatures = Lanes(self._sign)
 
     async def signs_with(self) -> tuple[int, bytes] | None:
         """Return the version that signs, and its public half; None: none is pinned.

@@ -16,7 +16,7 @@ from vault.crypto.capability import Capability, encode, to_sign
 from vault.crypto.export_key import THUMBPRINT_BYTES
 from vault.crypto.pseudonym import transit_input
 from vault.errors import Reason, VaultError
-from vault.keys.sharing import Shared
+from vault.keys.sharing import Lanes
 from vault.keys.signing import SigningKey, ask
 from vault.keys.transit import Transit
 from vault.names import ROOT_ID_BYTES, Pseudonym
@@ -61,7 +61,7 @@ class Broker:
         self._signing = signing
         self._ttl = ttl
         self._providers = providers
-        self._issued = Shared(self._issue_each)
+        self._issued = Lanes(self._issue_each)
 
     async def ask(self) -> None:
         """Have the key server use both keys as for a subject, for nobody.

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from vault.errors import Reason, VaultError
-from vault.keys.sharing import MOST_A_REQUEST, Shared
+from vault.keys.sharing import MOST_A_REQUEST, Lanes
 
 HERE, THERE = b"here", b"there"
 
-Sharing = Shared[bytes, bytes]
+Sharing = Lanes[bytes, bytes]
 
 
 class KeyServer:
@@ -37,7 +37,7 @@ def run(story: Callable[[KeyServer, Sharing], Awaitable[None]]) -> None:
     async def told() -> None:
         server = KeyServer()
         async with asyncio.timeout(5):
-            await story(server, Shared(server.send))
+            await story(server, Lanes(server.send))
 
     asyncio.run(told())
 
