@@ -1,8 +1,11 @@
-"""Whose calls share a statement, or a request: how long the first of them waits for more."""
+"""Whose calls share a statement, or a request: how long the first waits for more, who fits in."""
 
 import asyncio
 import time
-from collections.abc import Sized
+from collections.abc import Callable, Iterable, Sized
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _SLICE = 0.001  # seconds in which somebody may come
 _LONGEST = 0.01  # seconds, however many come
@@ -40,3 +43,14 @@ async def _more(waiting: Sized, most: int) -> None:
         now = time.monotonic()
         if len(waiting) <= came and now - before < _SLICE + _BUSY:
             return
+
+
+def fitting(waiting: Iterable[T], size: Callable[[T], int], most: int) -> list[T]:
+    """Return the first of them, as many as have the size `most` together; one at least."""
+    together: list[T] = []
+    for its in waiting:
+        most -= size(its)
+        if together and most < 0:
+            break
+        together.append(its)
+    return together

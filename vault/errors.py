@@ -6,6 +6,9 @@ there. A message is a sentence for people and never carries a value, a key or a 
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Reason(StrEnum):
@@ -76,3 +79,10 @@ class VaultError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+def returned(outcome: T | VaultError) -> T:
+    """Return what something came to, or raise why it was refused."""
+    if isinstance(outcome, VaultError):
+        raise outcome
+    return outcome

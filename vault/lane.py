@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from vault.company import Company
+from vault.company import Company, fitting
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -68,16 +68,8 @@ class Lane(Generic[Asked, Answer]):
 
     def _next(self) -> dict[asyncio.Future[Answer], Asked]:
         """Take questions out of the queue, as many as fit into one request."""
-        batch: dict[asyncio.Future[Answer], Asked] = {}
-        room = self._most
-        for waiter, asked in self._waiting.items():
-            room -= self._size(asked)
-            if batch and room < 0:
-                break
-            batch[waiter] = asked
-        for waiter in batch:
-            del self._waiting[waiter]
-        return batch
+        batch = fitting(self._waiting, lambda waiter: self._size(self._waiting[waiter]), self._most)
+        return {waiter: self._waiting.pop(waiter) for waiter in batch}
 
     async def _answer(self, batch: dict[asyncio.Future[Answer], Asked]) -> None:
         try:

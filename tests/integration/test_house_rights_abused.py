@@ -22,7 +22,7 @@ from vault.errors import Reason
 from vault.names import Pseudonym, to_base64url
 from vault.service import erase as erasing
 from vault.service import requests as asking
-from vault.service.rewrite import request_mark
+from vault.service.repeating import request_mark
 from vault.store.changes import RequestMark
 
 

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from vault.audit.event import Event
-from vault.errors import VaultError
+from vault.errors import VaultError, returned
 from vault.frozen import dataclass
 from vault.service.attempt import Attempt
 from vault.service.compartment import ServedCompartment
-from vault.store.jobs import Change, KeysChangedError, returned
+from vault.store.jobs import Change, KeysChangedError
 
 T = TypeVar("T")
 

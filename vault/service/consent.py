@@ -9,7 +9,8 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment, now
 from vault.service.opened import OpenedRecord
 from vault.service.register import ConsentAsked, add_consents
-from vault.service.rewrite import Edited, Rewrite, request_mark, rewrite
+from vault.service.repeating import request_mark
+from vault.service.rewrite import Edited, Rewrite, rewrite
 
 
 async def grant_consent(

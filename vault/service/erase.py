@@ -22,8 +22,8 @@ from vault.service.consents import given, moment
 from vault.service.keep import KeptFields, Rest, kept_records, rest_of, told
 from vault.service.opened import OpenedRecord
 from vault.service.receipt import receipt
+from vault.service.repeating import TRIES, pause, request_mark, still_changing
 from vault.service.requests import Begun, requested
-from vault.service.rewrite import TRIES, pause, request_mark
 from vault.store import changes
 from vault.store.jobs import Change, Transaction
 from vault.store.whole import Erasure
@@ -72,7 +72,7 @@ async def _until_unchanged(
                 raise
         else:
             return
-    raise VaultError(Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=0.1)
+    raise still_changing()
 
 
 async def _erase(

@@ -14,14 +14,13 @@ from datetime import date, datetime
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, DataKey, SealedRecord, Value, new_record, seal_record
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, returned
 from vault.policy import Edition, FieldUse, Kept, may_keep
 from vault.sealed.v1 import sealed_pb2
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment, now
 from vault.service.consents import moment
 from vault.service.opened import OpenedRecord
-from vault.store.jobs import returned
 from vault.store.load import WrappedDataKey
 
 MOST_KEPT = 16  # erasures of one subject of which something is kept at one time

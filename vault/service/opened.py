@@ -7,11 +7,10 @@ from functools import partial
 from vault.crypto import record as sealing
 from vault.crypto.primitives import DamagedError, Key, cipher
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, returned
 from vault.frozen import dataclass
 from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.sealed.v1 import sealed_pb2
-from vault.store.jobs import returned
 from vault.store.load import Loader, StoredRecord
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 
 from vault.crypto.record import Address
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, returned
 from vault.frozen import dataclass
 from vault.policy import FieldUse, Index, Operation
 from vault.service.attempt import Attempt, attempt, attempt_each
@@ -17,18 +17,17 @@ from vault.service.compartment import ServedCompartment
 from vault.service.consents import wholly_covered
 from vault.service.frame import refuse_each
 from vault.service.opened import OpenedRecord
+from vault.service.repeating import request_mark
 from vault.service.rewrite import (
     Edit,
     Edited,
     Outcome,
     Rewrite,
-    request_mark,
     rewrite,
     rewrite_each,
 )
 from vault.service.values import check_clear, checked
 from vault.store.changes import RequestMark
-from vault.store.jobs import returned
 
 Fields = Mapping[str, str]
 

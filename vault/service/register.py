@@ -12,7 +12,8 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.changing import Planned, change, with_keys
 from vault.service.compartment import ServedCompartment, now
-from vault.service.rewrite import current_etag, etag_of, request_mark
+from vault.service.etags import current_etag, etag_of
+from vault.service.repeating import request_mark
 from vault.service.values import check_record_size, checked, index_rows
 from vault.store.whole import Registration
 

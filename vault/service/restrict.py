@@ -6,8 +6,9 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
+from vault.service.repeating import request_mark
 from vault.service.requests import requested
-from vault.service.rewrite import Edit, Edited, Rewrite, request_mark, rewrite
+from vault.service.rewrite import Edit, Edited, Rewrite, rewrite
 
 
 async def restrict(

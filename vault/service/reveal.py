@@ -25,10 +25,10 @@ from vault.service.attempt import Attempt, allow_all, attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import covered
+from vault.service.etags import etag_of
 from vault.service.frame import refuse_all
 from vault.service.keep import check_kept, open_each_for
 from vault.service.opened import OpenedRecord
-from vault.service.rewrite import etag_of
 from vault.service.streaming import Calls, Turns, in_order
 
 MOST_A_BATCH = 200

@@ -5,35 +5,28 @@ not at all. The request id is noted in the same transaction, so that a repetitio
 """
 
 import asyncio
-import json
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import partial
-from secrets import SystemRandom
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, Value, seal_record
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, returned
 from vault.frozen import dataclass
-from vault.names import to_base64url
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt
-from vault.service.call import Call
 from vault.service.changing import Planned, change_all
 from vault.service.compartment import ServedCompartment
+from vault.service.etags import current_etag, etag_of
 from vault.service.opened import OpenedRecord
+from vault.service.repeating import TRIES, pause, still_changing
 from vault.service.values import check_record_size, index_rows_each
 from vault.store.changes import IndexRow, RequestMark
-from vault.store.jobs import Change, KeysChangedError, Transaction, returned
+from vault.store.jobs import Change, KeysChangedError, Transaction
 from vault.store.together import Replacement
 
-TRIES = 8
 _AT_ONCE = 8  # records, before others have a turn
 _INDEXED_AT_ONCE = 32  # records, which takes no longer than to edit or seal _AT_ONCE
-_PAUSE = 0.02  # seconds, more with each try
-_DAY = 24 * 3600
-_to_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +86,7 @@ async def rewrite(served: ServedCompartment, its: Rewrite) -> str:
                 return returned(outcome)
     if isinstance(outcome, KeysChangedError):
         raise outcome
-    raise VaultError(
-        Reason.OVERLOADED, "Others keep changing this record. Retry.", retry_after=TRIES * _PAUSE
-    )
+    raise still_changing()
 
 
 async def rewrite_each(served: ServedCompartment, each: Sequence[Rewrite]) -> Sequence[Outcome]:
@@ -253,12 +244,6 @@ def _is_worth_another(its: Rewrite, outcome: Outcome) -> bool:
     return stale and not its.etag
 
 
-async def pause(tries: int) -> None:
-    """Wait a little before trying again, at random and longer each time; not before the first."""
-    if tries:
-        await asyncio.sleep(tries * _PAUSE * SystemRandom().random())
-
-
 def _swap(draft: _Draft) -> Change[bool | None]:
     its, row = draft.its, draft.record.row
     meant = not its.etag or its.etag == etag_of(row)
@@ -281,30 +266,3 @@ def _swap(draft: _Draft) -> Change[bool | None]:
         return done
 
     return change
-
-
-async def current_etag(served: ServedCompartment, address: Address) -> str:
-    """Return the etag of a record as it is now."""
-    return etag_of((await served.records.open(address)).row)
-
-
-def etag_of(row: SealedRecord) -> str:
-    """Write a row version as callers see it."""
-    return to_base64url(row.row_version)
-
-
-async def request_mark(
-    served: ServedCompartment, call: Call, operation: str, address: Address, content: object
-) -> RequestMark | None:
-    """Return what is remembered of a request: keyed hashes of its id and of what it asks.
-
-    None where the caller sent no id: then no repetition can be told.
-    """
-    if not call.repeatable:
-        return None
-    asked = _to_json(content)
-    token, content = await served.marks(
-        (b"request", call.service.name.encode(), call.request_id.encode()),
-        (b"asked", operation.encode(), address.pseudonym, asked.encode()),
-    )
-    return RequestMark(token, content, int(time.time()) // _DAY)

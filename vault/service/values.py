@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from vault.crypto import blind_index
 from vault.crypto.record import Value
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, returned
 from vault.keys.key import KeyName
 from vault.policy import Compartment, Edition, Field, Index, check_value
 from vault.service.compartment import ServedCompartment, now
 from vault.store.changes import IndexRow
-from vault.store.jobs import returned
 
 MOST_A_VALUE = 64 * 1024  # bytes of UTF-8
 MOST_A_RECORD = 1024 * 1024  # bytes of UTF-8, all values together

@@ -10,9 +10,9 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import given
+from vault.service.etags import etag_of
 from vault.service.keep import KeptFields, kept_records, open_own, told
 from vault.service.reveal import RevealedValue
-from vault.service.rewrite import etag_of
 
 
 @dataclass(frozen=True, slots=True)

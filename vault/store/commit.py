@@ -18,6 +18,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from itertools import islice
+from operator import attrgetter
 from secrets import SystemRandom
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,13 +26,13 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vault.company import Company
-from vault.errors import Reason, VaultError
+from vault.company import Company, fitting
+from vault.errors import Reason, VaultError, returned
 from vault.store import tables as t
 from vault.store.engine import Database
 from vault.store.errors import storage_errors
 from vault.store.hot import HotConnection, HotTransaction
-from vault.store.jobs import Change, Job, KeysChangedError, describe_each, returned
+from vault.store.jobs import Change, Job, KeysChangedError, describe_each
 from vault.store.together import carry_out
 
 MOST_A_BATCH = 256
@@ -209,14 +210,8 @@ class Committer(Generic[E]):
                 await self._settle(batch)
 
     def _next(self) -> Sequence[Job[E]]:
-        """Take jobs out of the queue, as many as a batch has room for: one at least."""
-        batch: list[Job[E]] = []
-        room = MOST_A_BATCH
-        for job in self._waiting:
-            room -= job.size
-            if batch and room < 0:
-                break
-            batch.append(job)
+        """Take jobs out of the queue, as many as a batch has room for."""
+        batch = fitting(self._waiting, attrgetter("size"), MOST_A_BATCH)
         for job in batch:
             del self._waiting[job]
         return batch

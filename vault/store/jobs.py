@@ -64,10 +64,3 @@ class Job(Generic[E]):
 def describe_each(describe: Sequence[Callable[[Any], E]]) -> Callable[[Sequence[Any]], Sequence[E]]:
     """Describe each outcome by its own."""
     return lambda outcomes: [its(one) for its, one in zip(describe, outcomes, strict=True)]
-
-
-def returned(outcome: T | VaultError) -> T:
-    """Return what a change returned, or raise why it was refused."""
-    if isinstance(outcome, VaultError):
-        raise outcome
-    return outcome

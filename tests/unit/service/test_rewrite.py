@@ -9,12 +9,14 @@ import pytest
 
 from vault.crypto.record import Address, DataKey, SealedRecord, new_record, seal_record
 from vault.errors import Reason, VaultError
-from vault.service import rewrite
+from vault.service import repeating, rewrite
 from vault.service.attempt import Attempt
 from vault.service.changing import Planned
 from vault.service.compartment import ServedCompartment
+from vault.service.etags import etag_of
 from vault.service.opened import OpenedRecord
-from vault.service.rewrite import TRIES, Edited, Rewrite, etag_of, rewrite_each
+from vault.service.repeating import TRIES
+from vault.service.rewrite import Edited, Rewrite, rewrite_each
 from vault.store.changes import stale
 from vault.store.jobs import KeysChangedError
 from vault.store.together import Replacement
@@ -89,7 +91,7 @@ async def test_who_was_written_hears_so(
 ) -> None:
     compartment = Compartment(tries, look)
     monkeypatch.setattr(rewrite, "change_all", compartment.change_all)
-    monkeypatch.setattr(rewrite, "_PAUSE", 0.0)
+    monkeypatch.setattr(repeating, "_PAUSE", 0.0)
     attempted = cast(
         Attempt, SimpleNamespace(edition=None, met=lambda _: None, changed=lambda *_: None)
     )
