@@ -27,7 +27,7 @@ def of_worker(
         f"worker-{served.name}",
         rings,
         _OF_A_WORKER,
-        served.ask_key_server,
+        served.probe_key_server,
         soft=section.key_soft_ttl,
         hard=section.key_hard_ttl,
         metrics=metrics,
@@ -38,7 +38,7 @@ def of_broker(broker: Broker, trail: BrokerTrail, metrics: Metrics) -> KeyHealth
     """Look at the broker's keys, by using those that every request needs: nothing is cached."""
     rings = {BROKER: trail.keyring}
     trail_alone = [KeyKind.AUDIT]
-    return KeyHealth("broker", rings, trail_alone, broker.ask, soft=0, hard=0, metrics=metrics)
+    return KeyHealth("broker", rings, trail_alone, broker.probe, soft=0, hard=0, metrics=metrics)
 
 
 def of_auditor(trails: Mapping[str, AuditedTrail], signer: Signer, metrics: Metrics) -> KeyHealth:
@@ -48,7 +48,7 @@ def of_auditor(trails: Mapping[str, AuditedTrail], signer: Signer, metrics: Metr
         "auditor",
         rings,
         [KeyKind.AUDIT],
-        signer.ask,
+        signer.probe,
         soft=SOFT_TTL,
         hard=HARD_TTL,
         metrics=metrics,

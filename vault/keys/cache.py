@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from secrets import SystemRandom
 
-from vault.keys.errors import KeyServerError, KeyServerUnavailable, told
+from vault.keys.asking import told
+from vault.keys.errors import KeyServerError, KeyServerUnavailable
 from vault.keys.key import KeyName, WrappedKey
 
 # Returns a key in clear, and what it was unwrapped from; raises KeyServerError, VaultError.

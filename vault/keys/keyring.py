@@ -19,8 +19,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from vault.crypto.primitives import join
 from vault.errors import Reason, VaultError
+from vault.keys.asking import ask, told
 from vault.keys.cache import KeyCache
-from vault.keys.errors import KeyServerError, WrappedKeyRejected, told
+from vault.keys.errors import KeyServerError, WrappedKeyRejected
 from vault.keys.key import (
     READS,
     KeyKind,
@@ -85,31 +86,22 @@ class Keyring:
 
     async def new_key(self, name: KeyName) -> WrappedKey:
         """Draw a key; only for one that the database is known not to have."""
-        try:
-            wrapped = await asyncio.to_thread(
-                self._transit.new_wrapped_key, self._wrapper(name), self._context(name)
-            )
-        except KeyServerError as e:
-            raise told(e) from None
+        where = self._wrapper(name), self._context(name)
+        wrapped = await ask(self._transit.new_wrapped_key, *where)
         return WrappedKey(name, KeyState.ACTIVE, wrapped, int(time.time()))
 
     async def new_canary(self) -> str:
         """Encrypt the canary, for a database that has none."""
-        try:
-            return await asyncio.to_thread(
-                self._transit.encrypt, self._transit_key, _CANARY, self._canary_context
-            )
-        except KeyServerError as e:
-            raise told(e) from None
+        return await ask(self._transit.encrypt, self._transit_key, _CANARY, self._canary_context)
 
     async def check_canary(self, canary: str) -> None:
         """Raise WrongKeyServerError unless this key server wrote it: before anything forks."""
         try:
-            await self.ask(canary)
+            await self.probe(canary)
         except KeyServerError as e:
             raise told(e) from None
 
-    async def ask(self, canary: str) -> None:
+    async def probe(self, canary: str) -> None:
         """Have the key server open the canary. Raises WrongKeyServerError, KeyServerError."""
         why = ""
         try:
@@ -126,17 +118,12 @@ class Keyring:
 
     async def rewrapped(self, row: WrappedKey) -> str:
         """Return a key wrapped anew, under the newest version of its Transit key."""
-        return await self._rewrap(self._wrapper(row.name), row.wrapped, self._context(row.name))
+        where = self._wrapper(row.name), row.wrapped, self._context(row.name)
+        return await ask(self._transit.rewrap, *where)
 
     async def rewrapped_canary(self, canary: str) -> str:
         """Return the canary encrypted anew, under the newest version of its Transit key."""
-        return await self._rewrap(self._transit_key, canary, self._canary_context)
-
-    async def _rewrap(self, key: str, ciphertext: str, context: bytes) -> str:
-        try:
-            return await asyncio.to_thread(self._transit.rewrap, key, ciphertext, context)
-        except KeyServerError as e:
-            raise told(e) from None
+        return await ask(self._transit.rewrap, self._transit_key, canary, self._canary_context)
 
     @property
     def transit_keys(self) -> tuple[str, str]:

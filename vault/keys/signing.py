@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from vault.crypto.primitives import is_signed
 from vault.errors import Reason, VaultError
-from vault.keys.errors import KeyServerError
+from vault.keys.asking import ask
 from vault.keys.keyring import WrongKeyServerError
 from vault.keys.sharing import Lanes
 
@@ -53,7 +53,7 @@ class SigningKey:
         Raises VaultError(KEYS_UNAVAILABLE).
         """
         if self._signs is None:
-            keys = await ask(lambda: self._transit.public_keys(self.name))
+            keys = await ask(self._transit.public_keys, self.name)
             pinned = [(version, key) for version, key in keys.items() if key in self._pinned]
             # One answer stands, the first: a payload that names its key is signed with it.
             self._signs = self._signs or max(pinned, default=None)
@@ -100,15 +100,4 @@ class SigningKey:
 
     async def _sign(self, messages: Sequence[bytes]) -> Sequence[bytes]:
         version, _ = await self.newest()
-        return await ask(lambda: self._transit.signatures(self.name, messages, version))
-
-
-async def ask(call: Callable[[], T]) -> T:
-    """Ask the key server in a thread. Raises VaultError(KEYS_UNAVAILABLE)."""
-    try:
-        return await asyncio.to_thread(call)
-    except KeyServerError as e:
-        log.error("key server: %s", e)
-        raise VaultError(
-            Reason.KEYS_UNAVAILABLE, "The key server can't be asked just now. Retry."
-        ) from None
+        return await ask(self._transit.signatures, self.name, messages, version)

@@ -1,4 +1,4 @@
-"""The key server (HashiCorp Vault or OpenBao): the only module that speaks to it.
+"""The key server (HashiCorp Vault or OpenBao), as all other rooms speak to it.
 
     transit = Transit("https://127.0.0.1:8200", ca=Path("ca.pem"), login=AppRole(role, secret))
     wrapped = transit.new_wrapped_key("piivault-accounts", context)
@@ -11,8 +11,6 @@ operation and the key, and has no cause, no context and no value in it (`vault.k
 has its traceback: it begins at the method that was called (`_bare`).
 """
 
-import threading
-import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
@@ -21,19 +19,13 @@ from typing import Any, ParamSpec, TypeVar
 
 from hvac import adapters, exceptions
 from hvac.api import secrets_engines
-from urllib3 import exceptions as http
 
 from vault.keys.answers import after_prefix, body_of, ciphertext_in, in_base64, plaintext_in
-from vault.keys.causes import why_invalid
-from vault.keys.errors import (
-    KeyNotFound,
-    KeyServerError,
-    KeyServerForbidden,
-    KeyServerUnavailable,
-    WrappedKeyRejected,
-)
-from vault.keys.login import AppRole, Jwt, Login, Refused, Token, TokenFile
+from vault.keys.causes import ours
+from vault.keys.errors import KeyNotFound, KeyServerError, WrappedKeyRejected
+from vault.keys.login import AppRole, Jwt, Login, Token, TokenFile
 from vault.keys.session import Session
+from vault.keys.token import HeldToken
 
 __all__ = ["AppRole", "Jwt", "Login", "Token", "TokenFile", "Transit"]
 
@@ -41,10 +33,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CONNECTIONS = 16  # kept open; more calls at once open more and close them again
-
-_REPLACED = 1.0  # seconds that a new token isn't replaced by another
-# Which of them it is depends on the auth method: to AppRole a wrong secret id is "invalid".
-_REFUSED_LOGIN = (exceptions.Forbidden, exceptions.Unauthorized, exceptions.InvalidRequest)
 
 
 def _bare(method: Callable[P, T]) -> Callable[P, T]:
@@ -68,9 +56,8 @@ def _bare(method: Callable[P, T]) -> Callable[P, T]:
 class Transit:
     """Keys of one Transit mount, used under one login.
 
-    Logs in at the first call, renews at two thirds of the token's life, logs in anew when that
-    isn't granted. `timeout` is in seconds, for connecting and for each answer. Nothing is taken
-    from the environment: no proxy, no VAULT_TOKEN, no ~/.vault-token.
+    Logs in at the first call (`vault.keys.token`). `timeout` is in seconds, for connecting and for
+    each answer. Nothing is taken from the environment: no proxy, no VAULT_TOKEN, no ~/.vault-token.
     """
 
     def __init__(
@@ -83,18 +70,11 @@ class Transit:
     ) -> None:
         self.address = address
         self.mount = mount
-        self._login = login
         self._http = adapters.JSONAdapter(
             base_uri=address, session=Session(ca, CONNECTIONS), timeout=timeout
         )
         self._transit = secrets_engines.Transit(adapter=self._http)
-        self._lock = threading.Lock()  # one login at a time; guards all below
-        self._renew_at = 0.0  # on the monotonic clock
-        self._ttl = 0.0
-        self._refused = Refused()
-        self._replace_at = 0.0  # on the monotonic clock: before, no token is replaced again
-        if isinstance(login, Token):
-            self._http.token, self._renew_at = login.token, float("inf")
+        self._held = HeldToken(login, self._http, address)
 
     def close(self) -> None:
         """Close the connections. The token isn't revoked: it ends by itself."""
@@ -249,112 +229,12 @@ class Transit:
         """
         for attempt in (1, 2):
             try:
-                self._keep_logged_in()
-                token = self._http.token
+                token = self._held.keep()
                 return send()
             except Exception as e:  # whatever it is: the promise holds for what nobody foresaw
                 own = isinstance(e, KeyServerError)  # from logging in
-                error = e if own else _ours(e, operation, subject, self.address, invalid)
+                error = e if own else ours(e, operation, subject, self.address, invalid)
                 refused = isinstance(e, exceptions.Forbidden)
-            if not refused or attempt == 2 or not self._forget(token):
+            if not refused or attempt == 2 or not self._held.forget(token):
                 break
         raise error
-
-    def _forget(self, token: str | None) -> bool:
-        """Drop a token that was refused; tell whether another is worth a try.
-
-        One that was just replaced isn't revoked: it may not do what was asked.
-        """
-        if isinstance(self._login, Token):
-            return False
-        with self._lock:
-            if self._http.token != token:
-                return True  # another thread has a new one by now
-            if time.monotonic() < self._replace_at:
-                return False
-            self._replace_at = time.monotonic() + _REPLACED
-            self._http.token = None
-        return True
-
-    def _keep_logged_in(self) -> None:
-        if self._http.token and time.monotonic() < self._renew_at:
-            return
-        if isinstance(self._login, Token):
-            return
-        with self._lock:
-            if self._http.token and time.monotonic() < self._renew_at:
-                return
-            if not (self._http.token and self._renew()):
-                self._log_in(self._login)
-
-    def _renew(self) -> bool:
-        """Renew the token; False if it isn't granted or what is left of its life is short."""
-        try:
-            auth = self._http.post("/v1/auth/token/renew-self")["auth"]
-            left = float(auth["lease_duration"])
-        except exceptions.VaultError:
-            return False
-        if left < self._ttl / 2:
-            return False
-        self._renew_at = time.monotonic() + left * 2 / 3
-        return True
-
-    def _log_in(self, login: Login) -> None:
-        """Get a new token; hold the lock."""
-        self._http.token = None
-        refused = KeyServerForbidden(
-            f"log in with {login.name} at {self.address}: refused. {login.advice}"
-        )
-        if self._refused.holds(login):
-            raise refused
-        try:
-            token, life = login.obtain(self._http)
-            self._refused.forget()
-            self._ttl = life or float("inf")
-            self._renew_at = time.monotonic() + self._ttl * 2 / 3
-            self._http.token = token
-            return
-        except KeyServerForbidden as e:  # a file of the login can't be read
-            error: KeyServerError = e
-        except _REFUSED_LOGIN:
-            self._refused.note(login)
-            error = refused
-        except Exception as e:
-            error = _ours(e, "log in with", login.name, self.address, KeyServerError)
-        raise error
-
-
-_FORBIDDEN = "this login may not. Compare its policy with what `piivault setup` writes."
-_NO_CONNECTION = "no connection. Check `address` and that it runs."
-
-# The first that matches counts.
-_FAULTS: tuple[tuple[type[Exception], type[KeyServerError], str], ...] = (
-    (exceptions.Forbidden, KeyServerForbidden, _FORBIDDEN),
-    (exceptions.Unauthorized, KeyServerForbidden, _FORBIDDEN),
-    (exceptions.InvalidPath, KeyNotFound, "not there. `piivault setup` creates what is missing."),
-    (exceptions.VaultNotInitialized, KeyServerUnavailable, "not initialised. Initialise it first."),
-    (exceptions.VaultDown, KeyServerUnavailable, "it is sealed. Unseal it."),
-    (
-        exceptions.RateLimitExceeded,
-        KeyServerUnavailable,
-        "it is too busy for more. Raise the rate limit (`sys/quotas/rate-limit`).",
-    ),
-    (exceptions.VaultError, KeyServerUnavailable, "it is broken. See its own log."),
-    (http.SSLError, KeyServerUnavailable, "TLS failed. Check its certificate, its name and `ca`."),
-    (http.NewConnectionError, KeyServerUnavailable, _NO_CONNECTION),
-    (http.TimeoutError, KeyServerUnavailable, "no answer in time. See what keeps it."),
-    (http.HTTPError, KeyServerUnavailable, _NO_CONNECTION),
-    (OSError, KeyServerUnavailable, "no CA. Check that the file of `ca` can be read."),
-    (Exception, KeyServerUnavailable, "its answer makes no sense. Check `address` and `mount`."),
-)
-
-
-def _ours(
-    e: Exception, operation: str, subject: str, address: str, invalid: type[KeyServerError]
-) -> KeyServerError:
-    """Choose our error for anything that went wrong; no text of it is passed on."""
-    if isinstance(e, exceptions.InvalidRequest):
-        kind, why = invalid, why_invalid(e.errors, invalid)
-    else:
-        kind, why = next((k, w) for fault, k, w in _FAULTS if isinstance(e, fault))
-    return kind(f"{operation} {subject} at {address}: {why}")

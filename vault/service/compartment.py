@@ -128,14 +128,14 @@ class ServedCompartment:
             if self.keyring.standing is known:
                 await self.look_at_keys()
 
-    async def ask_key_server(self) -> None:
+    async def probe_key_server(self) -> None:
         """Have the key server open the canary, as it is stored now.
 
         Raises KeyServerError, keyring.WrongKeyServerError, VaultError(STORAGE_UNAVAILABLE).
         """
         identity = await self.lookups.identity()
         if identity is not None:
-            await self.keyring.ask(identity.canary)
+            await self.keyring.probe(identity.canary)
 
     async def close(self) -> None:
         """Finish what waits, then let go of the database."""

@@ -16,8 +16,9 @@ from vault.crypto.capability import Capability, encode, to_sign
 from vault.crypto.export_key import THUMBPRINT_BYTES
 from vault.crypto.pseudonym import transit_input
 from vault.errors import Reason, VaultError
+from vault.keys.asking import ask
 from vault.keys.sharing import Lanes
-from vault.keys.signing import SigningKey, ask
+from vault.keys.signing import SigningKey
 from vault.keys.transit import Transit
 from vault.names import ROOT_ID_BYTES, Pseudonym
 from vault.service.call import Call
@@ -63,7 +64,7 @@ class Broker:
         self._providers = providers
         self._issued = Lanes(self._issue_each)
 
-    async def ask(self) -> None:
+    async def probe(self) -> None:
         """Have the key server use both keys as for a subject, for nobody.
 
         Raises KeyServerError, keyring.WrongKeyServerError, VaultError(KEYS_UNAVAILABLE).

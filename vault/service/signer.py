@@ -1,15 +1,12 @@
 """The auditor's signature under checkpoints, by a key of Transit: of each of its versions."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Protocol
 
 from vault.audit.signed import KEY_ID_BYTES, Signed, by_id, sign_off, to_sign
 from vault.errors import Reason, VaultError
-from vault.keys.errors import KeyServerError
-
-log = logging.getLogger("piivault.audit")
+from vault.keys.asking import ask
 
 _NOTHING = b"piivault/v1/nothing"  # no label of a checkpoint's
 
@@ -37,16 +34,13 @@ class Signer:
             await self._read_keys()
         return self._keys
 
-    async def ask(self) -> None:
+    async def probe(self) -> None:
         """Have the key server sign what is no checkpoint. Raises KeyServerError."""
         await asyncio.to_thread(self._transit.sign, self._key, _NOTHING)
 
     async def sign(self, body: bytes) -> Signed:
         """Sign a body. Raises VaultError(KEYS_UNAVAILABLE)."""
-        try:
-            bare = await asyncio.to_thread(self._transit.sign, self._key, to_sign(body))
-        except KeyServerError as e:
-            raise _unavailable(e) from None
+        bare = await ask(self._transit.sign, self._key, to_sign(body))
         signed = sign_off(body, bare, await self.keys())
         if signed is None:  # the key was rotated since they were read
             await self._read_keys()
@@ -65,13 +59,5 @@ class Signer:
         signed.check(self._keys)
 
     async def _read_keys(self) -> None:
-        try:
-            found = await asyncio.to_thread(self._transit.public_keys, self._key)
-        except KeyServerError as e:
-            raise _unavailable(e) from None
+        found = await ask(self._transit.public_keys, self._key)
         self._keys = by_id(found.values())
-
-
-def _unavailable(error: KeyServerError) -> VaultError:
-    log.error("key server: %s", error)
-    return VaultError(Reason.KEYS_UNAVAILABLE, "The key server can't sign checkpoints just now.")
