@@ -27,17 +27,19 @@ class Alarmed:
     house: House
     folder: Path
 
-    @property
-    def shipped(self) -> Path:
-        """The checkpoints of that auditor; the folder isn't there to begin with."""
-        return self.folder / "gone" / "shipped.jsonl"
+    def shipped(self) -> list[Any]:
+        """Return the checkpoints of accounts that this auditor shipped, the newest last."""
+        return [line["checkpoint"] for line in self._lines("gone/shipped.jsonl", "name")]
 
     def raised(self, kind: str, saying: str = "") -> list[dict[str, Any]]:
         """Return the alarms of a kind in accounts."""
-        file = self.folder / "alarms.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        found = [a for a in map(json.loads, lines) if a["compartment"] == "accounts"]
+        found = self._lines("alarms.jsonl", "compartment")
         return [a for a in found if a["alarm"] == kind and saying in a["sentence"]]
+
+    def _lines(self, name: str, of: str) -> list[dict[str, Any]]:
+        file = self.folder / name
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [line for line in map(json.loads, lines) if line[of] == "accounts"]
 
     def alarm(self, kind: str, saying: str) -> dict[str, Any]:
         """Wait for an alarm in accounts, and for its metric."""
@@ -49,7 +51,7 @@ class Alarmed:
 
 @pytest.fixture(scope="module")
 def alarmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alarmed]:
-    """The house is new: nobody has touched anything in it."""
+    """Until a checkpoint is overdue, the folder that they are shipped to isn't there."""
     folder = tmp_path_factory.mktemp("alarms")
     gone = folder / "gone"
     with (
@@ -66,20 +68,21 @@ def alarmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alarmed]:
             METRICS__INTERVAL="0.2",
         ),
     ):
-        yield Alarmed(house, folder)
+        house.phone_of(house.register())  # the first touch
+        alarmed = Alarmed(house, folder)
+        soon(lambda: alarmed.raised("checkpoint_overdue"))
+        gone.mkdir()
+        yield alarmed
 
 
 def test_an_owners_first_touch(alarmed: Alarmed) -> None:
-    alarmed.house.phone_of(alarmed.house.register())
     assert alarmed.alarm("first_touch", "for the first time")["owner"] == OWNER
 
 
 def test_a_checkpoint_that_can_not_be_shipped_is_overdue(alarmed: Alarmed) -> None:
-    """The folder that they go to isn't there."""
     alarm = alarmed.alarm("checkpoint_overdue", "No checkpoint of accounts was shipped")
     assert alarm["count"] >= alarm["limit"] == 2
-    alarmed.shipped.parent.mkdir()
-    soon(alarmed.shipped.exists)
+    soon(alarmed.shipped)
 
 
 def test_a_worker_that_no_longer_follows_decides_by_an_old_edition(
@@ -124,14 +127,13 @@ def test_an_event_that_is_changed_as_it_comes_breaks_the_chain(alarmed: Alarmed)
     finally:
         house.sql("accounts", "DROP TRIGGER changed")
     house.phone_of(house.register())
+    soon(alarmed.shipped)  # else it has looked at nothing yet
     alarmed.alarm("broken_chain", "doesn't open")
     alarmed.alarm("broken_chain", "doesn't follow from the event before it")
 
 
 def test_an_end_that_was_cut_off_breaks_the_chain(alarmed: Alarmed) -> None:
-    shipped = alarmed.shipped.read_text(encoding="ascii").splitlines()
-    lines = [json.loads(line) for line in shipped]
-    newest = [line["checkpoint"] for line in lines if line["name"] == "accounts"][-1]
+    newest = soon(alarmed.shipped)[-1]
     writer, last, _ = newest["heads"][0]
     cut = f"DELETE FROM audit WHERE writer = x'{writer}' AND sequence >= {last}"
     alarmed.house.sql("accounts", cut)
