@@ -35,7 +35,7 @@ from vault.policy import compile_edition, notices
 from vault.rpc.guard import Guard
 from vault.rpc.records import RecordServicer
 from vault.rpc.subjects import SubjectServicer
-from vault.service import compartment, consents, erase, requests, rewrite
+from vault.service import compartment, consents, erase, repeating, requests
 from vault.service.call import PolicyState
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
@@ -218,7 +218,7 @@ def simulated_time() -> Iterator[None]:
         return datetime.fromtimestamp(_now.get(), UTC)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (compartment, rewrite, audit_event):
+        for module in (compartment, repeating, audit_event):
             patch.setattr(module, "time", _Time)
         for module in (consents, erase, requests):
             patch.setattr(module, "datetime", _Datetime)
