@@ -16,6 +16,7 @@ from tests.attack.actors import Actors, adding, at_once, grant, owner, reveal, s
 from tests.attack.attempts import CONTROL, REFUSED, RESIDUAL, Attempts, Wall
 from tests.attack.forging import by_forgers, flipped, malleated, nonce
 from tests.policies import successor
+from tests.wire import wait_for
 from vault.errors import Reason
 from vault.policy import EditionError, compile_successor
 from vault.service.bodies import block_body, reset_body, touch_body, unblock_body
@@ -37,7 +38,8 @@ TARGET = "analytics"
 @pytest.fixture(scope="module")
 def toucher(actors: Actors) -> str:
     """The id of an owner that touched web."""
-    assert actors.told("worker-web", "clerk-web", reveal("web")) == Reason.NOT_FOUND
+    asked = partial(actors.told, "worker-web", "clerk-web", reveal("web"))
+    wait_for(lambda: asked() == Reason.NOT_FOUND, what="the policy stands again")
     ledger = actors.chain.ledger()
     assert ledger.newest is not None
     return ledger.newest.owners["clerks-web"]

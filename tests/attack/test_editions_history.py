@@ -45,8 +45,8 @@ def resetter() -> Mover:
 @pytest.fixture(scope="module")
 def movers(touched: Mover, untouched: Mover, resetter: Mover) -> dict[str, Mover]:
     """All that begin in web, and have done something there."""
-    by_put, by_absence, by_description = mover("putter"), mover("misser"), mover("describer")
-    known = (touched, untouched, resetter, by_put, by_absence, by_description)
+    others = map(mover, ("putter", "misser", "describer", "waiter"))
+    known = (touched, untouched, resetter, *others)
     return {m.name: m for m in known}
 
 
@@ -55,7 +55,8 @@ def actors(actors: Actors, movers: dict[str, Mover]) -> Actors:
     """Officers who let all of them begin in web."""
     let_in(actors, movers.values())
     visitor = actors.house.register("web").pseudonym
-    for name, pseudonym in (("toucher", visitor), ("resetter", visitor), ("misser", NOBODY)):
+    readers = (("toucher", visitor), ("resetter", visitor), ("waiter", visitor), ("misser", NOBODY))
+    for name, pseudonym in readers:
         told = actors.told("worker-web", movers[name].service, reveal("web", pseudonym))
         assert told == ("" if pseudonym == visitor else Reason.NOT_FOUND)
     agent = types_pb2.FieldValue(name="user_agent", value="curl")
@@ -109,13 +110,13 @@ def test_an_edition_in_between_does_not_make_it_forgotten(
     actors: Actors, movers: dict[str, Mover], attempts: Attempts
 ) -> None:
     """Granted nothing for an edition, or gone from one, or under an edition of the future."""
-    putter = movers["putter"]
-    actors.publish(actors.draft((putter.granted, "")))
-    back = grant(putter.service, "accounts")
+    waiter = movers["waiter"]
+    actors.publish(actors.draft((waiter.granted, "")))
+    back = grant(waiter.service, "accounts")
     assert SAW in actors.refusal(actors.draft(*adding(grants=[back])))
     attempts.record(Wall.HISTORY, "wait an edition", "without grants", REFUSED)
-    actors.publish(actors.draft((putter.served, ""), (putter.owned, "")))
-    returning = adding(owners=[putter.owned], services=[putter.served], grants=[back])
+    actors.publish(actors.draft((waiter.served, ""), (waiter.owned, "")))
+    returning = adding(owners=[waiter.owned], services=[waiter.served], grants=[back])
     assert SAW in actors.refusal(actors.draft(*returning))
     attempts.record(Wall.HISTORY, "wait an edition", "gone", REFUSED)
     future = (datetime.now(UTC) + timedelta(days=365)).isoformat()

@@ -213,7 +213,7 @@ def test_an_erasure_that_breaks_off_in_the_middle_is_whole_again_and_ends_once(
     house: House, officers: OfficersClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record is deleted in the transaction, and the process fails before what is kept is in."""
-    person, id_ = house.register(), new_request_id()
+    person, id_, others = house.register(), new_request_id(), officers.requests("accounts")
 
     async def broken(*_: object) -> None:
         raise RuntimeError("the process broke off here")
@@ -223,7 +223,7 @@ def test_an_erasure_that_breaks_off_in_the_middle_is_whole_again_and_ends_once(
         person.subject.erase("accounts", request_id=id_)
     monkeypatch.undo()
     assert house.phone_of(person) == person.values["phone"]
-    (request,) = officers.requests("accounts")
+    (request,) = [its for its in officers.requests("accounts") if its not in others]
     erasure = person.subject.erase("accounts", request_id=id_)
     assert (erasure.request.id, erasure.request.state) == (request.id, "done")
     assert len(erasure.kept) == 1
@@ -237,27 +237,27 @@ def test_an_erasure_that_breaks_off_in_the_middle_is_whole_again_and_ends_once(
 
 
 def test_a_request_stays_open_while_the_work_fails(house: House, officers: OfficersClient) -> None:
-    person, id_ = house.register(), new_request_id()
+    person, id_, others = house.register(), new_request_id(), officers.requests("accounts")
     ring = officers.keys("accounts")
     ring.suspend()
     try:
         with pytest.raises(errors.KeysSuspended):
             person.subject.erase("accounts", request_id=id_)
-        (request,) = officers.requests("accounts")
+        (request,) = [its for its in officers.requests("accounts") if its not in others]
         assert (request.kind, request.state, request.overdue) == ("erasure", "open", False)
         assert (request.due - request.opened).days == 7
         told = CliRunner().invoke(
             requests_command, ["--json"], env=house.environment("officer-aida")
         )
         assert told.exit_code == 0, told.output
-        (listed,) = json.loads(told.output)
-        assert (listed["compartment"], listed["id"]) == ("accounts", request.id.hex())
+        listed = [(its["compartment"], its["id"]) for its in json.loads(told.output)]
+        assert ("accounts", request.id.hex()) in listed
     finally:
         ring.resume()
     assert person.subject.request("accounts", request.id).state == "open"
     erasure = person.subject.erase("accounts", request_id=id_)
     assert (erasure.request.id, erasure.request.state) == (request.id, "done")
-    assert officers.requests("accounts") == []
+    assert officers.requests("accounts") == others
     closed = officers.requests("accounts", closed=True)
     assert request.id in [its.id for its in closed]
     operations = [event.operation for event in house.trail("accounts").events]

@@ -1,4 +1,4 @@
-"""Officers rotate keys, close epochs and destroy, while others read and write through workers."""
+"""Officers rotate keys and close epochs, while others read and write through workers."""
 
 import json
 import random
@@ -26,7 +26,6 @@ from tests.wire import PATIENCE
 from tests.workers import BOUND, Worker, worker_process
 from vault.cli.verify import verify
 from vault.crypto.capability import key_id
-from vault.errors import Reason
 from vault.keys.errors import KeyServerForbidden
 from vault.keys.transit import Token, Transit
 from vault.names import from_base64url, to_base64url
@@ -212,45 +211,6 @@ MISTAKES = {
 @pytest.mark.parametrize("arguments", MISTAKES.values(), ids=MISTAKES)
 def test_what_cannot_be_done_is_refused(piivault_keys: Run, arguments: tuple[str, ...]) -> None:
     assert piivault_keys(*arguments).exit_code != 0
-
-
-def test_destroying_takes_two_officers_and_just_what_they_signed(
-    house: House, ring: Keys, somebody: Registered, piivault_keys: Run
-) -> None:
-    """A KEK that still wraps: the rotation that would free it waits for a suspended one."""
-    old = max(k.name.version for k in ring.status().keys if k.name.kind == "kek")
-    kek = KeyVersion("kek", old)
-    ring.suspend(kek)
-    rotation = ring.rotate("kek")
-    newcomer = house.register()
-    lost = ring.destroy(kek)
-    assert lost.records > 0
-    arguments = ("destroy", "accounts", "--key", str(kek), "--reason", "drill", "--yes")
-    first = piivault_keys(*arguments)
-    assert "1 of 2 officers" in first.output, first.output
-    assert not ring.destroy(kek, lost.digest).destroyed
-    assert "approved by 1 of 2" in piivault_keys(*arguments).output  # the same officer, again
-    somebody.subject.erase("accounts")  # what is lost changes: what was signed is of no use
-    second = piivault_keys("approve", "--yes", officer="bakyt")
-    assert "in effect" in second.output, second.output
-    assert not ring.destroy(kek, lost.digest).destroyed
-    for officer in ("aida", "bakyt"):
-        done = piivault_keys(*arguments, officer=officer)
-        assert done.exit_code == 0, done.output
-    assert f"Destroyed: {kek}" in done.output
-    again = piivault_keys(*arguments)
-    assert (again.exit_code, again.output) == (
-        0,
-        f"{kek} of accounts is destroyed already. Nothing was changed.\n",
-    )
-    assert ring.destroy(kek, lost.digest).destroyed
-    status = {str(k.name): k.state for k in ring.status().keys}
-    assert status[str(kek)] == "destroyed"
-    assert house.phone_of(newcomer) == newcomer.values["phone"]
-    assert ended(ring, rotation).state == "done"
-    operations = [(e.service, e.operation, e.reason) for e in house.trail("accounts").events]
-    assert ("officer:aida", f"keys.destroy/kek/{old}", Reason.STALE_ETAG) in operations
-    assert ("officer:bakyt", f"keys.destroy/kek/{old}", "") in operations
 
 
 def test_where_no_kek_writes_any_more_rotating_mends_it(house: House, ring: Keys) -> None:

@@ -419,8 +419,9 @@ def _serves(house: House) -> bool:
 
 
 def test_a_sample_has_no_record_twice(house: House, verified: Verifier) -> None:
+    for _ in range(4):
+        house.register()
     total = verified().total
-    assert total > 5
     for wanted in (1, 2, total - 1, total, total + 10):
         report = verified(sample=wanted)
         assert report.is_clean
