@@ -150,7 +150,7 @@ def test_a_record_that_changes_meanwhile_is_left_for_the_next_run(
     years(10)
 
     async def work(served: ServedCompartment, editions: Editions) -> Swept:
-        real = served.records.open_if_any
+        real = served.records.open_or_none
 
         async def meanwhile(address: Address) -> OpenedRecord | None:
             record = await real(address)
@@ -159,7 +159,7 @@ def test_a_record_that_changes_meanwhile_is_left_for_the_next_run(
                 await asyncio.to_thread(person.subject.grant, "accounts", consents)
             return record
 
-        monkeypatch.setattr(served.records, "open_if_any", meanwhile)
+        monkeypatch.setattr(served.records, "open_or_none", meanwhile)
         return await sweep(served, editions.state)
 
     with_compartment(house, "accounts", work)

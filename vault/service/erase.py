@@ -114,7 +114,7 @@ async def _read(
 ) -> tuple[OpenedRecord | None, bool]:
     """Return the record, if there is one; and whether it could be read."""
     try:
-        return await served.records.open_if_any(address), True
+        return await served.records.open_or_none(address), True
     except VaultError as e:
         keeps = may_keep(call.policy.editions, served.uuid)
         if e.reason not in _UNREADABLE or (e.reason is Reason.KEYS_SUSPENDED and keeps):

@@ -55,7 +55,7 @@ async def kept_records(
     if not may_keep(call.policy.editions, served.uuid):
         return ()
     places = await _places(served, address)
-    found = [returned(opened) for opened in await served.records.open_each_if_any(places)]
+    found = [returned(opened) for opened in await served.records.open_each_or_none(places)]
     # Lives follow one another; within one second, so do places.
     numbered = [(r.about.registered_at, n, r) for n, r in enumerate(found) if r is not None]
     lasting = [its for its in numbered if any(k.until > now() for k in its[2].about.kept)]

@@ -75,7 +75,7 @@ class Opener:
 
         Raises VaultError(STORAGE_UNAVAILABLE).
         """
-        opened = await self.open_each_if_any(addresses)
+        opened = await self.open_each_or_none(addresses)
         found = [None if _is_kept(its) else its for its in opened]
         absent = [address for address, its in zip(addresses, found, strict=True) if its is None]
         if not absent:
@@ -94,15 +94,18 @@ class Opener:
             Reason.NOT_FOUND, f"Nothing is registered under this pseudonym in {where}."
         )
 
-    async def open_if_any(self, address: Address) -> OpenedRecord | None:
-        """Return what lies there, opened as `open` does, or None. Raises VaultError."""
-        (opened,) = await self.open_each_if_any((address,))
+    async def open_or_none(self, address: Address) -> OpenedRecord | None:
+        """Return what lies there, kept by the law or not, opened as `open` does; None if nothing.
+
+        Raises VaultError.
+        """
+        (opened,) = await self.open_each_or_none((address,))
         return returned(opened)
 
-    async def open_each_if_any(
+    async def open_each_or_none(
         self, addresses: Sequence[Address]
     ) -> Sequence[OpenedRecord | VaultError | None]:
-        """Return of each what `open_if_any` returns or raises.
+        """Return of each what `open_or_none` returns or raises.
 
         Raises VaultError(STORAGE_UNAVAILABLE).
         """

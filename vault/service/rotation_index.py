@@ -74,7 +74,7 @@ async def _open(work: Work, pseudonym: bytes) -> Sequence[_Read] | None:
     """Return the record; nothing if it was erased meanwhile, None if it can't be opened."""
     uid = work.row.field
     try:
-        record = await work.served.records.open_if_any(Address(work.served.uuid, pseudonym))
+        record = await work.served.records.open_or_none(Address(work.served.uuid, pseudonym))
         if record is None or record.about.kept:  # what the law has kept isn't found by
             return []
         return [(record, record.values([uid]).get(uid))]

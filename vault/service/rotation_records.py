@@ -59,7 +59,7 @@ async def _reseal(work: Work, pseudonym: bytes) -> bool:
         for _ in range(_TRIES):
             epoch = served.epoch
             try:
-                record = await served.records.open_if_any(address)
+                record = await served.records.open_or_none(address)
                 if record is not None:  # else erased meanwhile
                     await _swap(work, record, epoch)
                 return True

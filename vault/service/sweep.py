@@ -94,7 +94,7 @@ async def count_due(served: ServedCompartment, policy: PolicyState, then: Editio
     future = PolicyState(then, ledger)
     while page := await served.lookups.page(cursor, _PAGE):
         for pseudonym in page:
-            record = await served.records.open_if_any(Address(served.uuid, pseudonym))
+            record = await served.records.open_or_none(Address(served.uuid, pseudonym))
             if record is not None:
                 now = max(await served.lookups.now(), then.in_force)
                 for uid in overdue(served, future, record, now):
@@ -128,7 +128,7 @@ async def _expire(
     served: ServedCompartment, policy: PolicyState, address: Address, now: datetime, swept: Swept
 ) -> None:
     epoch = served.epoch
-    record = await served.records.open_if_any(address)
+    record = await served.records.open_or_none(address)
     if record is None:
         return
     expired = overdue(served, policy, record, now)

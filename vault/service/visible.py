@@ -29,7 +29,7 @@ async def visible(
     found: list[OpenedRecord] = []
     for start in range(0, len(pseudonyms), MOST_A_SELECT):
         some = [Address(served.uuid, raw) for raw in pseudonyms[start : start + MOST_A_SELECT]]
-        opened = await served.records.open_each_if_any(some)
+        opened = await served.records.open_each_or_none(some)
         found += filter(None, (_candidate(served, its) for its in opened))
     return [record for record in found if _covers(served, call, purpose, uses, record)]
 
