@@ -121,17 +121,14 @@ class _Granted:
         """Return what is to become of the record, if its subject's word covers it."""
         call, uses = self.asked.call, self.uses
 
-        def check(record: OpenedRecord) -> None:
-            wholly_covered(call, served, purpose, uses, record)
-
         def edit(record: OpenedRecord) -> Edited:
+            wholly_covered(call, served, purpose, uses, record)
             edited = self.edit(record)
             self.displaced = _displaced(record, edited, self.unique)
             return edited
 
         mark = await _mark(served, self.asked, self.address)
-        etag = self.asked.etag
-        return Rewrite(self.attempted, self.address, edit, mark, etag, check=check)
+        return Rewrite(self.attempted, self.address, edit, mark, self.asked.etag)
 
     def give_back(self, served: ServedCompartment) -> None:
         """Count it as no guess where it fills what was empty.

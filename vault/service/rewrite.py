@@ -5,9 +5,17 @@ not at all. The request id is noted in the same transaction, so that a repetitio
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import field
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import partial
+from typing import TypeVar
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, Value, seal_record
@@ -24,6 +32,8 @@ from vault.service.values import check_record_size, index_rows_each
 from vault.store.changes import IndexRow, RequestMark
 from vault.store.jobs import Change, KeysChangedError, Transaction
 from vault.store.together import Replacement
+
+T = TypeVar("T")
 
 _AT_ONCE = 8  # records, before others have a turn
 _INDEXED_AT_ONCE = 32  # records, which takes no longer than to edit or seal _AT_ONCE
@@ -49,18 +59,14 @@ Outcome = str | VaultError
 """A record's new etag, or why it has none."""
 
 
-def _anything(_: OpenedRecord) -> None:
-    """Refuse nothing."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Rewrite:
     """What is to become of one record, and whose event says so.
 
-    `check` raises VaultError where what was read doesn't allow it. `check` and `edit` may run again
-    if another process changed the record meanwhile, unless the caller gave an etag, which then is
-    refused as stale; what they note for their caller, they note anew. `also` is carried out in the
-    same transaction.
+    `edit` raises VaultError where what was read doesn't allow it. It may run again if another
+    process changed the record meanwhile, unless the caller gave an etag, which then is refused as
+    stale; what it notes for its caller, it notes anew. `also` is carried out in the same
+    transaction.
     """
 
     attempted: Attempt
@@ -69,7 +75,6 @@ class Rewrite:
     mark: RequestMark | None
     etag: str = ""
     also: Change[object] | None = None
-    check: Callable[[OpenedRecord], None] = _anything
 
 
 async def rewrite(served: ServedCompartment, its: Rewrite) -> str:
@@ -125,15 +130,22 @@ async def _try_each(served: ServedCompartment, each: Sequence[Rewrite]) -> Seque
     return [outcomes[its] for its in each]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Draft:
-    """A record on its way to what it becomes; each step adds to it."""
+    """A record as it was read, and what it becomes."""
 
     its: Rewrite
     record: OpenedRecord
-    new: Edited = field(init=False)
-    rows: Sequence[IndexRow] = field(init=False)
-    sealed: SealedRecord = field(init=False)
+    new: Edited
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Swap:
+    """A draft, sealed: what takes the record's place, and its rows in the index."""
+
+    draft: _Draft
+    sealed: SealedRecord
+    rows: Sequence[IndexRow]
 
 
 async def _try(
@@ -141,69 +153,49 @@ async def _try(
 ) -> None:
     """Take each step for all of them, and then the next: so more are put in a second."""
     standing = served.keyring.standing
-    drafts: list[_Draft] = []
-    opened = await served.records.open_each([its.address for its in each])
-    for its, record in zip(each, opened, strict=True):
-        if isinstance(record, VaultError):
-            outcomes[its] = record
-        else:
-            drafts.append(_Draft(its, record))
-    for step in (_check, _edit):
-        drafts = await _take(step, drafts, outcomes)
-    drafts = await _index(served, drafts, outcomes)
-    drafts = await _take(_seal, drafts, outcomes)
+    drafts = await _edit_each(served, each, outcomes)
+    swaps = await _seal_each(await _index_each(served, drafts, outcomes))
     try:
-        changed = await change_all(served, [_plan(draft) for draft in drafts], standing.epoch)
+        changed = await change_all(served, [_plan(swap) for swap in swaps], standing.epoch)
     except KeysChangedError as e:
-        changed = [e] * len(drafts)
-    for draft, done in zip(drafts, changed, strict=True):
-        outcomes[draft.its] = await _etag(served, draft, done)
+        changed = [e] * len(swaps)
+    for swap, done in zip(swaps, changed, strict=True):
+        outcomes[swap.draft.its] = await _etag(served, swap, done)
     if any(isinstance(outcome, KeysChangedError) for outcome in outcomes.values()):
         await served.look_beyond(standing)
 
 
-async def _take(
-    step: Callable[[_Draft], None], drafts: Sequence[_Draft], outcomes: dict[Rewrite, Outcome]
+async def _edit_each(
+    served: ServedCompartment, each: Sequence[Rewrite], outcomes: dict[Rewrite, Outcome]
 ) -> list[_Draft]:
-    """Take a step with each; return those that it didn't refuse."""
-    able: list[_Draft] = []
-    for place, draft in enumerate(drafts):
-        if place % _AT_ONCE == _AT_ONCE - 1:
-            await asyncio.sleep(0)  # single calls have their turn: none waits for the whole
+    """Edit the records as they are now; return what becomes of those that may change."""
+    opened = await served.records.open_each([its.address for its in each])
+    drafts: list[_Draft] = []
+    async for its, record in _by_turns(list(zip(each, opened, strict=True))):
         try:
-            step(draft)
+            drafts.append(_edit(its, returned(record)))
         except VaultError as e:
-            outcomes[draft.its] = e
-        else:
-            able.append(draft)
-    return able
+            outcomes[its] = e
+    return drafts
 
 
-def _check(draft: _Draft) -> None:
-    draft.its.attempted.met(draft.record.about)
-    draft.its.check(draft.record)
-
-
-def _edit(draft: _Draft) -> None:
+def _edit(its: Rewrite, record: OpenedRecord) -> _Draft:
+    its.attempted.met(record.about)
     try:
-        draft.new = draft.its.edit(draft.record)
+        new = its.edit(record)
     except DamagedError:
         raise VaultError(
             Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
         ) from None
-    check_record_size(draft.new.values.values())
+    check_record_size(new.values.values())
+    return _Draft(its, record, new)
 
 
-def _seal(draft: _Draft) -> None:
-    new, key = draft.new, draft.record.data_key
-    draft.sealed = seal_record(draft.its.address, key, new.about, new.values.values())
-
-
-async def _index(
+async def _index_each(
     served: ServedCompartment, drafts: Sequence[_Draft], outcomes: dict[Rewrite, Outcome]
-) -> list[_Draft]:
+) -> list[tuple[_Draft, Sequence[IndexRow]]]:
     """Find each one's index rows; return those that can have them."""
-    able: list[_Draft] = []
+    indexed: list[tuple[_Draft, Sequence[IndexRow]]] = []
     for start in range(0, len(drafts), _INDEXED_AT_ONCE):
         await asyncio.sleep(0)
         some = drafts[start : start + _INDEXED_AT_ONCE]
@@ -212,48 +204,45 @@ async def _index(
             if isinstance(rows, VaultError):
                 outcomes[draft.its] = rows
             else:
-                draft.rows = rows
-                able.append(draft)
-    return able
+                indexed.append((draft, rows))
+    return indexed
 
 
-def _plan(draft: _Draft) -> Planned[bool | None]:
-    attempted = draft.its.attempted
-    describe = partial(attempted.changed, draft.sealed, draft.record.row)
-    return Planned(attempted, _swap(draft), describe)
+async def _seal_each(indexed: Sequence[tuple[_Draft, Sequence[IndexRow]]]) -> list[_Swap]:
+    return [_seal(*its) async for its in _by_turns(indexed)]
 
 
-async def _etag(
-    served: ServedCompartment, draft: _Draft, done: bool | VaultError | None
-) -> Outcome:
-    if isinstance(done, VaultError):
-        return done
-    if done:
-        return etag_of(draft.sealed)
-    try:  # a repetition
-        return await current_etag(served, draft.its.address)
-    except VaultError as e:
-        return e
+def _seal(draft: _Draft, rows: Sequence[IndexRow]) -> _Swap:
+    new, key = draft.new, draft.record.data_key
+    sealed = seal_record(draft.its.address, key, new.about, new.values.values())
+    return _Swap(draft, sealed, rows)
 
 
-def _is_worth_another(its: Rewrite, outcome: Outcome) -> bool:
-    """Tell whether it may be done at the next try."""
-    if isinstance(outcome, KeysChangedError):
-        return True
-    stale = isinstance(outcome, VaultError) and outcome.reason is Reason.STALE_ETAG
-    return stale and not its.etag
+async def _by_turns(items: Sequence[T]) -> AsyncIterator[T]:
+    """Yield each; in between single calls have their turn: none waits for the whole."""
+    for place, its in enumerate(items):
+        if place % _AT_ONCE == _AT_ONCE - 1:
+            await asyncio.sleep(0)
+        yield its
 
 
-def _swap(draft: _Draft) -> Change[bool | None]:
+def _plan(swap: _Swap) -> Planned[bool | None]:
+    attempted = swap.draft.its.attempted
+    describe = partial(attempted.changed, swap.sealed, swap.draft.record.row)
+    return Planned(attempted, _change(swap), describe)
+
+
+def _change(swap: _Swap) -> Change[bool | None]:
+    draft = swap.draft
     its, row = draft.its, draft.record.row
     meant = not its.etag or its.etag == etag_of(row)
     replacement = Replacement(
         pseudonym=its.address.pseudonym,
         replaces=row.row_version if meant else None,
-        by=draft.sealed,
+        by=swap.sealed,
         mark=its.mark,
         index_of=draft.new.changed,
-        index_rows=draft.rows,
+        index_rows=swap.rows,
     )
     also = its.also
     if also is None:
@@ -266,3 +255,19 @@ def _swap(draft: _Draft) -> Change[bool | None]:
         return done
 
     return change
+
+
+async def _etag(served: ServedCompartment, swap: _Swap, done: bool | VaultError | None) -> Outcome:
+    if isinstance(done, VaultError):
+        return done
+    if done:
+        return etag_of(swap.sealed)
+    return await _outcome(current_etag(served, swap.draft.its.address))  # a repetition
+
+
+def _is_worth_another(its: Rewrite, outcome: Outcome) -> bool:
+    """Tell whether it may be done at the next try."""
+    if isinstance(outcome, KeysChangedError):
+        return True
+    stale = isinstance(outcome, VaultError) and outcome.reason is Reason.STALE_ETAG
+    return stale and not its.etag
