@@ -19,7 +19,7 @@ from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
-from vault.service.values import MOST_COMPARED, index_value
+from vault.service.values import MOST_COMPARED, index_row
 from vault.service.visible import visible
 from vault.store.jobs import KeysChangedError
 
@@ -79,11 +79,11 @@ async def look_up(
         standing = served.keyring.standing
         name = (await served.index_names(its.uid))[0]
         try:
-            sought = await index_value(served, edition, its, value, name)
+            row = await index_row(served, edition, its, value, name)
         except KeysChangedError:
             continue
         # What isn't valid isn't indexed; it is looked for all the same, so that it costs the same.
-        sought = sought or os.urandom(blind_index.INDEX_VALUE_BYTES)
+        sought = row.value if row else os.urandom(blind_index.INDEX_VALUE_BYTES)
         found = await served.lookups.find(its.uid, name.version, sought, _MOST_CANDIDATES + 1)
         if found.epoch == standing.epoch:
             return found.pseudonyms

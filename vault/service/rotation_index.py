@@ -99,12 +99,12 @@ async def _add_rows(work: Work, records: Sequence[_Read], epoch: int) -> list[by
             wanted.append((record, await index_row(served, edition, field, value.value, name)))
     changed = []
     async with in_epoch(served.database, epoch) as transaction:
-        for record, rows in wanted:
+        for record, row in wanted:
             pseudonym = record.address.pseudonym
             if not await rotation_rows.has_version(transaction, pseudonym, record.row.row_version):
                 changed.append(pseudonym)
                 continue
-            for row in rows:
+            if row is not None:
                 await rotation_rows.add_index_row(transaction, pseudonym, row)
     return changed
 

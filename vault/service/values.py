@@ -75,7 +75,7 @@ async def index_rows(
     """Return the index rows of values in indexed fields; what isn't valid has none.
 
     While an index is being built anew, each value has a row in the old one and one in the new one.
-    Raises VaultError, as `index_value` does.
+    Raises VaultError, as `index_row` does.
     """
     (rows,) = await index_rows_each(served, ((edition, values),))
     return returned(rows)
@@ -127,21 +127,10 @@ def _rows(
 
 async def index_row(
     served: ServedCompartment, edition: Edition, field: Field, value: str, name: KeyName
-) -> Sequence[IndexRow]:
-    """Return the row of a value under one version of the index key; none if it isn't valid."""
-    keys = [(name.version, await served.key_in_use(name))]
-    return list(_rows(served, edition, field, value, keys))
-
-
-async def index_value(
-    served: ServedCompartment, edition: Edition, field: Field, value: str, name: KeyName
-) -> bytes | None:
-    """Return what stands for a value in the index, or None if it isn't indexed.
+) -> IndexRow | None:
+    """Return the row of a value under one version of the index key; None if it isn't valid.
 
     Raises KeysChangedError if the version was the one to use, and is destroyed by now.
     """
-    normalised = blind_index.normalise(field.type.value, value, edition.region)
-    if normalised is None:
-        return None
-    key = await served.key_in_use(name)
-    return blind_index.index_value(key, served.uuid, field.uid, normalised)
+    keys = [(name.version, await served.key_in_use(name))]
+    return next(_rows(served, edition, field, value, keys), None)
