@@ -17,7 +17,7 @@ from vault.store.engine import Database
 from vault.store.errors import storage_errors
 from vault.store.hot import BROKEN, HotConnection
 from vault.store.load import Loader
-from vault.store.requests import NewRequests
+from vault.store.requests import Requests
 
 PLANTED = "Токтогулова"
 KEEP = "INSERT INTO tombstones (token) VALUES ($1)"
@@ -209,7 +209,7 @@ async def test_a_load_that_fails_twice_is_refused(postgres: Database) -> None:
 
 async def test_a_request_is_not_added_twice_where_the_connection_broke(postgres: Database) -> None:
     """Nobody knows whether it was written: the caller hears of it, and may repeat it."""
-    added = NewRequests(postgres)
+    added = Requests(postgres)
     with hot_statements(breaking_once()):
         with pytest.raises(VaultError) as refused:
             await added.add(b"id", b"sealed")

@@ -32,7 +32,7 @@ from vault.store.engine import Database
 from vault.store.jobs import KeysChangedError
 from vault.store.load import Loader, WrappedDataKey
 from vault.store.lookups import SUSPENDED, Identity, Lookups
-from vault.store.requests import NewRequests
+from vault.store.requests import Requests
 
 FIRST_EPOCH = 1
 KEY_STALE_AFTER = 10.0  # seconds
@@ -72,7 +72,7 @@ class ServedCompartment:
         self.loader = Loader(database)
         self.records = Opener(name, self.loader, keyring, self.is_erased)
         self.lookups = Lookups(database)
-        self.new_requests = NewRequests(database)
+        self.requests = Requests(database)
         self.key_stale_after = key_stale_after
         self.snapshot_retention_days = snapshot_retention_days
         self._signing = signing
@@ -143,7 +143,7 @@ class ServedCompartment:
         await self.committer.close()
         await self.loader.close()
         await self.lookups.close()
-        await self.new_requests.close()
+        await self.requests.close()
         await self.database.close()
 
     def address(self, pseudonym: str) -> Address:

@@ -38,9 +38,8 @@ from vault.keys.key import READS, KeyKind, KeyName
 from vault.service.attempt import FAILURES, attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
-from vault.store import requests as store
 from vault.store.jobs import Transaction
-from vault.store.requests import Finish
+from vault.store.requests import Finish, replace
 
 log = logging.getLogger("piivault.requests")
 
@@ -74,7 +73,7 @@ class Begun:
     async def finish(self, transaction: Transaction) -> None:
         """Say that it is done, in the transaction that does it."""
         if not self.is_done:
-            await store.replace(transaction, self.finishing)
+            await replace(transaction, self.finishing)
 
     @property
     def finishing(self) -> Finish:
@@ -102,7 +101,7 @@ async def requested(
         yield begun
     except VaultError as e:
         if e.reason in _NO_REQUEST:
-            await store.drop(served.database, [begun.id])
+            await served.requests.drop([begun.id])
         elif e.reason not in _LATER:
             await _end(begun, RequestState.REFUSED, e.reason)
         raise
@@ -123,7 +122,7 @@ async def begin(
     due = call.edition.answer_within.end(moment).date()
     request = SubjectRequest(newest, kind, RequestState.OPEN, opened, due)
     sealed = await _seal(served, request)
-    while not await served.new_requests.add(newest, sealed):
+    while not await served.requests.add(newest, sealed):
         if known := await _known(served, [newest]):
             return known
     return await _begun(served, request, sealed)
@@ -164,7 +163,7 @@ async def all_requests(
     """
     found: list[SubjectRequest] = []
     after = b""
-    while page := await store.page(served.database, after, _PAGE):
+    while page := await served.requests.page(after, _PAGE):
         for id_, sealed in page:
             try:
                 request = await _open(served, id_, sealed)
@@ -185,7 +184,7 @@ async def look_over(served: ServedCompartment) -> int:
     before = now - timedelta(days=KEPT_DAYS)
     known = await all_requests(served, closed=True)
     if old := [r.id for r in known if r.closed and r.closed < before]:
-        await store.drop(served.database, old)
+        await served.requests.drop(old)
     return sum(r.is_overdue(now) for r in known)
 
 
@@ -211,7 +210,7 @@ async def _ids(
 
 
 async def _known(served: ServedCompartment, ids: Sequence[bytes]) -> Begun | None:
-    for id_, sealed in await store.find(served.database, ids):
+    for id_, sealed in await served.requests.find(ids):
         return await _begun(served, await _open(served, id_, sealed), sealed)
     return None
 
@@ -230,7 +229,7 @@ async def _begun(served: ServedCompartment, request: SubjectRequest, sealed: byt
 async def _end(begun: Begun, state: RequestState, reason: str = "") -> SubjectRequest:
     ended = begun.request.ended(state, today(), reason)
     sealed = await _seal(begun.served, ended)
-    if await store.swap(begun.served.database, Finish(begun.id, begun.sealed, sealed)):
+    if await begun.served.requests.replace(Finish(begun.id, begun.sealed, sealed)):
         return ended
     return await request_of(begun.served, begun.id)  # another process was first
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vault.lane import Lane
@@ -18,6 +18,7 @@ _ADD = """
     INSERT INTO requests (id, sealed) SELECT * FROM unnest($1::bytea[], $2::bytea[])
     ON CONFLICT DO NOTHING RETURNING id
 """
+_ROWS = select(t.requests.c.id, t.requests.c.sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +30,52 @@ class Finish:
     done: bytes = field(repr=False)
 
 
-class NewRequests:
-    """Puts requests on record. Those who come at one time share a statement."""
+class Requests:
+    """The requests of one compartment. All raise VaultError(STORAGE_UNAVAILABLE)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._hot = HotConnection(database.writes) if database.is_postgresql else None
-        self._lane = Lane(self._add_each, _MOST_AT_ONCE)
+        self._new = Lane(self._add_each, _MOST_AT_ONCE)
 
     async def add(self, id_: bytes, sealed: bytes) -> bool:
         """Write a request, unless one of that id is there; tell whether it was written.
 
-        Raises VaultError(STORAGE_UNAVAILABLE).
+        Those who come at one time share a statement.
         """
-        return await self._lane.ask((id_, sealed))
+        return await self._new.ask((id_, sealed))
+
+    async def find(self, ids: Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]:
+        """Return those of these requests that there are: id and sealed bytes."""
+        return await self._select(_ROWS.where(t.requests.c.id.in_(ids)))
+
+    async def page(self, after: bytes, most: int) -> Sequence[tuple[bytes, bytes]]:
+        """Return the next requests in the order of the key: id and sealed bytes."""
+        rows = _ROWS.where(t.requests.c.id > after).order_by(t.requests.c.id)
+        return await self._select(rows.limit(most))
+
+    async def replace(self, finish: Finish) -> bool:
+        """Do what `replace` does, in a transaction of its own."""
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                return await replace(connection, finish)
+
+    async def drop(self, ids: Sequence[bytes]) -> None:
+        """Delete requests."""
+        with storage_errors():
+            async with self._database.writes.begin() as connection:
+                await connection.execute(delete(t.requests).where(t.requests.c.id.in_(ids)))
 
     async def close(self) -> None:
         """Finish what is under way, then give back what is kept open."""
-        await self._lane.close()
+        await self._new.close()
         if self._hot is not None:
             await self._hot.close()
+
+    async def _select(self, rows: Select[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+        with storage_errors():
+            async with self._database.reads.connect() as connection:
+                return [(row.id, row.sealed) for row in await connection.execute(rows)]
 
     async def _add_each(self, asked: Sequence[tuple[bytes, bytes]]) -> Sequence[bool]:
         new: dict[bytes, bytes] = {}
@@ -82,38 +109,3 @@ async def replace(connection: AsyncConnection, finish: Finish) -> bool:
         .values(sealed=finish.done)
     )
     return (await connection.execute(statement)).rowcount == 1
-
-
-async def swap(database: Database, finish: Finish) -> bool:
-    """Do what `replace` does, in a transaction of its own."""
-    with storage_errors():
-        async with database.writes.begin() as connection:
-            return await replace(connection, finish)
-
-
-async def find(database: Database, ids: Sequence[bytes]) -> Sequence[tuple[bytes, bytes]]:
-    """Return those of these requests that there are: id and sealed bytes."""
-    query = select(t.requests.c.id, t.requests.c.sealed).where(t.requests.c.id.in_(ids))
-    with storage_errors():
-        async with database.reads.connect() as connection:
-            return [(row.id, row.sealed) for row in await connection.execute(query)]
-
-
-async def page(database: Database, after: bytes, most: int) -> Sequence[tuple[bytes, bytes]]:
-    """Return the next requests in the order of the key: id and sealed bytes."""
-    query = (
-        select(t.requests.c.id, t.requests.c.sealed)
-        .where(t.requests.c.id > after)
-        .order_by(t.requests.c.id)
-        .limit(most)
-    )
-    with storage_errors():
-        async with database.reads.connect() as connection:
-            return [(row.id, row.sealed) for row in await connection.execute(query)]
-
-
-async def drop(database: Database, ids: Sequence[bytes]) -> None:
-    """Delete requests."""
-    with storage_errors():
-        async with database.writes.begin() as connection:
-            await connection.execute(delete(t.requests).where(t.requests.c.id.in_(ids)))
