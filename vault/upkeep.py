@@ -1,9 +1,9 @@
 """What a process does besides answering: each keeps on until it is cancelled."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Protocol
@@ -34,17 +34,13 @@ async def follow(editions: Editions, compartments: Sequence[ServedCompartment]) 
     noted = editions.ledger
     while True:
         await asyncio.sleep(POLL)
-        try:
+        with _going_on("control chain"):
             await editions.refresh()
             ledger = editions.ledger
             if ledger.sequence > noted.sequence:  # read just now, or written by a first touch
                 for served in compartments:
                     await served.lookups.saw_ledger(ledger.sequence, ledger.head)
                 noted = ledger
-        except (VaultError, ControlChainError) as e:
-            log.error("control chain: %s", e)
-        except Exception as e:
-            _unforeseen("control chain", e)
 
 
 class Writer(Protocol):
@@ -99,7 +95,7 @@ async def check_ready(
         health.check()  # before trails are tried, which need keys too
     for served in writers:
         if served.committer.failing:
-            with contextlib.suppress(VaultError):  # logged where it arose
+            with suppress(VaultError):  # logged where it arose
                 await served.committer.probe()
         metrics.writable(served.name, is_so=not served.committer.failing)
     state()
@@ -114,15 +110,11 @@ async def watch(watching: Watching, checkpoints: Covering) -> None:
     """Follow a trail, and raise alarms."""
     has_started = False
     while True:
-        try:
+        with _going_on("watching"):
             if not has_started:
                 await watching.start()
                 has_started = True
             await watching.look(checkpoints)
-        except (VaultError, OSError) as e:
-            log.error("watching: %s", e)
-        except Exception as e:
-            _unforeseen("watching", e)
         await asyncio.sleep(POLL)
 
 
@@ -137,33 +129,23 @@ async def write_metrics(metrics: Metrics, file: Path, interval: float) -> None:
 
 
 def _write(metrics: Metrics, file: Path) -> None:
-    try:
+    with _going_on("metrics"):
         metrics.write(file)
-    except OSError as e:
-        log.error("metrics: %s", e)
-    except Exception as e:
-        _unforeseen("metrics", e)
 
 
 async def follow_keys(served: ServedCompartment, interval: float) -> None:
     """Look at what the database says of the keys: the epoch, who is suspended, new versions."""
     while True:
         await asyncio.sleep(interval)
-        try:
+        with _going_on(f"the keys of {served.name}"):
             await served.look_at_keys()
-        except VaultError as e:
-            log.error("the keys of %s: %s", served.name, e)
-        except Exception as e:
-            _unforeseen(f"the keys of {served.name}", e)
 
 
 async def look_at_key_health(health: KeyHealth, interval: float) -> None:
     """See whether keys can be used: one question to the key server a look, while it is away."""
     while True:
-        try:
+        with _going_on("looking at keys"):
             await health.look()
-        except Exception as e:
-            _unforeseen("looking at keys", e)
         await asyncio.sleep(interval * SystemRandom().uniform(0.8, 1.2))
 
 
@@ -175,15 +157,11 @@ async def rotate_often(
 ) -> None:
     """Carry out rotations that officers began, as soon as one begins or any was left."""
     while True:
-        with contextlib.suppress(TimeoutError):
+        with suppress(TimeoutError):
             await asyncio.wait_for(served.rotation_wanted.wait(), interval)
         served.rotation_wanted.clear()
-        try:
+        with _going_on(f"rotations in {served.name}"):
             await run(served, state, rows_per_second)
-        except VaultError as e:
-            log.error("rotations in %s: %s", served.name, e)
-        except Exception as e:
-            _unforeseen(f"rotations in {served.name}", e)
 
 
 async def sweep_often(
@@ -195,25 +173,17 @@ async def sweep_often(
     """Erase what fell due, again and again, and count the requests that nobody finished."""
     while True:
         await asyncio.sleep(interval * SystemRandom().uniform(0.9, 1.1))
-        try:
+        with _going_on(f"sweeping {served.name}"):
             swept = await sweep(served, state)
             if swept.requests_overdue is not None:
                 metrics.requests_overdue(served.name, swept.requests_overdue)
-        except VaultError as e:
-            log.error("sweeping %s: %s", served.name, e)
-        except Exception as e:
-            _unforeseen(f"sweeping {served.name}", e)
 
 
 async def checkpoint_often(checkpoints: Checkpoints, interval: float) -> None:
     """Look at a trail again and again, and make a checkpoint when one is due."""
     while True:
-        try:
+        with _going_on(f"checkpoints of {checkpoints.name}"):
             await checkpoints.look()
-        except (VaultError, OSError) as e:
-            log.error("checkpoints of %s: %s", checkpoints.name, e)
-        except Exception as e:
-            _unforeseen(f"checkpoints of {checkpoints.name}", e)
         pause = min(TRAIL_POLL, interval)
         await asyncio.sleep(pause * SystemRandom().uniform(0.9, 1.1))
 
@@ -221,15 +191,20 @@ async def checkpoint_often(checkpoints: Checkpoints, interval: float) -> None:
 async def checkpoint_control(checkpoints: ControlCheckpoints, editions: Editions) -> None:
     """Ship how far the control chain went, whenever it went on."""
     while True:
-        try:
+        with _going_on("checkpoints of the control chain"):
             await checkpoints.look(editions.ledger.sequence, editions.ledger.head)
-        except (VaultError, OSError) as e:
-            log.error("checkpoints of the control chain: %s", e)
-        except Exception as e:
-            _unforeseen("checkpoints of the control chain", e)
         await asyncio.sleep(TRAIL_POLL)
 
 
-def _unforeseen(what: str, error: Exception) -> None:
-    """Log an error that nobody foresaw, without its text: that may hold what was read."""
-    log.error("%s: %s, which nobody foresaw; going on", what, type(error).__name__)
+@contextmanager
+def _going_on(what: str) -> Iterator[None]:
+    """Log what goes wrong, and go on.
+
+    Of an error that nobody foresaw, the class alone: its text may hold what was read.
+    """
+    try:
+        yield
+    except (VaultError, ControlChainError, OSError) as e:
+        log.error("%s: %s", what, e)
+    except Exception as e:
+        log.error("%s: %s, which nobody foresaw; going on", what, type(e).__name__)
