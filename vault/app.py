@@ -9,6 +9,7 @@ import signal
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 
 from vault import config, health
 from vault.opening import (
@@ -23,14 +24,18 @@ from vault.opening import (
     open_trails,
     opening,
 )
+from vault.policy import Edition
 from vault.roles import apart, faults, held, while_joinable
 from vault.rpc.guard import Guard
 from vault.rpc.server import Server, Tls
 from vault.service.approve import Approvals
+from vault.service.audits import Audits
+from vault.service.call import PolicyState
 from vault.service.compartment import ServedCompartment
 from vault.service.editions import Editions
 from vault.service.house import House
 from vault.service.issuing import Issuing
+from vault.service.key_health import KeyHealth
 from vault.service.ledger import EDITION
 from vault.service.metrics import Metrics
 from vault.service.places import Places
@@ -115,6 +120,30 @@ async def publish_first(
             return True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Site:
+    """What the roles are opened with; `healths` are those of the keys that they came to need."""
+
+    settings: config.Settings
+    editions: Editions
+    edition: Edition
+    state: Callable[[], PolicyState]
+    capability_keys: Mapping[bytes, bytes]
+    metrics: Metrics
+    stack: AsyncExitStack
+    healths: list[KeyHealth] = field(default_factory=list)
+
+    def keep_up(self, work: Coroutine[None, None, None]) -> None:
+        """Have work done beside the server until the stack unwinds."""
+        _keep_up(work, self.stack)
+
+    def look_at(self, keys: KeyHealth) -> None:
+        """See again and again whether keys can be used."""
+        assert self.settings.key_server is not None  # noqa: S101 -- they were opened
+        self.healths.append(keys)
+        self.keep_up(look_at_key_health(keys, self.settings.key_server.ask_interval))
+
+
 async def _assemble(
     settings: config.Settings, worker: int, stack: AsyncExitStack
 ) -> tuple[Server, Callable[[], Awaitable[None]]]:
@@ -126,62 +155,80 @@ async def _assemble(
     uuids = held(settings, edition)
     _refuse(apart(uuids, edition))
     state = while_joinable(editions.state, uuids)
-    keys, metrics = capability_keys(settings), Metrics(worker)
-    compartments = {}
-    healths = []
-    if "worker" in settings.server.roles:
-        for name, section in settings.compartments.items():
-            with opening(f"compartment {name}"):
-                served = await open_compartment(
-                    name, section, settings, editions, keys, stack, metrics
-                )
-            healths.append(health.of_worker(served, section, metrics))
-            _keep_up(follow_keys(served, section.key_poll), stack)
-            _keep_up(sweep_often(served, state, section.sweep_interval, metrics), stack)
-            pace = section.key_poll, section.rotation_rows_per_second
-            _keep_up(rotate_often(served, state, *pace), stack)
-            compartments[name] = served
-    _keep_up(follow(editions, tuple(compartments.values())), stack)
-    issuing = None
-    if "broker" in settings.server.roles:
-        with opening("broker"):
-            broker = await open_broker(settings, edition, keys, stack)
-            trail = await open_broker_trail(settings, metrics, stack)
-        healths.append(health.of_broker(broker, trail, metrics))
-        issuing = Issuing(broker, trail)
-    audits = None
-    if "auditor" in settings.server.roles:
-        with opening("auditor"):
-            trails = await open_trails(settings, edition, stack)
-            checkpoints, of_control = await open_checkpoints(settings, trails, stack)
-        assert settings.auditor is not None  # noqa: S101 -- `faults` saw to it
-        healths.append(health.of_auditor(trails, of_control.signer, metrics))
-        audits, watchings = open_audits(settings.auditor, trails, editions, metrics)
-        for one in checkpoints:
-            _keep_up(checkpoint_often(one, settings.auditor.checkpoint_interval), stack)
-            _keep_up(watch(watchings[one.name], one), stack)
-        _keep_up(checkpoint_control(of_control, editions), stack)
-    approvals = Approvals(chain, editions) if "control" in settings.server.roles else None
-    house = House(editions, compartments, issuing, approvals, audits)
-    for its in healths:
-        assert settings.key_server is not None  # noqa: S101 -- they were opened
-        _keep_up(look_at_key_health(its, settings.key_server.ask_interval), stack)
-    officers = {o.spiffe: o.name for o in settings.officers if o.spiffe}
-    writers = (*compartments.values(), *((issuing.trail,) if issuing else ()))
+    keys, metrics, roles = capability_keys(settings), Metrics(worker), settings.server.roles
+    site = _Site(settings, editions, edition, state, keys, metrics, stack)
+    compartments = await _open_worker(site) if "worker" in roles else {}
+    site.keep_up(follow(editions, tuple(compartments.values())))
+    issuing = await _open_broker(site) if "broker" in roles else None
+    audits = await _open_auditor(site) if "auditor" in roles else None
+    approvals = Approvals(chain, editions) if "control" in roles else None
     if settings.metrics is not None:
-        _keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval), stack)
-    deadline = settings.server.default_deadline
-    refusals = Refusals(compartments, issuing.trail if issuing else None)
-    places = Places(settings.server.most_calls)
-    guard = Guard(state, officers, deadline, metrics.answered, refusals.note, places)
+        site.keep_up(write_metrics(metrics, settings.metrics.file, settings.metrics.interval))
     server = Server(
-        house,
-        guard,
+        House(editions, compartments, issuing, approvals, audits),
+        _guard(site, compartments, issuing),
         worker=bool(compartments),
         development=settings.server.development,
         shares_port=bool(worker),
     )
-    return server, lambda: check_ready(state, writers, healths, metrics)
+    writers = (*compartments.values(), *((issuing.trail,) if issuing else ()))
+    return server, lambda: check_ready(state, writers, site.healths, metrics)
+
+
+async def _open_worker(site: _Site) -> Mapping[str, ServedCompartment]:
+    settings, keys, metrics = site.settings, site.capability_keys, site.metrics
+    compartments = {}
+    for name, section in settings.compartments.items():
+        with opening(f"compartment {name}"):
+            served = await open_compartment(
+                name, section, settings, site.editions, keys, site.stack, metrics
+            )
+        site.look_at(health.of_worker(served, section, metrics))
+        site.keep_up(follow_keys(served, section.key_poll))
+        site.keep_up(sweep_often(served, site.state, section.sweep_interval, metrics))
+        pace = section.key_poll, section.rotation_rows_per_second
+        site.keep_up(rotate_often(served, site.state, *pace))
+        compartments[name] = served
+    return compartments
+
+
+async def _open_broker(site: _Site) -> Issuing:
+    settings, stack = site.settings, site.stack
+    with opening("broker"):
+        broker = await open_broker(settings, site.edition, site.capability_keys, stack)
+        trail = await open_broker_trail(settings, site.metrics, stack)
+    site.look_at(health.of_broker(broker, trail, site.metrics))
+    return Issuing(broker, trail)
+
+
+async def _open_auditor(site: _Site) -> Audits:
+    section = site.settings.auditor
+    assert section is not None  # noqa: S101 -- `faults` saw to it
+    with opening("auditor"):
+        trails = await open_trails(site.settings, site.edition, site.stack)
+        checkpoints, of_control = await open_checkpoints(site.settings, trails, site.stack)
+    site.look_at(health.of_auditor(trails, of_control.signer, site.metrics))
+    audits, watchings = open_audits(section, trails, site.editions, site.metrics)
+    for one in checkpoints:
+        site.keep_up(checkpoint_often(one, section.checkpoint_interval))
+        site.keep_up(watch(watchings[one.name], one))
+    site.keep_up(checkpoint_control(of_control, site.editions))
+    return audits
+
+
+def _guard(
+    site: _Site, compartments: Mapping[str, ServedCompartment], issuing: Issuing | None
+) -> Guard:
+    server = site.settings.server
+    refusals = Refusals(compartments, issuing.trail if issuing else None)
+    return Guard(
+        site.state,
+        {o.spiffe: o.name for o in site.settings.officers if o.spiffe},
+        server.default_deadline,
+        site.metrics.answered,
+        refusals.note,
+        Places(server.most_calls),
+    )
 
 
 def _refuse(found: Sequence[str]) -> None:
