@@ -122,6 +122,7 @@ async def open_compartment(
     )
     pinned = [_public_key(text, "signing_keys") for text in section.signing_keys]
     signing = SigningKey(transit, section.signing_transit_key, pinned)
+    retention = settings.key_server.snapshot_retention_days if settings.key_server else None
     served = ServedCompartment(
         name,
         uuid,
@@ -130,12 +131,12 @@ async def open_compartment(
         capability_keys,
         history,
         Limits(settings.server.find_per_second, settings.server.pages_per_second),
-        settings.server.denials_per_second,
-        metrics,
-        section.key_stale_after,
-        settings.key_server.snapshot_retention_days if settings.key_server else None,
-        settings.server.most_records,
-        signing,
+        denials_per_second=settings.server.denials_per_second,
+        metrics=metrics,
+        key_stale_after=section.key_stale_after,
+        snapshot_retention_days=retention,
+        most_records=settings.server.most_records,
+        signing=signing,
     )
     stack.push_async_callback(served.close)
     known = await served.establish()

@@ -27,7 +27,6 @@ from vault.service.editions import Editions
 from vault.service.history import History
 from vault.service.ledger import ControlChainError
 from vault.service.limits import Limits
-from vault.service.metrics import Metrics
 from vault.store import tables as t
 from vault.store.control import ControlChain
 from vault.store.engine import connect
@@ -67,8 +66,6 @@ async def _opened(house: SplitHouse, name: str) -> AsyncIterator[ServedCompartme
         {},
         history,
         Limits(1.0, 1.0),
-        50.0,
-        Metrics(),
     )
     try:
         await served.establish()

@@ -54,6 +54,7 @@ class ServedCompartment:
         capability_keys: Mapping[bytes, bytes],
         history: History,
         limits: Limits,
+        *,
         denials_per_second: float = DENIALS_PER_SECOND,
         metrics: Metrics | None = None,
         key_stale_after: float = KEY_STALE_AFTER,
