@@ -23,8 +23,8 @@ from vault.audit.export import ExportError, Header, end_line, event_line
 from vault.audit.signed import CONTROL, Signed
 from vault.cli import cli
 from vault.dev.layout import Layout
+from vault.dev.plan import Server
 from vault.dev.served import Served
-from vault.dev.stack import Server
 from vault.keys.provision import AUDIT_KEY
 from vault.names import Pseudonym
 from vault.service.checkpoints import Checkpoints, Pace

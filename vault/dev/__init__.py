@@ -5,6 +5,7 @@ PostgreSQL. Nothing here is for production: the key server's root token lies in 
 """
 
 from vault.dev.errors import DevError
-from vault.dev.stack import Part, Plan, Running, Stack
+from vault.dev.plan import Plan
+from vault.dev.stack import Part, Running, Stack
 
 __all__ = ["DevError", "Part", "Plan", "Running", "Stack"]

@@ -1,6 +1,5 @@
-"""What the stack writes for others to read: `piivault*.toml` and the env files."""
+"""The configuration of the stack's servers: `piivault*.toml`."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -65,10 +64,3 @@ def place(
 def write(layout: Layout, name: str, played: Iterable[Process], found: Place) -> Path:
     """Write `NAME.toml`, by which a process plays these parts."""
     return layout.write(layout.path(f"{name}.toml"), toml(settings(played, found), HEAD))
-
-
-def write_env(layout: Layout, name: str, variables: Mapping[str, str | Path]) -> Path:
-    """Write `env/NAME.env`, to be sourced by a shell."""
-    lines = [f"export {key}={shlex.quote(str(value))}" for key, value in variables.items()]
-    file = layout.path("env", f"{name}.env")
-    return layout.write(file, HEAD + f"# Use it:  . {file}\n" + "\n".join(lines) + "\n")

@@ -21,8 +21,9 @@ from vault import app, config
 from vault.dev.child import START_SECONDS
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout
+from vault.dev.plan import Plan
 from vault.dev.served import Served
-from vault.dev.stack import Plan, Running, Stack
+from vault.dev.stack import Running, Stack
 from vault.names import BROKER
 from vault.policy import Edition, compile_edition
 from vault.service.ledger import EDITION, statement

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vault.dev.child import Child
 from vault.dev.layout import Layout
-from vault.dev.stack import Server
+from vault.dev.plan import Server
 
 _PIIVAULT = Path(sysconfig.get_path("scripts"), "piivault")
 

@@ -6,17 +6,18 @@
 The gRPC server isn't part of it: `dev.local` adds that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from vault.dev import certificates, configuration
+from vault.dev import certificates, configuration, environments
 from vault.dev.child import refuse_leftovers
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.dev.openbao import OpenBao
+from vault.dev.plan import Plan, Server
 from vault.dev.postgres import Postgres
 from vault.keys.errors import KeyServerError
 from vault.keys.login import AppRole
@@ -30,26 +31,8 @@ from vault.keys.provision import (
 from vault.keys.transit import Transit
 from vault.names import BROKER, to_base64url
 from vault.setup.configuration import Section
-from vault.setup.processes import Process, processes
+from vault.setup.processes import processes
 from vault.store.rights import CONTROL, OWNER, database_of, roles
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the stack has to know of an edition; `services` maps names to SPIFFE ids.
-
-    `identity_providers` are those of the broker's configuration, as `vault.config` reads them.
-    """
-
-    trust_domain: str
-    compartments: tuple[str, ...]
-    services: Mapping[str, str]
-    officers: tuple[str, ...] = ("aida", "bakyt")
-    identity_providers: tuple[Section, ...] = ()
-
-    def officer_id(self, name: str) -> str:
-        """Return an officer's SPIFFE id."""
-        return f"spiffe://{self.trust_domain}/officer/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +42,6 @@ class Part:
     name: str
     where: str
     pid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A gRPC server that the stack is made for: the parts that it plays, and its configuration."""
-
-    name: str
-    played: tuple[Process, ...]
-    config: Path
-    address: str
-
-    @property
-    def compartments(self) -> tuple[str, ...]:
-        """The compartments that it is the worker of."""
-        return tuple(c for p in self.played if p.role == "worker" for c in p.compartments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +136,8 @@ class Stack:
         self._identities(admin)
 
         database, sections, owner_urls = self._storage()
-        servers = self._configure(admin, bao, sections)
+        signing_keys = self._signing_keys(admin)
+        servers = self._configure(admin, bao, sections, signing_keys)
         first = next(iter(servers.values()))
         return Running(
             config=first.config,
@@ -177,7 +146,14 @@ class Stack:
             ca=layout.path("ca.pem"),
             key_server=bao.address,
             key_server_ca=bao.ca,
-            environments=self._environments(servers, admin, bao),
+            environments=environments.write(
+                layout,
+                self._plan,
+                servers,
+                signing_keys,
+                {"PIIVAULT_KEY_SERVER": bao.address, "PIIVAULT_KEY_SERVER_CA": bao.ca},
+                {name: self._officer_token(admin, name) for name in self._plan.officers},
+            ),
             app_roles=app_roles,
             parts=(Part("OpenBao", bao.address, bao.pid), database),
             owner_urls=owner_urls,
@@ -225,7 +201,11 @@ class Stack:
         return Part("PostgreSQL", str(server.socket_folder), server.pid), sections, owners
 
     def _configure(
-        self, admin: Transit, bao: OpenBao, databases: Mapping[str, Section]
+        self,
+        admin: Transit,
+        bao: OpenBao,
+        databases: Mapping[str, Section],
+        signing_keys: Mapping[str, Sequence[str]],
     ) -> dict[str, Server]:
         """Plan the servers: a port, a certificate and a configuration for each."""
         layout, plan = self._layout, self._plan
@@ -249,7 +229,7 @@ class Stack:
                 capability_keys=capability_keys,
                 identity_providers=plan.identity_providers,
                 checkpoint_keys=checkpoint_keys,
-                signing_keys=self._signing_keys(admin),
+                signing_keys=signing_keys,
                 certificate=name,
                 development=not self._split,
             )
@@ -257,37 +237,6 @@ class Stack:
             config = configuration.write(layout, file, played, place)
             servers[name] = Server(name, played, config, address)
         return servers
-
-    def _environments(
-        self, servers: Mapping[str, Server], admin: Transit, bao: OpenBao
-    ) -> dict[str, Path]:
-        names = {name: f"service-{name}" for name in self._plan.services}
-        names |= {f"officer-{name}": f"officer-{name}" for name in self._plan.officers}
-        path, addresses = self._layout.path, _addresses(servers)
-        # Officers ask control, the auditor, and workers about their keys; the broker is nobody's.
-        for_officers = {k: v for k, v in addresses.items() if k != "PIIVAULT_BROKER_ADDRESS"}
-        addresses.pop("PIIVAULT_AUDITOR_ADDRESS", None)
-        signing = {
-            f"PIIVAULT_COMPARTMENT_{_variable(name)}_SIGNING_KEYS": ",".join(keys)
-            for name, keys in self._signing_keys(admin).items()
-        }
-        environments = {}
-        for name, certificate in names.items():
-            variables: dict[str, str | Path] = {
-                **({**addresses, **signing} if name in self._plan.services else for_officers),
-                "PIIVAULT_CA": path("ca.pem"),
-                "PIIVAULT_CERTIFICATE": path("certificates", f"{certificate}.pem"),
-                "PIIVAULT_PRIVATE_KEY": path("certificates", f"{certificate}.key"),
-            }
-            if name not in self._plan.services:
-                officer = name.removeprefix("officer-")
-                variables["PIIVAULT_OFFICER"] = officer
-                variables["PIIVAULT_SIGNING_KEY"] = path("officers", f"{officer}.pem")
-                variables["PIIVAULT_KEY_SERVER"] = bao.address
-                variables["PIIVAULT_KEY_SERVER_CA"] = bao.ca
-                variables["PIIVAULT_TOKEN_FILE"] = self._officer_token(admin, officer)
-            environments[name] = configuration.write_env(self._layout, name, variables)
-        return environments
 
     def _signing_keys(self, admin: Transit) -> dict[str, list[str]]:
         return {
@@ -305,22 +254,3 @@ class Stack:
         fields = {"policies": [OFFICER], "no_default_policy": True, "display_name": officer}
         token: str = admin.write("auth/token/create", **fields)["auth"]["client_token"]
         return self._layout.write(file, token)
-
-
-def _addresses(servers: Mapping[str, Server]) -> dict[str, str]:
-    """Say where the SDK finds what: at one address, or each process at its own."""
-    first, *others = servers.values()
-    found = {"PIIVAULT_ADDRESS": first.address}
-    for server in others:
-        for compartment in server.compartments:
-            found[f"PIIVAULT_COMPARTMENT_{_variable(compartment)}_ADDRESS"] = server.address
-        if any(process.role == "broker" for process in server.played):
-            found["PIIVAULT_BROKER_ADDRESS"] = server.address
-        if any(process.role == "auditor" for process in server.played):
-            found["PIIVAULT_AUDITOR_ADDRESS"] = server.address
-    return found
-
-
-def _variable(compartment: str) -> str:
-    """Write a compartment's name as environment variables do."""
-    return compartment.upper().replace("-", "_")
