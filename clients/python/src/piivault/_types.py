@@ -167,8 +167,8 @@ class Revealed(Mapping[str, Secret]):
 
     `forms` and `present()` speak of every field asked for, `etag` is the record's version ("" for a
     service that may not put here for this purpose), `edition` the edition that the read was decided
-    under. `withheld` are fields that the purpose
-    sees now and the subject wasn't told of: asking for one raises ConsentRequired.
+    under. `withheld` are fields that the purpose sees now and the subject wasn't told of: asking
+    for one raises ConsentRequired.
     """
 
     values_held: Mapping[str, Secret]

@@ -12,23 +12,21 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from piivault._call import Call, form_of, request_id_or_new
+from piivault._call import form_of
+from piivault._officer_connection import OfficerConnection, as_it_is
 from piivault._settings import Settings
-from piivault._transport import Transport
 from piivault._types import Form
 from piivault.errors import InvalidRequest
 from piivault.v1 import audit_service_pb2 as pb
 from piivault.v1 import errors_pb2
 
 Outcome = Literal["allowed", "denied", "failed"]
-Response = TypeVar("Response", bound=Message)
 
-_TIMEOUT = 30.0  # seconds, a page: the auditor may look at 10,000 events for it
+_AUDIT = "/piivault.v1.AuditService/"
 _PAGE = 500
 _OUTCOME, _REASON = "OUTCOME_", "ERROR_REASON_"
 _OUTCOMES = {n: name.removeprefix(_OUTCOME).lower() for name, n in pb.Outcome.items()}
@@ -92,11 +90,8 @@ class Alike:
     outcome: str
 
 
-class AuditClient:
+class AuditClient(OfficerConnection):
     """Talks to the auditor, as an officer."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._transport = Transport(settings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -109,16 +104,6 @@ class AuditClient:
         address = environ.get("PIIVAULT_AUDITOR_ADDRESS") or settings.address
         return cls(replace(settings, address=address, broker_address=None))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._transport.close()
-
     def events(
         self, compartment: str, only: EventFilter | None = None, *, page_size: int = _PAGE
     ) -> Generator[AuditEvent, None, None]:
@@ -128,7 +113,7 @@ class AuditClient:
             request = pb.ListEventsRequest(
                 compartment=compartment, filter=asked, page_size=page_size, page_token=token
             )
-            page = self._send("ListEvents", request, pb.ListEventsResponse)
+            page = self._send(_AUDIT + "ListEvents", None, request, pb.ListEventsResponse)
             yield from map(_event, page.events)
             token = page.next_page_token
             if not token:
@@ -142,7 +127,7 @@ class AuditClient:
         Raises Overloaded where they are read slower than they come.
         """
         request = pb.TailEventsRequest(compartment=compartment, filter=_filter(only))
-        call = _call("TailEvents", request, pb.TailEventsResponse)
+        call = as_it_is(_AUDIT + "TailEvents", None, request, pb.TailEventsResponse)
         for part in self._transport.stream(call):
             yield from map(_event, part.events)
 
@@ -155,7 +140,7 @@ class AuditClient:
             request = pb.SummarizeRequest(
                 compartment=compartment, filter=asked, bucket_seconds=bucket, page_token=token
             )
-            part = self._send("Summarize", request, pb.SummarizeResponse)
+            part = self._send(_AUDIT + "Summarize", None, request, pb.SummarizeResponse)
             for found in part.counts:
                 start = _moment(found.start)
                 outcome = _outcome(found.outcome)
@@ -164,15 +149,6 @@ class AuditClient:
             token = part.next_page_token
             if not token:
                 return counted
-
-    def _send(self, method: str, request: Message, response: type[Response]) -> Response:
-        call = _call(method, request, response)
-        return self._transport.run(call, self._transport.deadline(_TIMEOUT))
-
-
-def _call(method: str, request: Message, response: type[Response]) -> Call[Response, Response]:
-    name = f"/piivault.v1.AuditService/{method}"
-    return Call(name, None, request, response, lambda answer: answer, request_id_or_new())
 
 
 def _filter(only: EventFilter | None) -> pb.EventFilter:

@@ -10,10 +10,7 @@ from piivault._call import Scope
 from piivault._certificate import TLS
 from piivault._settings import DEFAULT_TIMEOUT, Settings
 from piivault._transport import Transport
-from piivault._types import (
-    Notice,
-    RootId,
-)
+from piivault._types import Notice, RootId
 from piivault.compartment import CompartmentClient
 from piivault.subject import Subject
 

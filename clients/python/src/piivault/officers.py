@@ -6,25 +6,17 @@
 Officers sign with a key of their own; a signature is handed in, never a key.
 """
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
 
-from google.protobuf.message import Message
-
-from piivault._call import Call, request_id_or_new, text
+from piivault._call import text
+from piivault._officer_connection import OfficerConnection
 from piivault._requests import SubjectRequest, request_in
-from piivault._settings import Settings
-from piivault._transport import Transport
 from piivault.keys import Keys
 from piivault.v1 import policy_service_pb2 as pb
 from piivault.v1 import request_service_pb2 as requests_pb
 
-Response = TypeVar("Response", bound=Message)
-
 _POLICY = "/piivault.v1.PolicyService/"
-_TIMEOUT = 30.0  # seconds: an edition takes longer to check than a record to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +85,8 @@ class ExplainedRule:
     sentence: str
 
 
-class OfficersClient:
+class OfficersClient(OfficerConnection):
     """Talks to control, and to workers about their keys, as an officer."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._transport = Transport(settings)
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read PIIVAULT_ADDRESS and the rest; raise ConfigurationError naming what is missing."""
-        return cls(Settings.from_env(os.environ if environ is None else environ))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._transport.close()
 
     def edition(self, number: int = 0) -> PublishedEdition:
         """Return an edition; the one in force if no number is given."""
@@ -178,19 +152,6 @@ class OfficersClient:
         method, response = "ListRequests", requests_pb.ListRequestsResponse
         said = self._send(f"/piivault.v1.RequestService/{method}", compartment, request, response)
         return [request_in(its) for its in said.requests]
-
-    def _send(
-        self, method: str, compartment: str | None, request: Message, response: type[Response]
-    ) -> Response:
-        call = Call(
-            method,
-            compartment,
-            request,
-            response,
-            lambda answer: answer,
-            request_id_or_new(),
-        )
-        return self._transport.run(call, self._transport.deadline(_TIMEOUT))
 
 
 def _touch(touch: pb.Touch) -> Touch:
