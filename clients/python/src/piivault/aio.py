@@ -15,10 +15,7 @@ from piivault._call import Scope
 from piivault._certificate import TLS
 from piivault._settings import DEFAULT_TIMEOUT, Settings
 from piivault._transport import AsyncTransport
-from piivault._types import (
-    Notice,
-    RootId,
-)
+from piivault._types import Notice, RootId
 from piivault.aio_compartment import AsyncCompartmentClient
 from piivault.aio_subject import AsyncSubject
 

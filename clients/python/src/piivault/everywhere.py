@@ -173,19 +173,6 @@ def export_everywhere(
     return everywhere(journey, act, keep, apart=apart)
 
 
-def report_everywhere(
-    subject: Subject, language: str, journey: Journey, keep: Keep, *, apart: float = 0.0
-) -> Journey:
-    """Ask what is done with the subject's data; each step's result is its report (`report_of`)."""
-
-    def act(step: Step) -> str:
-        with _erased_is_nothing():
-            found = subject.report(step.compartment, language, request_id=step.request_id)
-        return found.to_json()
-
-    return everywhere(journey, act, keep, apart=apart)
-
-
 async def export_everywhere_async(
     subject: AsyncSubject,
     keys: Mapping[str, PublicKey],
@@ -207,6 +194,19 @@ async def export_everywhere_async(
         return _written(answer.package)
 
     return await everywhere_async(journey, act, keep, apart=apart)
+
+
+def report_everywhere(
+    subject: Subject, language: str, journey: Journey, keep: Keep, *, apart: float = 0.0
+) -> Journey:
+    """Ask what is done with the subject's data; each step's result is its report (`report_of`)."""
+
+    def act(step: Step) -> str:
+        with _erased_is_nothing():
+            found = subject.report(step.compartment, language, request_id=step.request_id)
+        return found.to_json()
+
+    return everywhere(journey, act, keep, apart=apart)
 
 
 async def report_everywhere_async(
