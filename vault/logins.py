@@ -15,7 +15,8 @@ from vault.keys.transit import AppRole, Jwt, Login, TokenFile, Transit
 from vault.roles import seal_faults
 from vault.store import schema
 from vault.store.engine import Database, connect
-from vault.store.rights import Rights, RoleError, check
+from vault.store.rights import Rights, RoleError
+from vault.store.role_sql import check
 from vault.store.schema import Schema
 
 log = logging.getLogger("piivault.app")

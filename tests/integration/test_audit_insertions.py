@@ -32,10 +32,11 @@ from vault.service.following import Follower
 from vault.service.ledger import Ledger
 from vault.service.reading import SECOND, ReadEvent, Span, span
 from vault.service.verify_chains import ShippedFile, verify_database, verify_export
-from vault.store import rights
+from vault.store import role_sql
 from vault.store import tables as t
 from vault.store.control import ControlChain
 from vault.store.engine import Database, connect
+from vault.store.rights import Rights
 
 WRITER = b"\xff" * 16  # after all others in the key
 PLAIN = Link(WRITER, 0, first(COMPARTMENT, WRITER), bytes(16), b"\x01\x01\0" + bytes(60))
@@ -81,7 +82,7 @@ async def worker(database: Database, worker_url: str) -> AsyncIterator[Database]
     if database.is_postgresql:
         role = opened.writes.url.username
         assert role is not None
-        await rights.grant(database, role, rights.Rights.WORKER)
+        await role_sql.grant(database, role, Rights.WORKER)
     yield opened
     await opened.close()
 

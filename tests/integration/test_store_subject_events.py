@@ -8,7 +8,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests.database import Cluster, execute, put, rows
-from vault.store import rights
+from vault.store import role_sql
 from vault.store import tables as t
 from vault.store.engine import Database, connect
 from vault.store.rights import Rights, RoleError
@@ -83,7 +83,7 @@ async def _given(owner: Database, url: str, kind: Rights) -> Database:
     opened = connect(url)
     role = opened.writes.url.username
     assert role is not None
-    await rights.grant(owner, role, kind)
+    await role_sql.grant(owner, role, kind)
     return opened
 
 
@@ -153,7 +153,7 @@ async def test_it_is_for_workers_alone(postgres: Database, other: Database) -> N
     await execute(other, asked)
     role = other.writes.url.username
     assert role is not None
-    await rights.grant(postgres, role, Rights.AUDITOR)
+    await role_sql.grant(postgres, role, Rights.AUDITOR)
     with pytest.raises(DBAPIError, match="permission denied for function"):
         await execute(other, asked)
 
@@ -161,14 +161,14 @@ async def test_it_is_for_workers_alone(postgres: Database, other: Database) -> N
 async def test_a_login_that_may_call_what_acts_as_the_owner_is_refused(
     postgres: Database, worker: Database
 ) -> None:
-    await rights.check(worker, Rights.WORKER)
+    await role_sql.check(worker, Rights.WORKER)
     await execute(
         postgres,
         "CREATE FUNCTION everything() RETURNS SETOF audit LANGUAGE sql SECURITY DEFINER "
         "AS 'SELECT * FROM audit'",
     )
     with pytest.raises(RoleError, match=r"may call everything\(\), which acts as its owner"):
-        await rights.check(worker, Rights.WORKER)
+        await role_sql.check(worker, Rights.WORKER)
     await execute(postgres, "DROP FUNCTION everything()")
 
 

@@ -15,7 +15,7 @@ from tests.database import Cluster, execute, load, put, rows
 from vault import config
 from vault.dev import Running
 from vault.errors import Reason, VaultError
-from vault.store import changes, rights, schema
+from vault.store import changes, role_sql, schema
 from vault.store import tables as t
 from vault.store.engine import Database, connect
 from vault.store.errors import storage_errors
@@ -40,7 +40,7 @@ async def worker(postgres: Database, worker_url: str) -> AsyncIterator[Database]
     opened = connect(worker_url)
     role = opened.writes.url.username
     assert role is not None
-    await rights.grant(postgres, role, Rights.WORKER)
+    await role_sql.grant(postgres, role, Rights.WORKER)
     yield opened
     await opened.close()
 
@@ -112,7 +112,7 @@ async def test_rights_may_be_given_again_and_are_taken_back_first(
     role = worker.writes.url.username
     assert role is not None
     await execute(postgres, f"GRANT SELECT ON audit TO {role}")
-    await rights.grant(postgres, role, Rights.WORKER)
+    await role_sql.grant(postgres, role, Rights.WORKER)
     with pytest.raises(DBAPIError, match="permission denied"):
         await execute(worker, "SELECT * FROM audit")
 

@@ -11,7 +11,8 @@ from vault.cli.owner import connect_as, owner_options
 from vault.names import BROKER
 from vault.roles import control_rights
 from vault.store import schema
-from vault.store.rights import Rights, auditor_rights, grant
+from vault.store.rights import Rights, auditor_rights
+from vault.store.role_sql import grant
 from vault.store.schema import Schema, schema_of
 
 

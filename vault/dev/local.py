@@ -28,7 +28,7 @@ from vault.names import BROKER
 from vault.policy import Edition, compile_edition
 from vault.service.ledger import EDITION, statement
 from vault.setup.configuration import Section
-from vault.store import rights, schema
+from vault.store import rights, role_sql, schema
 from vault.store.engine import connect
 from vault.store.rights import CONTROL, database_of
 
@@ -187,7 +187,7 @@ async def _prepare(running: Running, settings: config.Settings, text: str) -> No
             if database.is_postgresql:
                 for role in granted:
                     if role.database == database_of(name):
-                        await rights.grant(database, role.name, role.rights)
+                        await role_sql.grant(database, role.name, role.rights)
         finally:
             await database.close()
     body = text.encode()

@@ -20,7 +20,7 @@ from vault.dev.child import Child, program
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.setup.scram import verifier
-from vault.store import rights
+from vault.store import rights, role_sql
 from vault.store.rights import OWNER
 
 __all__ = ["OWNER", "Postgres", "copy_programs"]
@@ -81,10 +81,10 @@ class Postgres:
             wanted = rights.roles(compartments)
         except rights.RoleError as e:
             raise DevError(str(e)) from None
-        steps = [*rights.making_owner(), *rights.making(wanted)]
+        steps = [*role_sql.making_owner(), *role_sql.making(wanted)]
         for name in (OWNER, *(role.name for role in wanted)):
             password = self._layout.secret(self._password(name))
-            steps.append(rights.setting_password(name, verifier(password)))
+            steps.append(role_sql.setting_password(name, verifier(password)))
         self._sql("\n".join(step.psql for step in steps))
         return {role.name: self.url(role.name, role.database) for role in wanted}
 

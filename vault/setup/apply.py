@@ -11,7 +11,7 @@ from vault.keys.provision import AUDIT_KEY, CAPABILITY_KEY, provision, signing_t
 from vault.keys.transit import Transit
 from vault.names import BROKER, to_base64url
 from vault.setup.scram import verifier
-from vault.store import rights, schema
+from vault.store import rights, role_sql, schema
 from vault.store.engine import Database, connect, user_of, within
 from vault.store.rights import CONTROL, Role, RoleError, database_of
 from vault.store.schema import SchemaError, schema_of
@@ -81,16 +81,16 @@ async def _make(
     server: Database, owner: str, wanted: Sequence[Role], folder: Path, told: Told
 ) -> None:
     """Make roles and databases; give a password to a role that is new, or whose file is gone."""
-    before = [role for role in wanted if await rights.exists(server, role.name)]
-    for step in rights.making(wanted, owner):
-        if await rights.run(server, step) and step.unless:
+    before = [role for role in wanted if await role_sql.exists(server, role.name)]
+    for step in role_sql.making(wanted, owner):
+        if await role_sql.run(server, step) and step.unless:
             told(step.sql)
     for role in wanted:
         file = folder / f"{role.name}.password"
         if role in before and file.exists():
             continue
         password = secrets.token_urlsafe(32)
-        await rights.run(server, rights.setting_password(role.name, verifier(password)))
+        await role_sql.run(server, role_sql.setting_password(role.name, verifier(password)))
         _write(file, password)
         told(f"gave {role.name} a password")
 
@@ -106,7 +106,7 @@ async def _fill(url: str, name: str, own: list[Role], told: Told) -> None:
             await schema.upgrade(database, kind)
             told(f"brought {database_of(name)} to this release's schema")
         for role in own:
-            await rights.grant(database, role.name, role.rights)
+            await role_sql.grant(database, role.name, role.rights)
     finally:
         await database.close()
 

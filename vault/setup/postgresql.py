@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from vault.store.rights import OWNER, database_of, granting, making, making_owner, roles
+from vault.store.rights import OWNER, database_of, roles
+from vault.store.role_sql import granting, making, making_owner
 
 DATABASES, RIGHTS = "1-databases.sql", "2-rights.sql"
 
