@@ -86,3 +86,10 @@ def returned(outcome: T | VaultError) -> T:
     if isinstance(outcome, VaultError):
         raise outcome
     return outcome
+
+
+def damaged(what: str) -> VaultError:
+    """Return the error for bytes that don't authenticate: those of a value, say."""
+    return VaultError(
+        Reason.DAMAGED, f"{what}'s bytes don't hold. The security team must look at this."
+    )

@@ -14,7 +14,7 @@ from vault.crypto.export_key import ExportKey
 from vault.crypto.package import Addressee
 from vault.crypto.primitives import DamagedError
 from vault.crypto.request import RequestKind, SubjectRequest
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, damaged
 from vault.names import to_base64url
 from vault.policy import (
     Asked,
@@ -102,9 +102,7 @@ def _opened(record: OpenedRecord, kept: Sequence[OpenedRecord]) -> Record:
             erased,
         )
     except DamagedError:
-        raise VaultError(
-            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
-        ) from None
+        raise damaged("A value") from None
 
 
 def _values(record: OpenedRecord, uids: Iterable[int] | None = None) -> Sequence[Held]:

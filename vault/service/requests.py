@@ -33,7 +33,7 @@ from vault.crypto.request import (
     request_id,
     seal_request,
 )
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, damaged
 from vault.keys.key import READS, KeyKind, KeyName
 from vault.service.attempt import FAILURES, attempt
 from vault.service.call import Call
@@ -244,6 +244,4 @@ async def _open(served: ServedCompartment, id_: bytes, sealed: bytes) -> Subject
         key = await served.keyring.get(KeyName(KeyKind.AUDIT, key_version(sealed)))
         return open_request(key, served.uuid, id_, sealed)
     except DamagedError:
-        raise VaultError(
-            Reason.DAMAGED, "A request's bytes don't hold. The security team must look at this."
-        ) from None
+        raise damaged("A request") from None

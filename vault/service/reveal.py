@@ -17,7 +17,7 @@ from functools import partial
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, Value
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, damaged
 from vault.frozen import dataclass
 from vault.policy import Covered, FieldUse, Form, Operation, mask
 from vault.sealed.v1 import sealed_pb2
@@ -230,9 +230,7 @@ def _open(record: OpenedRecord, allowed: Covered, etag: str, edition: int) -> Re
     try:
         values = record.values([u.field.uid for u in allowed.uses if u.form is not Form.PRESENT])
     except DamagedError:
-        raise VaultError(
-            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
-        ) from None
+        raise damaged("A value") from None
     return Revealed(
         tuple([_shown(use, values, record.about) for use in allowed.uses]),
         etag,

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, Value, seal_record
-from vault.errors import Reason, VaultError, returned
+from vault.errors import Reason, VaultError, damaged, returned
 from vault.frozen import dataclass
 from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import Attempt
@@ -184,9 +184,7 @@ def _edit(its: Rewrite, record: OpenedRecord) -> _Draft:
     try:
         new = its.edit(record)
     except DamagedError:
-        raise VaultError(
-            Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
-        ) from None
+        raise damaged("A value") from None
     check_record_size(new.values.values())
     return _Draft(its, record, new)
 

@@ -12,7 +12,7 @@ from vault.audit import event as audit
 from vault.audit.event import Event
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, DataKey, seal_record
-from vault.errors import Reason, VaultError
+from vault.errors import Reason, VaultError, damaged
 from vault.service.opened import OpenedRecord
 from vault.service.rotation_steps import UNREADABLE, Step, Work, busy
 from vault.store import changes, rotation_rows
@@ -79,7 +79,7 @@ async def _swap(work: Work, record: OpenedRecord, epoch: int) -> None:
     try:
         values = record.values().values()
     except DamagedError:
-        raise VaultError(Reason.DAMAGED, "A value's bytes don't hold.") from None
+        raise damaged("A value") from None
     sealed = seal_record(address, data_key, record.about, values)
     wrapped = await work.served.wrap(address, data_key)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vault.crypto.primitives import DamagedError
-from vault.errors import Reason, VaultError
+from vault.errors import damaged
 from vault.policy import ConsentGiven, FieldUse, Form, ask_again
 from vault.service.attempt import attempt
 from vault.service.call import Call
@@ -48,9 +48,7 @@ async def view(
         try:
             values = record.values(f.uid for f in fields)
         except DamagedError:
-            raise VaultError(
-                Reason.DAMAGED, "A value's bytes don't hold. The security team must look at this."
-            ) from None
+            raise damaged("A value") from None
         shown = (
             RevealedValue(
                 f.name,
