@@ -48,8 +48,6 @@ Read = Callable[[type[Any], bytes], Any]
 DuplexHandler = Callable[
     [Again, AsyncGenerator[Any, None]], Awaitable[AsyncGenerator[Message, None]]
 ]
-
-
 Admit = Callable[[Peer, Context], Admitted]
 Answered = Callable[[str, str, float | None], None]
 Refused = Callable[[Asked, VaultError], Awaitable[None]]
@@ -88,7 +86,7 @@ class Guard:
         self._leaving = False
 
     def unary(
-        self, method: str, request_type: type[Request], handler: Handler, admit: "Admit[Any]"
+        self, method: str, request_type: type[Request], handler: Handler, admit: Admit[Any]
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Wrap a handler of one request and one answer; `method` is its full name.
 
@@ -119,7 +117,7 @@ class Guard:
         return grpc.unary_unary_rpc_method_handler(serve)
 
     def stream(
-        self, method: str, request_type: type[Request], handler: StreamHandler, admit: "Admit[Any]"
+        self, method: str, request_type: type[Request], handler: StreamHandler, admit: Admit[Any]
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Wrap a handler of one request and a stream of answers."""
 
@@ -132,7 +130,7 @@ class Guard:
         return grpc.unary_stream_rpc_method_handler(serve)
 
     def duplex(
-        self, method: str, request_type: type[Request], handler: DuplexHandler, admit: "Admit[Any]"
+        self, method: str, request_type: type[Request], handler: DuplexHandler, admit: Admit[Any]
     ) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """Wrap a handler of a stream of requests and a stream of answers.
 
@@ -153,8 +151,8 @@ class Guard:
         self,
         method: str,
         context: Context,
-        admit: "Admit[Any]",
-        answers: "Callable[[Again, Read], Awaitable[AsyncGenerator[Message, None]]]",
+        admit: Admit[Any],
+        answers: Callable[[Again, Read], Awaitable[AsyncGenerator[Message, None]]],
     ) -> None:
         """Send answers as they come, for as long as the caller is admitted."""
         peer = peer_of(method, context)
@@ -252,7 +250,7 @@ class Guard:
     def _stream_deadline(self, context: Context) -> float:
         return min(_remaining(context, LONGEST_STREAM), LONGEST_STREAM)
 
-    def _stay(self, admit: "Admit[Any]", peer: Peer, context: Context) -> Any:
+    def _stay(self, admit: Admit[Any], peer: Peer, context: Context) -> Any:
         """Admit a stream's caller again; raise VaultError if it may no longer call, or we leave."""
         if self._leaving:
             raise VaultError(Reason.STORAGE_UNAVAILABLE, "This process is stopping. Begin anew.")
