@@ -15,6 +15,7 @@ from vault.frozen import dataclass
 PSEUDONYM_BYTES = 32
 ROOT_ID_BYTES = 16
 ROW_VERSION_BYTES = 16
+ED25519_KEY_BYTES = 32
 
 # The broker's own trail, beside those of compartments: what it is called where they are named (no
 # compartment may be), and what stands for a compartment's uuid in its chains and checkpoints.
@@ -42,6 +43,17 @@ def from_base64url(text: str) -> bytes:
         raise ValueError("not base64url") from None
     if to_base64url(raw) != text:  # stray bits at the end: two spellings of one thing
         raise ValueError("not canonical base64url")
+    return raw
+
+
+def read_ed25519_key(text: str) -> bytes:
+    """Read a public key (RFC 8032) as people pin it; raise ValueError, which says how."""
+    try:
+        raw = from_base64url(text)
+    except ValueError:
+        raw = b""
+    if len(raw) != ED25519_KEY_BYTES:
+        raise ValueError(f"an ed25519 public key is {ED25519_KEY_BYTES} bytes in base64url.")
     return raw
 
 

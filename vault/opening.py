@@ -15,7 +15,7 @@ from vault.errors import Reason, VaultError
 from vault.keys.keyring import Keyring, WrongKeyServerError
 from vault.keys.signing import SigningKey
 from vault.logins import LoginError, log_in, open_database
-from vault.names import BROKER, BROKER_TRAIL, from_base64url
+from vault.names import BROKER, BROKER_TRAIL, read_ed25519_key
 from vault.policy import Edition
 from vault.roles import control_rights
 from vault.service.auditor import look_at_trail
@@ -305,9 +305,6 @@ def _identity_provider(section: config.IdentityProvider) -> PinnedProvider:
 
 def _public_key(text: str, what: str) -> bytes:
     try:
-        raw = from_base64url(text)
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
-        raise StartError(f"{what}: an ed25519 public key is 32 bytes in base64url.")
-    return raw
+        return read_ed25519_key(text)
+    except ValueError as e:
+        raise StartError(f"{what}: {e}") from None

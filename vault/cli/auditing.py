@@ -10,7 +10,7 @@ from vault import config
 from vault.audit.signed import by_id
 from vault.cli.options import settings
 from vault.errors import VaultError
-from vault.names import BROKER, BROKER_TRAIL, from_base64url
+from vault.names import BROKER, BROKER_TRAIL, read_ed25519_key
 from vault.opening import checkpoint_keys, officer_keys
 from vault.policy import EditionError
 from vault.service.editions import Editions
@@ -106,9 +106,6 @@ def configuration(file: Path, *, needed: bool) -> config.Settings | None:
 
 def _public_key(text: str) -> bytes:
     try:
-        raw = from_base64url(text)
-    except ValueError:
-        raw = b""
-    if len(raw) != 32:
-        raise click.UsageError("--public-key: an ed25519 public key is 32 bytes in base64url.")
-    return raw
+        return read_ed25519_key(text)
+    except ValueError as e:
+        raise click.UsageError(f"--public-key: {e}") from None
