@@ -108,9 +108,7 @@ class Server(_Section):
     certificate: File
     private_key: File
     client_ca: File
-    default_deadline: Annotated[float, Field(gt=0, le=60)] = (
-        5.0  # seconds, where the caller set none
-    )
+    default_deadline: Annotated[float, Field(gt=0, le=60)] = 5.0  # seconds, if the caller set none
     edition_stale_after: Annotated[float, Field(ge=5)] = 30.0  # seconds without a confirmation
     find_per_second: Annotated[float, Field(gt=0)] = 10.0  # for each service and compartment
     pages_per_second: Annotated[float, Field(gt=0)] = 1.0  # of lists, likewise
