@@ -56,6 +56,13 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL"
 
 
+LOST = frozenset({Reason.DAMAGED, Reason.KEY_DESTROYED})
+"""Why one record, or event, opens no more."""
+
+UNREADABLE = LOST | {Reason.KEYS_SUSPENDED}
+"""Why one doesn't open now."""
+
+
 class VaultError(Exception):
     """A refusal that a caller may see.
 

@@ -11,10 +11,10 @@ from vault.audit.chain import WRITER_BYTES, Break, Link, first, hash_of, misplac
 from vault.audit.checkpoint import Checkpoint
 from vault.audit.signed import CheckpointError
 from vault.crypto.primitives import DamagedError
-from vault.errors import VaultError
+from vault.errors import UNREADABLE, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.service.compartment import WrongDatabaseError
-from vault.service.reading import UNREADABLE, why_unopened
+from vault.service.reading import why_unopened
 from vault.store.broker import whose_trail
 from vault.store.checkpoints import checkpoints_from, last_checkpoint
 from vault.store.engine import Database

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, open_record, unwrap_data_key
-from vault.errors import Reason, VaultError
+from vault.errors import UNREADABLE, VaultError
 from vault.keys.key import KeyKind, KeyName
 from vault.sealed.v1 import sealed_pb2
 from vault.service.compartment import ServedCompartment
@@ -19,8 +19,6 @@ from vault.store.engine import Database
 from vault.store.load import Loader
 from vault.store.restore import Restored, restore_compartment
 from vault.store.walk import events_of
-
-_UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ async def _is_lasting(live: Loader, restored: ServedCompartment, pseudonym: byte
     except DamagedError:
         return True
     except VaultError as e:
-        if e.reason not in _UNREADABLE:
+        if e.reason not in UNREADABLE:
             raise
         return True
     if about is None:  # erased just now

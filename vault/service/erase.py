@@ -12,7 +12,7 @@ from functools import partial
 
 from vault.crypto.record import Address, SealedRecord
 from vault.crypto.request import RequestKind, SubjectRequest
-from vault.errors import Reason, VaultError
+from vault.errors import UNREADABLE, Reason, VaultError
 from vault.policy import kept_by_law, may_keep
 from vault.service.attempt import Attempt, attempt
 from vault.service.call import Call
@@ -27,8 +27,6 @@ from vault.service.requests import Begun, requested
 from vault.store import changes
 from vault.store.jobs import Change, Transaction
 from vault.store.whole import Erasure
-
-_UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ async def _read(
         return await served.records.open_or_none(address), True
     except VaultError as e:
         keeps = may_keep(call.policy.editions, served.uuid)
-        if e.reason not in _UNREADABLE or (e.reason is Reason.KEYS_SUSPENDED and keeps):
+        if e.reason not in UNREADABLE or (e.reason is Reason.KEYS_SUSPENDED and keeps):
             raise
         return None, False
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from vault.audit.chain import WRITER_BYTES, Link, open_event
 from vault.crypto.primitives import DamagedError, Key, cipher
-from vault.errors import Reason, VaultError
+from vault.errors import UNREADABLE, Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName, Keyring
 from vault.names import from_base64url, to_base64url
 from vault.sealed.v1 import sealed_pb2
@@ -35,8 +35,6 @@ _DONE = 2**64 - 1
 _EVER = 2**62
 _NUMBERS = 2**63  # a database's whole numbers are below it
 _LATEST = 253402300800 * SECOND - 1  # the last moment that a calendar has: in the year 9999
-# A version of the audit key that the security team stopped leaves its own events unread alone.
-UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEYS_SUSPENDED, Reason.KEY_DESTROYED})
 _WHY: Mapping[str, str] = {
     Reason.KEYS_SUSPENDED: "isn't opened: the audit key that it is sealed under is suspended",
     Reason.KEY_DESTROYED: "opens no more: the audit key that it is sealed under was destroyed",
@@ -101,7 +99,7 @@ class TrailReader:
         except VaultError as e:
             if e.reason not in UNREADABLE:
                 raise
-            return e.reason
+            return e.reason  # a version that was stopped leaves its own events unread alone
 
 
 def why_unopened(reason: str) -> str:

@@ -19,7 +19,7 @@ from vault.audit.chain import WRITER_BYTES, Link, open_event
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address
 from vault.crypto.request import RequestKind, SubjectRequest
-from vault.errors import Reason, VaultError
+from vault.errors import UNREADABLE, Reason, VaultError
 from vault.keys.keyring import KeyKind, KeyName
 from vault.names import from_base64url, to_base64url
 from vault.policy import Processing, RecordHeld, check_language, processing
@@ -29,7 +29,6 @@ from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
 from vault.service.consents import given, moment
 from vault.service.opened import OpenedRecord
-from vault.service.reading import UNREADABLE
 from vault.service.requests import requested
 from vault.service.verify_trail import batches, first_day, subject_tokens
 from vault.store.subject_events import BEGINNING, subject_events

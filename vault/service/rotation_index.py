@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Sequence
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, Value
-from vault.errors import Reason, VaultError
+from vault.errors import LOST, Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState
 from vault.service.compartment import ServedCompartment
 from vault.service.opened import OpenedRecord
-from vault.service.rotation_steps import UNREADABLE, Did, Step, Work, busy
+from vault.service.rotation_steps import Did, Step, Work, busy
 from vault.service.values import index_row
 from vault.store import keys, rotation_rows, rotations
 from vault.store.jobs import KeysChangedError, Transaction
@@ -81,7 +81,7 @@ async def _open(work: Work, pseudonym: bytes) -> Sequence[_Read] | None:
     except DamagedError:
         return None
     except VaultError as e:
-        if e.reason not in UNREADABLE:
+        if e.reason not in LOST:
             raise
         return None
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, unwrap_data_key
-from vault.errors import VaultError
+from vault.errors import LOST, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState, transit_version
 from vault.service.compartment import ServedCompartment
 from vault.service.key_rows import row_of
-from vault.service.rotation_steps import UNREADABLE, Did, Step, Work
+from vault.service.rotation_steps import Did, Step, Work
 from vault.store import keys, rotation_rows, rotations
 from vault.store.jobs import Transaction
 from vault.store.rotation_rows import DataKeyRow, in_epoch
@@ -101,7 +101,7 @@ async def _rewrap(served: ServedCompartment, page: Sequence[DataKeyRow]) -> int:
         except DamagedError:
             continue
         except VaultError as e:
-            if e.reason not in UNREADABLE:
+            if e.reason not in LOST:
                 raise
             continue
         done.append((old, await served.wrap(address, data_key)))

@@ -12,9 +12,9 @@ from vault.audit import event as audit
 from vault.audit.event import Event
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, DataKey, seal_record
-from vault.errors import Reason, VaultError, damaged
+from vault.errors import LOST, Reason, VaultError, damaged
 from vault.service.opened import OpenedRecord
-from vault.service.rotation_steps import UNREADABLE, Step, Work, busy
+from vault.service.rotation_steps import Step, Work, busy
 from vault.store import changes, rotation_rows
 from vault.store.jobs import KeysChangedError, Transaction
 from vault.store.rotation_rows import in_epoch
@@ -66,7 +66,7 @@ async def _reseal(work: Work, pseudonym: bytes) -> bool:
             except KeysChangedError:
                 await served.look_at_keys()
             except VaultError as e:
-                if e.reason in UNREADABLE:
+                if e.reason in LOST:
                     return False
                 if e.reason is not Reason.STALE_ETAG:
                     raise

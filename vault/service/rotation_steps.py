@@ -18,7 +18,6 @@ from vault.store.rotations import DONE, FAILED, RUNNING, RotationRow
 
 T = TypeVar("T")
 
-UNREADABLE = frozenset({Reason.DAMAGED, Reason.KEY_DESTROYED})
 _UNREADABLE = "{} can't be opened: `piivault verify` says which. All others are done."
 
 

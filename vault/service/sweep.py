@@ -15,7 +15,7 @@ from vault.audit import event as audit
 from vault.audit.event import Event
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, seal_record
-from vault.errors import Reason, VaultError
+from vault.errors import LOST, Reason, VaultError
 from vault.policy import Edition, due
 from vault.service.call import PolicyState
 from vault.service.compartment import ServedCompartment
@@ -116,7 +116,7 @@ async def _look_at(
     except KeysChangedError:
         pass  # the next run looks again, as it does where the record changed
     except VaultError as e:
-        if e.reason in (Reason.DAMAGED, Reason.KEY_DESTROYED):
+        if e.reason in LOST:
             swept.damaged += 1
         elif e.reason is Reason.KEYS_SUSPENDED and not served.keyring.suspended:
             swept.suspended += 1

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from vault.crypto.record import Address
-from vault.errors import Reason, VaultError
+from vault.errors import LOST, VaultError
 from vault.policy import FieldUse
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
@@ -39,7 +39,7 @@ def _candidate(
 ) -> OpenedRecord | None:
     if not isinstance(opened, VaultError):
         return opened
-    if opened.reason not in (Reason.DAMAGED, Reason.KEY_DESTROYED):
+    if opened.reason not in LOST:
         raise opened
     log.error("a record in %s was passed over: %s", served.name, opened.reason)
     return None
