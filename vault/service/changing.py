@@ -29,15 +29,13 @@ async def with_keys(served: ServedCompartment, write: Callable[[int], Awaitable[
 
     So a rotation is nobody's error. Raises what `write` raises.
     """
-    for tries_left in reversed(range(_TRIES)):
+    for _ in range(_TRIES - 1):
         standing = served.keyring.standing
         try:
             return await write(standing.epoch)
         except KeysChangedError:
-            if not tries_left:
-                raise
             await served.look_beyond(standing)
-    raise AssertionError  # a loop that ends returns or raises
+    return await write(served.keyring.epoch)
 
 
 async def change(served: ServedCompartment, planned: Planned[T], epoch: int) -> T:

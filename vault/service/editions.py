@@ -71,7 +71,7 @@ class Editions:
         It may be asked several times: whoever adds first wins, and everybody else looks again.
         None adds nothing. Raises what `propose` raises, or VaultError(STALE_ETAG).
         """
-        for tries_left in reversed(range(_TRIES)):
+        for _ in range(_TRIES):
             await self.refresh()
             entry = propose(self.ledger)
             if entry is None:
@@ -79,8 +79,6 @@ class Editions:
             if await self._chain.append(_row(entry)):
                 await self.refresh()
                 return
-            if not tries_left:
-                break
         raise VaultError(Reason.STALE_ETAG, "Others keep adding to the control chain. Try again.")
 
 
