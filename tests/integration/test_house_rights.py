@@ -14,7 +14,9 @@ from piivault import errors
 from piivault.everywhere import (
     Journey,
     erase_everywhere,
+    erase_everywhere_async,
     export_everywhere,
+    export_everywhere_async,
     package_of,
     receipt_of,
 )
@@ -499,6 +501,26 @@ def test_exporting_everywhere_goes_on_where_it_stopped(
     merged = merge(opened(house, package, keys) for package in packages)
     held = {its["holdings"]["compartment"]["name"] for its in merged["exports"]}
     assert held == {"accounts", "orders"}
+
+
+async def test_the_asynchronous_client_exports_and_erases_everywhere_too(house: House) -> None:
+    person = house.register("accounts")
+    places = ["accounts", "orders"]
+    keys = ExportKeys.new(places)
+    environment = {**house.environment("portal"), "PIIVAULT_TIMEOUT": "20"}
+    async with piivault.AsyncClient.from_env(environment) as vault:
+        subject = vault.subject(person.root)
+        exports = await export_everywhere_async(
+            subject, keys.public, Journey.begin(places), keep=lambda its: None
+        )
+        erasures = await erase_everywhere_async(
+            subject, Journey.begin(places), keep=lambda its: None
+        )
+    for journey in (exports, erasures):
+        assert [step.state for step in journey.steps] == ["done", "nothing"]
+    assert opened(house, package_of(exports.steps[0]), keys).compartment == "accounts"
+    receipt = Receipt.open(receipt_of(erasures.steps[0]), _keys(house, "accounts"))
+    assert receipt.is_of(person.pseudonym)
 
 
 # Exports.
