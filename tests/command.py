@@ -7,6 +7,7 @@ What starts, signals or kills a process runs `COMMAND`.
 """
 
 import sys
+import sysconfig
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 
 from vault.cli import main
 
-COMMAND = Path(sys.executable).with_name("piivault")
+COMMAND = Path(sysconfig.get_path("scripts"), "piivault")
 
 
 def piivault(

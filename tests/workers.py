@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +19,13 @@ import piivault
 from piivault.keys import Keys
 from piivault.officers import OfficersClient
 
+from tests.command import COMMAND
 from tests.house import House
 from tests.people import Registered
 from tests.wire import PATIENCE
 from vault.config import ENVIRONMENT_PREFIX
 
 BOUND = 1.0  # seconds until every worker follows
-_PIIVAULT = Path(sysconfig.get_path("scripts"), "piivault")
 
 
 class Worker:
@@ -70,7 +69,7 @@ def worker_process(house: House, **overrides: str) -> Iterator[Worker]:
         **overrides,
     }
     environment = {f"{ENVIRONMENT_PREFIX}{k}": v for k, v in variables.items()}
-    argv: list[str | Path] = [_PIIVAULT, "serve", "--config", house.running.config]
+    argv: list[str | Path] = [COMMAND, "serve", "--config", house.running.config]
     log = house.state / "log" / f"worker-{os.urandom(4).hex()}.log"
     with (
         log.open("wb") as out,

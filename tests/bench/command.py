@@ -2,11 +2,12 @@
 
 import os
 import subprocess
-import sysconfig
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.command import COMMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Measured:
 
 def measured(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Measured:
     """Run `piivault`; end this program if it fails."""
-    argv = [Path(sysconfig.get_path("scripts"), "piivault"), *arguments]
+    argv = [COMMAND, *arguments]
     variables = {**os.environ, **(environment or {})}
     began = time.perf_counter()
     with subprocess.Popen(argv, env=variables, stdout=subprocess.PIPE, text=True) as process:

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from piivault.v1 import record_service_pb2 as pb
 
 from tests.bench.population import write_policy
+from tests.command import COMMAND
 from vault.config import ENVIRONMENT_PREFIX, Role
 from vault.dev import Running, Stack
 from vault.dev.local import local, plan_of
@@ -72,12 +72,11 @@ def serving(running: Running, *roles: Role) -> Iterator[Process]:
     """
     roles = roles or ("worker",)
     log = running.config.parent / "log" / f"{'-'.join(roles)}.log"
-    piivault = Path(sysconfig.get_path("scripts"), "piivault")
     # A put of a unique field counts as a find: BulkPut would measure the limit.
     given = {"ROLES": ",".join(roles), "ADDRESS": "127.0.0.1:0", "FIND_PER_SECOND": "1e9"}
     environment = {f"{ENVIRONMENT_PREFIX}SERVER__{key}": value for key, value in given.items()}
     with log.open("wb") as file:
-        argv: list[str | Path] = [piivault, "serve", "--config", running.config]
+        argv: list[str | Path] = [COMMAND, "serve", "--config", running.config]
         server = subprocess.Popen(argv, stdout=file, stderr=file, env={**os.environ, **environment})
         try:
             yield Process(f"127.0.0.1:{_wait_for(server, log)}", server.pid, log)

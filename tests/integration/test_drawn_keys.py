@@ -1,6 +1,6 @@
 """A key that is drawn while others are wrapped anew, and older versions of the Transit key go."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -21,7 +21,6 @@ from vault.service.rotation import Level, begin
 from vault.store import tables as t
 from vault.store.lookups import Identity
 
-Draw = Callable[[KeyName], Awaitable[WrappedKey]]
 SOMEBODY = person(1)
 LEVELS = {
     "kek": (Level.KEK, KeyKind.KEK),

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from piivault.officers import OfficersClient
 from piivault.v1 import record_service_pb2 as records
 from sqlalchemy.exc import DBAPIError
 
+from tests.command import COMMAND
 from tests.house import House
 from tests.split import SplitHouse
 from tests.wire import PATIENCE, new_request_id, wait_for
@@ -426,9 +426,8 @@ def test_a_state_folder_keeps_its_seal(tmp_path: Path, split_house: SplitHouse) 
 
 def test_dev_shows_the_processes_and_stops_them_all(tmp_path: Path) -> None:
     """By Ctrl-C. Apart, they are on PostgreSQL, asked for or not."""
-    piivault = Path(sysconfig.get_path("scripts"), "piivault")
     state = tmp_path / "state"
-    argv: list[str | Path] = [piivault, "dev", "--split", "--state", state]
+    argv: list[str | Path] = [COMMAND, "dev", "--split", "--state", state]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         shown = ""

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sysconfig
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 import piivault
 import pytest
 
+from tests.command import COMMAND
 from tests.people import Registered
 from tests.split import SplitHouse
 from tests.wire import wait_for
@@ -25,7 +25,6 @@ from vault.dev.layout import Layout
 WORKERS = 2
 CONNECTIONS = "4"
 CALLERS = 4  # of each kind: reveals and puts, by Client and by AsyncClient
-PIIVAULT = Path(sysconfig.get_path("scripts"), "piivault")
 
 
 class Workers:
@@ -49,7 +48,7 @@ class Workers:
 
     def command(self, workers: int) -> list[str | Path]:
         several = ["--workers", str(workers)] if workers else []
-        return [PIIVAULT, "serve", "--config", self.config, *several]
+        return [COMMAND, "serve", "--config", self.config, *several]
 
     def stop(self) -> None:
         self._child.stop()
