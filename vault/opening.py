@@ -99,14 +99,7 @@ async def open_compartment(
     metrics: Metrics | None = None,
 ) -> ServedCompartment:
     """Open a compartment: its database, its keys, and what both know of each other."""
-    edition = editions.state().current
-    declared = edition.compartments.get(name)
-    uuid = declared.uuid if declared else section.uuid.bytes if section.uuid else b""
-    if not uuid:
-        raise StartError(
-            f"Edition {edition.number} lacks the compartment {name} of the configuration. "
-            "Give its `uuid` to provision it before an edition brings it."
-        )
+    uuid = _uuid_of(name, section, editions.state().current)
     history = History(editions)
     database = await open_database(
         settings, section.database, Schema.COMPARTMENT, Rights.WORKER, stack
@@ -149,6 +142,17 @@ async def open_compartment(
     await history.provisioned(uuid)
     await served.lookups.saw_ledger(editions.ledger.sequence, editions.ledger.head)
     return served
+
+
+def _uuid_of(name: str, section: config.Compartment, edition: Edition) -> bytes:
+    if declared := edition.compartments.get(name):
+        return declared.uuid
+    if section.uuid:
+        return section.uuid.bytes
+    raise StartError(
+        f"Edition {edition.number} lacks the compartment {name} of the configuration. "
+        "Give its `uuid` to provision it before an edition brings it."
+    )
 
 
 async def open_broker(
