@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from vault.errors import Reason, VaultError
-from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment, now
@@ -24,7 +23,7 @@ async def grant_consent(
         mark = await request_mark(served, call, "grant_consent", address, asked)
 
         def edit(record: OpenedRecord) -> Edited:
-            about = _copy(record)
+            about = record.copied_about()
             add_consents(call, served.name, about, consents)
             return Edited(about, record.values())
 
@@ -45,7 +44,7 @@ async def withdraw_consent(
         mark = await request_mark(served, call, "withdraw_consent", address, sorted(purposes))
 
         def edit(record: OpenedRecord) -> Edited:
-            about = _copy(record)
+            about = record.copied_about()
             held = {consent.purpose for consent in about.consents}
             if not all(p in held or p in call.edition.purposes for p in purposes):
                 raise VaultError(
@@ -58,12 +57,6 @@ async def withdraw_consent(
             return Edited(about, record.values())
 
         return await rewrite(served, Rewrite(attempted, address, edit, mark))
-
-
-def _copy(record: OpenedRecord) -> sealed_pb2.Record:
-    about = sealed_pb2.Record()
-    about.CopyFrom(record.about)
-    return about
 
 
 def _some(items: Sequence[object], name: str) -> None:

@@ -27,6 +27,12 @@ class OpenedRecord:
     about: sealed_pb2.Record
     may_open: Callable[[], None]
 
+    def copied_about(self) -> sealed_pb2.Record:
+        """Return a copy of what is said about the record, to be changed."""
+        about = sealed_pb2.Record()
+        about.CopyFrom(self.about)
+        return about
+
     def values(self, uids: Iterable[int] | None = None) -> Mapping[int, Value]:
         """Open the second layer for these fields (all, if None); absent ones are left out.
 

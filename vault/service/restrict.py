@@ -1,7 +1,6 @@
 """Restriction: the subject stops the use of their record, and it stays stored (clause 5.1)."""
 
 from vault.crypto.request import RequestKind, SubjectRequest
-from vault.sealed.v1 import sealed_pb2
 from vault.service.attempt import attempt
 from vault.service.call import Call
 from vault.service.compartment import ServedCompartment
@@ -39,8 +38,7 @@ async def lift_restriction(served: ServedCompartment, call: Call, capability: st
 
 def _setting(*, restricted: bool) -> Edit:
     def edit(record: OpenedRecord) -> Edited:
-        about = sealed_pb2.Record()
-        about.CopyFrom(record.about)
+        about = record.copied_about()
         about.restricted = restricted
         return Edited(about, record.values())
 
