@@ -34,7 +34,8 @@ from tests.wire import PATIENCE, Refusal
 from vault import config
 from vault.dev import Running
 from vault.dev.local import local, prepared, serving
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
+from vault.keys.key import KeyKind, KeyName, WrappedKey
+from vault.keys.keyring import Keyring
 from vault.keys.provision import AUDITOR, BROKERS_AUDIT_KEY
 from vault.keys.transit import Transit
 from vault.names import BROKER, BROKER_TRAIL, Pseudonym

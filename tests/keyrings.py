@@ -9,7 +9,8 @@ import pytest
 
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError, WrappedKeyRejected
-from vault.keys.keyring import KeyKind, KeyName, Keyring
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.keyring import Keyring
 
 COMPARTMENT = b"accounts: 16 byt"
 SOFT, HARD = 300.0, 3600.0

@@ -15,7 +15,8 @@ from pathlib import Path
 from tests import rotating
 from tests.rotating import check, person, policy
 from tests.served import serving_process
-from vault.keys.transit import AppRole, Transit
+from vault.keys.login import AppRole
+from vault.keys.transit import Transit
 from vault.service import rotation_index, rotation_keys, rotation_records
 from vault.service.epoch import awaits_officer
 from vault.service.rotation import Level

@@ -26,7 +26,8 @@ from tests.rotating import person
 from tests.served import UUID, serving_process
 from vault.crypto.record import new_record
 from vault.errors import Reason, VaultError
-from vault.keys.transit import AppRole, Transit
+from vault.keys.login import AppRole
+from vault.keys.transit import Transit
 from vault.policy import compile_edition
 from vault.service.call import Call, PolicyState
 from vault.service.compartment import ServedCompartment

@@ -25,7 +25,8 @@ from vault import config
 from vault.dev import Running
 from vault.dev.local import split
 from vault.dev.served import Served
-from vault.keys.transit import AppRole, Transit
+from vault.keys.login import AppRole
+from vault.keys.transit import Transit
 from vault.store.engine import connect, entrance
 from vault.store.rights import Role, roles
 

@@ -11,7 +11,8 @@ from tests.database import put
 from tests.keyrings import FakeTransit
 from vault.audit.chain import Chain
 from vault.audit.event import ALLOWED, Event
-from vault.keys.keyring import KeyKind, KeyName, Keyring
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.keyring import Keyring
 from vault.service.reading import SECOND, Backwards, ReadEvent, Span, TrailReader, parse_bookmark
 from vault.service.trail import follow_states
 from vault.store import tables as t

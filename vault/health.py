@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from vault import config
-from vault.keys.keyring import HARD_TTL, SOFT_TTL, KeyKind
+from vault.keys.key import KeyKind
+from vault.keys.keyring import HARD_TTL, SOFT_TTL
 from vault.names import BROKER
 from vault.service.broker_trail import BrokerTrail
 from vault.service.compartment import ServedCompartment

@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack
 from vault import config
 from vault.errors import Reason, VaultError
 from vault.keys.errors import KeyServerError
-from vault.keys.transit import AppRole, Jwt, Login, TokenFile, Transit
+from vault.keys.login import AppRole, Jwt, Login, TokenFile
+from vault.keys.transit import Transit
 from vault.roles import seal_faults
 from vault.store import schema
 from vault.store.engine import Database, connect

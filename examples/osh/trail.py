@@ -17,7 +17,8 @@ from examples.osh.stage import Stage, step
 from vault.audit.chain import Link, verify
 from vault.dev import Running
 from vault.errors import VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
+from vault.keys.key import KeyKind, KeyName, WrappedKey
+from vault.keys.keyring import Keyring
 from vault.keys.provision import AUDITOR, audit_transit_key, transit_key
 from vault.keys.transit import Transit
 from vault.policy import Compartment, Edition, Form, compile_edition

@@ -24,7 +24,7 @@ from vault.audit.chain import Link, open_event
 from vault.crypto.pseudonym import transit_input
 from vault.crypto.record import Address
 from vault.dev import Running
-from vault.keys.keyring import KeyKind, KeyName
+from vault.keys.key import KeyKind, KeyName
 from vault.keys.provision import BROKER, PSEUDONYM_KEY
 from vault.keys.transit import Transit
 from vault.names import to_base64url

@@ -20,7 +20,8 @@ from vault import app
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address, SealedRecord, open_fields, open_record, unwrap_data_key
 from vault.errors import VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrongKeyServerError
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.keyring import Keyring, WrongKeyServerError
 from vault.opening import StartError
 from vault.service.compartment import ServedCompartment, WrongDatabaseError
 from vault.service.editions import Editions

@@ -17,7 +17,7 @@ from tests.bench.sample import Progress
 from vault import app, config
 from vault.crypto.record import Address, DataKey, Value, new_record, seal_record, wrap_data_key
 from vault.dev import Running
-from vault.keys.keyring import KeyKind
+from vault.keys.key import KeyKind
 from vault.policy import Edition, SubjectKind, notice
 from vault.sealed.v1 import sealed_pb2
 from vault.service.compartment import ServedCompartment, now

@@ -17,7 +17,8 @@ from typing import Any
 from vault.dev import openbao
 from vault.dev.layout import Layout
 from vault.keys.errors import KeyServerError
-from vault.keys.transit import AppRole, Token, Transit
+from vault.keys.login import AppRole, Token
+from vault.keys.transit import Transit
 
 VARIABLES = "PIIVAULT_TEST_KEY_SERVER_"
 

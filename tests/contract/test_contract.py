@@ -22,9 +22,10 @@ from vault.keys.errors import (
     WrappedKeyRejected,
 )
 from vault.keys.key import transit_version
+from vault.keys.login import AppRole, Token
 from vault.keys.officer import TransitOfficer
 from vault.keys.provision import app_role, officer_policy, transit_keys, worker_policy
-from vault.keys.transit import AppRole, Token, Transit
+from vault.keys.transit import Transit
 
 CONTEXT, OTHER = b"piivault/contract/1", b"piivault/contract/2"
 PLAIN = b"canary of the contract"

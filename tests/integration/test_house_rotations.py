@@ -27,7 +27,8 @@ from tests.workers import BOUND, Worker, worker_process
 from vault.cli.verify import verify
 from vault.crypto.capability import key_id
 from vault.keys.errors import KeyServerForbidden
-from vault.keys.transit import Token, Transit
+from vault.keys.login import Token
+from vault.keys.transit import Transit
 from vault.names import from_base64url, to_base64url
 
 

@@ -18,7 +18,8 @@ from vault.dev import Running
 from vault.errors import Reason, VaultError
 from vault.keys.key import KeyKind, KeyName, KeyState, Standing, WrappedKey
 from vault.keys.keyring import Keyring
-from vault.keys.transit import Token, Transit
+from vault.keys.login import Token
+from vault.keys.transit import Transit
 
 OK, OLD, SUSPENDED, GONE = "ok", "old", "suspended", "gone"
 STATES = (OK, OLD, SUSPENDED, GONE)

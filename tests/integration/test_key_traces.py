@@ -21,7 +21,8 @@ from vault.errors import VaultError
 from vault.keys.errors import KeyServerError
 from vault.keys.key import KeyKind, KeyName, KeyState, WrappedKey
 from vault.keys.keyring import Keyring
-from vault.keys.transit import Token, Transit
+from vault.keys.login import Token
+from vault.keys.transit import Transit
 
 CONTEXT, OTHER = b"traces/1", b"traces/2"
 KEY = "test-traces"

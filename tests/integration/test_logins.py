@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from vault import config
 from vault.dev import Running
 from vault.keys.errors import KeyServerForbidden
+from vault.keys.login import Jwt, Login, TokenFile
 from vault.keys.provision import worker
-from vault.keys.transit import Jwt, Login, TokenFile, Transit
+from vault.keys.transit import Transit
 
 ACCOUNTS, CONTEXT = "piivault-accounts", b"context"
 ISSUER, AUDIENCE = "https://identity.example.kg", "key-server"

@@ -26,6 +26,7 @@ from vault.keys.errors import (
     KeyServerUnavailable,
     WrappedKeyRejected,
 )
+from vault.keys.login import AppRole, Token
 from vault.keys.provision import (
     AUDIT_KEY,
     AUDITOR,
@@ -36,7 +37,7 @@ from vault.keys.provision import (
     signing_transit_key,
     worker,
 )
-from vault.keys.transit import AppRole, Token, Transit
+from vault.keys.transit import Transit
 
 LogIn = Callable[[str], Transit]
 ACCOUNTS = "piivault-accounts"

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from vault.cli.options import read_edition
-from vault.keys.transit import TokenFile, Transit
+from vault.keys.login import TokenFile
+from vault.keys.transit import Transit
 from vault.policy import Edition
 from vault.setup.apply import PublicKeys, apply_to_key_server, apply_to_postgresql
 from vault.setup.files import SECRETS, Deployment, files

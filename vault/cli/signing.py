@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from piivault.officers import Approval, OfficersClient
 
-from vault.keys.transit import Token, Transit
+from vault.keys.login import Token
+from vault.keys.transit import Transit
 from vault.service.ledger import statement
 
 SIGNS = (

@@ -12,7 +12,8 @@ from vault.dev.child import Child, program
 from vault.dev.errors import DevError
 from vault.dev.layout import Layout
 from vault.keys.errors import KeyServerUnavailable
-from vault.keys.transit import Token, Transit
+from vault.keys.login import Token
+from vault.keys.transit import Transit
 
 PATIENCE = 30.0  # seconds, a call: a busy machine must not cut initialising in two
 

@@ -35,8 +35,6 @@ from vault.keys.key import (
     unconfirmed,
 )
 
-__all__ = ["KeyKind", "KeyName", "KeyState", "Keyring", "Standing", "WrappedKey", "Wrapping"]
-
 log = logging.getLogger("piivault.keys")
 
 SOFT_TTL, HARD_TTL = 300.0, 3600.0  # seconds

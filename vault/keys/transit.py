@@ -23,11 +23,9 @@ from hvac.api import secrets_engines
 from vault.keys.answers import after_prefix, body_of, ciphertext_in, in_base64, plaintext_in
 from vault.keys.causes import ours
 from vault.keys.errors import KeyNotFound, KeyServerError, WrappedKeyRejected
-from vault.keys.login import AppRole, Jwt, Login, Token, TokenFile
+from vault.keys.login import Login, Token
 from vault.keys.session import Session
 from vault.keys.token import HeldToken
-
-__all__ = ["AppRole", "Jwt", "Login", "Token", "TokenFile", "Transit"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

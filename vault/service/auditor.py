@@ -12,7 +12,8 @@ from vault.audit.checkpoint import Checkpoint
 from vault.audit.signed import CheckpointError
 from vault.crypto.primitives import DamagedError
 from vault.errors import UNREADABLE, VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.keyring import Keyring
 from vault.service.compartment import WrongDatabaseError
 from vault.service.reading import why_unopened
 from vault.store.broker import whose_trail

@@ -6,7 +6,8 @@ It has no canary: a key server that can't open the trail's key is noticed when t
 from vault.audit.chain import Chain
 from vault.audit.event import Event
 from vault.errors import Reason, VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring, WrappedKey
+from vault.keys.key import KeyKind, KeyName, WrappedKey
+from vault.keys.keyring import Keyring
 from vault.names import BROKER, BROKER_TRAIL
 from vault.service.compartment import WrongDatabaseError
 from vault.service.flood import Flood

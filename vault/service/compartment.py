@@ -14,8 +14,8 @@ from vault.crypto.attestation import Attestation, Kind
 from vault.crypto.primitives import mac
 from vault.crypto.record import Address, DataKey
 from vault.errors import Reason, VaultError
-from vault.keys.key import KeyState, check_state
-from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, clock
+from vault.keys.key import KeyKind, KeyName, KeyState, Standing, check_state
+from vault.keys.keyring import Keyring, clock
 from vault.keys.signing import SigningKey
 from vault.names import Pseudonym
 from vault.service.call import Call

@@ -9,7 +9,8 @@ from vault.crypto.primitives import DamagedError, Key, cipher
 from vault.crypto.record import Address, DataKey, SealedRecord, Value
 from vault.errors import Reason, VaultError, returned
 from vault.frozen import dataclass
-from vault.keys.keyring import KeyKind, KeyName, Keyring
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.keyring import Keyring
 from vault.sealed.v1 import sealed_pb2
 from vault.store.load import Loader, StoredRecord
 

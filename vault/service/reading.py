@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from vault.audit.chain import WRITER_BYTES, Link, open_event
 from vault.crypto.primitives import DamagedError, Key, cipher
 from vault.errors import UNREADABLE, Reason, VaultError
-from vault.keys.keyring import KeyKind, KeyName, Keyring
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.keyring import Keyring
 from vault.names import from_base64url, to_base64url
 from vault.sealed.v1 import sealed_pb2
 from vault.store.engine import Database

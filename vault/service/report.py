@@ -20,7 +20,7 @@ from vault.crypto.primitives import DamagedError
 from vault.crypto.record import Address
 from vault.crypto.request import RequestKind, SubjectRequest
 from vault.errors import UNREADABLE, Reason, VaultError
-from vault.keys.keyring import KeyKind, KeyName
+from vault.keys.key import KeyKind, KeyName
 from vault.names import from_base64url, to_base64url
 from vault.policy import Processing, RecordHeld, check_language, processing
 from vault.sealed.v1 import sealed_pb2

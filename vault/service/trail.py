@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vault.audit.chain import Break, Link, open_event, verify
-from vault.keys.key import READS
-from vault.keys.keyring import KeyKind, KeyName, Keyring, Standing, WrappedKey, clock
+from vault.keys.key import READS, KeyKind, KeyName, Standing, WrappedKey
+from vault.keys.keyring import Keyring, clock
 from vault.sealed.v1 import sealed_pb2
 from vault.service.key_rows import key_of
 from vault.store.engine import Database

@@ -19,7 +19,7 @@ from vault.audit.event import ALLOWED, replaced_mark, token
 from vault.crypto.primitives import DamagedError
 from vault.crypto.record import SealedRecord
 from vault.errors import Reason, VaultError
-from vault.keys.keyring import KeyKind, KeyName, WrappedKey
+from vault.keys.key import KeyKind, KeyName, WrappedKey
 from vault.sealed.v1 import sealed_pb2
 from vault.service.trail import AuditedTrail
 from vault.service.verify_report import MOST_FINDINGS, Finding, Kind, Report

@@ -10,7 +10,8 @@ from vault.keys.errors import (
     KeyServerUnavailable,
     WrappedKeyRejected,
 )
-from vault.keys.keyring import KeyKind, KeyName, WrongKeyServerError
+from vault.keys.key import KeyKind, KeyName
+from vault.keys.keyring import WrongKeyServerError
 
 
 async def test_the_key_server_that_wrote_the_canary_is_recognised() -> None:

@@ -24,7 +24,7 @@ from vault.keys.errors import (
     KeyServerUnavailable,
     WrappedKeyRejected,
 )
-from vault.keys.keyring import KeyKind, KeyName, KeyState, WrappedKey
+from vault.keys.key import KeyKind, KeyName, KeyState, WrappedKey
 
 
 async def test_a_key_is_unwrapped_once_and_served_from_memory() -> None:
