@@ -152,6 +152,11 @@ class House:
         accounts = self.client("orders").compartment("accounts", purpose="services")
         return accounts.reveal(person.pseudonym, ["phone"])["phone"].expose()
 
+    def note_of(self, person: Registered) -> str:
+        """Reveal the note of a person's order to the orders service, for the purpose `services`."""
+        orders = self.client("orders").compartment("orders", purpose="services")
+        return orders.reveal(person.pseudonym, ["item_note"])["item_note"].expose()
+
     def consents(
         self, compartment: str, purposes: Collection[str] | None = None
     ) -> list[piivault.Consent]:

@@ -3,34 +3,19 @@
 import sys
 from hashlib import sha256
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import piivault
 import pytest
 from piivault import errors
 from sqlalchemy import make_url
 
-from tests.command import piivault as run_piivault
 from tests.database import Cluster, url_of
 from tests.house import House
+from tests.verifying import owner_of, run
 from vault.cli import main
-from vault.config import ENVIRONMENT_PREFIX
-from vault.dev.postgres import OWNER
 
 ACCOUNTS_URL = "COMPARTMENTS__ACCOUNTS__DATABASE__URL"
 CONTROL_URL = "CONTROL__URL"
-
-
-def run(house: House, *arguments: str | Path, **overrides: str) -> CompletedProcess[str]:
-    """Run the command with the house's configuration."""
-    variables = {f"{ENVIRONMENT_PREFIX}{name}": value for name, value in overrides.items()}
-    return run_piivault(*arguments, "--config", house.running.config, environment=variables)
-
-
-def owner_of(house: House) -> list[str | Path]:
-    """Return the options that name the tables' owner, on PostgreSQL."""
-    password = house.state / "passwords" / OWNER
-    return ["--owner", OWNER, "--owner-password-file", password] if house.postgres else []
 
 
 def done(house: House, *arguments: str | Path, **overrides: str) -> str:

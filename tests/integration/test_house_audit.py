@@ -14,6 +14,7 @@ from piivault.v1 import subject_service_pb2 as subjects
 from piivault.v1 import types_pb2
 
 from tests.house import House
+from tests.officers import reveal
 from tests.people import Registered
 from tests.wire import new_request_id
 from vault.audit.event import ALLOWED, DENIED
@@ -47,12 +48,6 @@ def _value(name: str, value: str) -> types_pb2.FieldValue:
     return types_pb2.FieldValue(name=name, value=value)
 
 
-def _reveal(person: Registered, *fields: str, purpose: str = "services") -> Message:
-    return records.RevealRequest(
-        compartment="accounts", purpose=purpose, pseudonym=person.pseudonym, fields=fields
-    )
-
-
 def _own(kind: type[Any], person: Registered, **parts: Any) -> Any:
     return kind(compartment=person.compartment, capability=person.capability, **parts)
 
@@ -67,23 +62,23 @@ def _consent(house: House) -> types_pb2.Consent:
 Make = Callable[[House, Registered], Message]
 EVENTS: dict[str, tuple[str, Make, Told]] = {
     "a reveal": (
-        "orders", lambda h, p: _reveal(p, "phone", "last_name"),
+        "orders", lambda h, p: reveal(p, "phone", "last_name"),
         Told("reveal", "services", uses=(("phone", PLAIN), ("last_name", PLAIN)))),
     "a reveal in other forms": (
-        "support", lambda h, p: _reveal(p, "email", "city", purpose="account"),
+        "support", lambda h, p: reveal(p, "email", "city", purpose="account"),
         Told("reveal", "account", uses=(("email", MASKED), ("city", PRESENT)))),
     "a reveal beyond the purpose": (
-        "orders", lambda h, p: _reveal(p, "phone", "email"),
+        "orders", lambda h, p: reveal(p, "phone", "email"),
         _denied("reveal", "services", Reason.FIELD_BEYOND_PURPOSE, ("phone", NONE),
                 ("email", NONE))),
     "a reveal without a grant": (
-        "newsletter", lambda h, p: _reveal(p, "phone"),
+        "newsletter", lambda h, p: reveal(p, "phone"),
         _denied("reveal", "services", Reason.NOT_GRANTED, ("phone", NONE))),
     "a reveal for a purpose that may be anything": (
-        "orders", lambda h, p: _reveal(p, "phone", purpose=p.values["email"]),
+        "orders", lambda h, p: reveal(p, "phone", purpose=p.values["email"]),
         _denied("reveal", "", Reason.UNKNOWN_PURPOSE, ("phone", NONE))),
     "a reveal of a field that may be anything": (
-        "orders", lambda h, p: _reveal(p, p.values["phone"], "phone"),
+        "orders", lambda h, p: reveal(p, p.values["phone"], "phone"),
         _denied("reveal", "services", Reason.UNKNOWN_FIELD, ("phone", NONE))),
     "a reveal of nobody": (
         "orders", lambda h, p: records.RevealRequest(
@@ -91,7 +86,7 @@ EVENTS: dict[str, tuple[str, Make, Told]] = {
             fields=["phone"]),
         _denied("reveal", "services", Reason.MALFORMED_PSEUDONYM, ("phone", PLAIN))),
     "a reveal without consent": (
-        "newsletter", lambda h, p: _reveal(p, "email", purpose="newsletter"),
+        "newsletter", lambda h, p: reveal(p, "email", purpose="newsletter"),
         _denied("reveal", "newsletter", Reason.CONSENT_REQUIRED, ("email", PLAIN))),
     "a search": (
         "support", lambda h, p: records.FindRequest(
@@ -277,8 +272,8 @@ def test_without_a_trail_nothing_is_revealed(house: House) -> None:
     view = _own(subjects.ViewRequest, person)
     with house.unwritable_trail():
         for service, request in (
-            ("orders", _reveal(person, "phone")),
-            ("orders", _reveal(person, "email")),
+            ("orders", reveal(person, "phone")),
+            ("orders", reveal(person, "email")),
             ("orders", records.DescribeRequest(compartment="accounts", purpose="services")),
             ("portal", view),
         ):

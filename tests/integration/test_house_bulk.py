@@ -8,7 +8,7 @@ from piivault.v1 import types_pb2
 from piivault.v1.errors_pb2 import ErrorReason
 
 from tests.house import House
-from tests.people import NOBODY, Registered
+from tests.people import NOBODY
 from tests.wire import Stream, new_request_id, stream
 from vault.audit.event import ALLOWED
 from vault.errors import Reason
@@ -50,11 +50,6 @@ def _reason(result: pb.BulkPutResult) -> str:
     return ErrorReason.Name(result.error.reason).removeprefix("ERROR_REASON_")
 
 
-def _note(house: House, person: Registered) -> str:
-    orders = house.client("orders").compartment("orders", purpose="services")
-    return orders.reveal(person.pseudonym, ["item_note"])["item_note"].expose()
-
-
 def test_each_item_is_done_or_refused_by_itself_and_leaves_its_event(house: House) -> None:
     good, other = house.register("orders"), house.register("orders")
     unconsented = house.register("orders", consents=[])
@@ -84,7 +79,7 @@ def test_each_item_is_done_or_refused_by_itself_and_leaves_its_event(house: Hous
         "MALFORMED_REQUEST",
         "",
     ]
-    assert (_note(house, good), _note(house, other)) == ("Коңгуроо иштебейт", "Экинчи кабат")
+    assert (house.note_of(good), house.note_of(other)) == ("Коңгуроо иштебейт", "Экинчи кабат")
     for request_id, reason in zip(ids, told, strict=False):
         (event,) = house.events("orders", request_id)
         assert (event.operation, event.reason) == (Operation.PUT, reason)
@@ -115,7 +110,7 @@ def test_what_was_done_is_not_done_again(house: House) -> None:
     changed = pb.BulkPutItem.FromString(items[0].SerializeToString())
     changed.fields[0].value = "башка"
     assert _told(house, changed) == ["REQUEST_ID_REUSED"]
-    assert {_note(house, person) for person in people} == {"алгачкы"}
+    assert {house.note_of(person) for person in people} == {"алгачкы"}
 
 
 @pytest.mark.parametrize("each", [1, 64, 200])
@@ -124,7 +119,7 @@ def test_those_of_one_record_are_done_in_their_order(house: House, each: int) ->
     people = [house.register("orders") for _ in range(3)]
     items = [_item(people[n % 3].pseudonym, item_note=str(n)) for n in range(200)]
     assert _told(house, *items, each=each) == [""] * 200
-    assert [_note(house, person) for person in people] == ["198", "199", "197"]
+    assert [house.note_of(person) for person in people] == ["198", "199", "197"]
 
 
 REFUSED: dict[str, tuple[str, list[pb.BulkPutRequest], Reason]] = {

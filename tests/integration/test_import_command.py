@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.house import House
-from tests.people import NOBODY, Registered
+from tests.people import NOBODY
 from vault.cli import cli
 from vault.cli.bulk_import import request_id
 from vault.cli.import_rows import Row
@@ -26,11 +26,6 @@ def imports(sqlite_house: House) -> Import:
         return CliRunner().invoke(cli, argv, env=sqlite_house.environment(service))
 
     return run
-
-
-def _note(house: House, person: Registered) -> str:
-    orders = house.client("orders").compartment("orders", purpose="services")
-    return orders.reveal(person.pseudonym, ["item_note"])["item_note"].expose()
 
 
 def _write(file: Path, *rows: dict[str, str | None]) -> Path:
@@ -65,7 +60,7 @@ def test_each_row_is_put_or_named_by_its_line(
         [f"line {first + 2}", "NOT_FOUND"],
     ]
     assert not [text for text in (PLANTED, "psn_") if text in done.output]
-    assert [_note(sqlite_house, p) for p in people[:2]] == [f"{PLANTED} 0", f"{PLANTED} 3"]
+    assert [sqlite_house.note_of(p) for p in people[:2]] == [f"{PLANTED} 0", f"{PLANTED} 3"]
 
 
 def test_a_second_run_puts_what_is_new_or_changed_and_nothing_twice(
@@ -82,11 +77,11 @@ def test_a_second_run_puts_what_is_new_or_changed_and_nothing_twice(
     rows[1]["item_note"] = "оңдолгон"
     rows.append({"pseudonym": three.pseudonym, "item_note": PLANTED})
     assert imports(_write(file, *rows)).exit_code == 0
-    notes = [_note(sqlite_house, person) for person in (one, two, three)]
+    notes = [sqlite_house.note_of(person) for person in (one, two, three)]
     assert notes == ["кийин", "оңдолгон", PLANTED]
     (tmp_path / "rows.csv.import-state").unlink()
     assert imports(file).exit_code == 0
-    assert _note(sqlite_house, one) == PLANTED
+    assert sqlite_house.note_of(one) == PLANTED
 
 
 @pytest.mark.parametrize("cell", [("rows.csv", ""), ("rows.jsonl", None)], ids=["CSV", "JSON"])
@@ -147,7 +142,7 @@ def test_rows_of_one_record_are_put_in_the_files_order(
     ]
     done = imports(_write(tmp_path / "rows.csv", *rows))
     assert (done.exit_code, done.stdout) == (0, "85 rows put, 0 failed\n")
-    assert [_note(sqlite_house, person) for person in (one, two)] == ["84", "83"]
+    assert [sqlite_house.note_of(person) for person in (one, two)] == ["84", "83"]
 
 
 class Pauses:
@@ -183,7 +178,7 @@ def test_what_the_server_could_not_do_is_tried_again_and_put_once(
         for seconds in ("0.5", "1.0", "2.0")
     ]
     assert pauses.seconds == [0.5, 1, 2]
-    assert [_note(sqlite_house, person) for person in people] == ["төрт", "эки", "үч"]
+    assert [sqlite_house.note_of(person) for person in people] == ["төрт", "эки", "үч"]
 
 
 def test_where_nothing_can_be_put_it_stops_and_the_next_run_goes_on(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.trails import in_order
 from tests.vectors import generate
 from vault.audit.chain import (
     Chain,
@@ -57,16 +58,11 @@ def _trail() -> list[Link]:
     """Three writers: of six events in three batches, of four, and of one."""
     chains = _chain(), _chain(), _chain()
     batches = ((0, 3), (1, 4), (0, 1), (2, 1), (0, 2))
-    return _stored(link for chain, size in batches for link in _write(chains[chain], size))
-
-
-def _stored(links: Iterable[Link]) -> list[Link]:
-    """As a database gives them back: by writer and sequence."""
-    return sorted(links, key=lambda link: (link.writer, link.sequence))
+    return in_order(link for chain, size in batches for link in _write(chains[chain], size))
 
 
 def _breaks(links: Iterable[Link]) -> list[tuple[bytes, int]]:
-    return [(its.writer, its.sequence) for its in verify(COMPARTMENT, _stored(links))]
+    return [(its.writer, its.sequence) for its in verify(COMPARTMENT, in_order(links))]
 
 
 def _with(link: Link, changed: Link) -> list[Link]:
