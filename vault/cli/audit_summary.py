@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 from piivault.auditors import Alike, AuditClient, EventFilter
-from rich.console import Console
 from rich.table import Table
 
 from vault.cli.audit_options import ASKS, Length, Moment, filtering
 from vault.cli.audit_picture import Window, bucket_for, picture
+from vault.cli.tables import console, table
 
 _OUTCOMES = ("allowed", "denied", "failed")
 
@@ -53,7 +53,7 @@ def summary(
             said = asdict(alike) | {"start": alike.start.isoformat(), "count": counted[alike]}
             click.echo(json.dumps(said, ensure_ascii=False))
     else:
-        Console().print(_table(counted))
+        console().print(_table(counted))
     if output is not None:
         try:
             output.write_text(picture(compartment, window, counted), encoding="utf-8")
@@ -66,13 +66,11 @@ def _table(counted: Mapping[Alike, int]) -> Table:
     rows: Counter[tuple[str, str, str, str]] = Counter()
     for alike, count in counted.items():
         rows[alike.service, alike.purpose, alike.operation, alike.outcome] += count
-    table = Table("service", "purpose", "operation")
-    for outcome in _OUTCOMES:
-        table.add_column(outcome, justify="right")
+    shown = table("service", "purpose", "operation", *_OUTCOMES, right=_OUTCOMES)
     whole = Counter[tuple[str, str, str]]()
     for (*who, _), count in rows.items():
         whole[who[0], who[1], who[2]] += count
     for service, purpose, operation in sorted(whole, key=lambda who: (-whole[who], who)):
         found = (rows[service, purpose, operation, outcome] for outcome in _OUTCOMES)
-        table.add_row(service, purpose or "-", operation, *(f"{n:,}" if n else "" for n in found))
-    return table
+        shown.add_row(service, purpose or "-", operation, *(f"{n:,}" if n else "" for n in found))
+    return shown

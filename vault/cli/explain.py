@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 from piivault.officers import OfficersClient
-from rich.console import Console
 
 from vault.cli.options import config_option, settings
 from vault.cli.past import explain_request, rules_table
+from vault.cli.tables import console
 from vault.policy import Operation, Step
 
 
@@ -45,7 +45,7 @@ def explain(
     configuration: what was decided then, and the rules of the edition of that time.
     """
     if request:
-        if not asyncio.run(explain_request(settings(file), request, Console())):
+        if not asyncio.run(explain_request(settings(file), request, console())):
             raise click.ClickException("No trail that you may read holds this request id.")
         return
     if not (service and purpose and compartment and fields):
@@ -53,5 +53,5 @@ def explain(
     with OfficersClient.from_env() as control:
         rules = control.explain(service, purpose, compartment, operation, fields, edition)
     steps = tuple(Step(rule.rule, rule.holds, rule.sentence) for rule in rules)
-    Console().print(rules_table(steps))
+    console().print(rules_table(steps))
     click.echo("allowed" if all(step.holds for step in steps) else "denied")

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 import click
 from piivault.officers import Approval, OfficersClient, Touch
-from rich.console import Console
-from rich.table import Table
 
 from vault.cli.signing import SIGNS, needed_reason, report, signer
+from vault.cli.tables import console, table
 from vault.policy import compile_edition
 from vault.service.bodies import reset_body
 from vault.service.ledger import RESET
@@ -25,11 +24,11 @@ def show() -> None:
     """List what owners ever touched: it counts with whatever a new edition grants them."""
     with OfficersClient.from_env() as control:
         listed = control.touches()
-    table = Table("owner", "compartment")
+    shown = table("owner", "compartment")
     for owner, compartment in sorted(map(_names, listed.counting)):
-        table.add_row(owner, compartment)
+        shown.add_row(owner, compartment)
     if listed.counting:
-        Console().print(table)
+        console().print(shown)
     else:
         click.echo("No owner has touched anything.")
     for reset in listed.resets:

@@ -11,10 +11,10 @@ import click
 from piivault import errors
 from piivault.keys import Acted, Keys, KeyStatus, KeyVersion, RingStatus
 from piivault.officers import OfficersClient
-from rich.console import Console
 from rich.table import Table
 
 from vault.cli.loading import Loading
+from vault.cli.tables import console, table
 
 _WHERE = {
     "approve": "vault.cli.policy:approve",
@@ -52,7 +52,7 @@ def status(compartment: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_tree(found), indent=2))
         return
-    Console().print(_table(found))
+    console().print(_table(found))
     state = "SUSPENDED: nothing is decrypted" if found.suspended else "serving"
     click.echo(f"{found.compartment} is {state}; epoch {found.epoch}.")
     for line in _also(found):
@@ -156,25 +156,22 @@ def asking(compartment: str, doubt: str) -> Iterator[Keys]:
 
 
 def _table(found: RingStatus) -> Table:
-    table = Table(title=f"Keys of {found.compartment}")
-    for column in ("key", "state", "drawn", "Transit"):
-        table.add_column(column)
-    for number in ("data keys", "encrypted"):
-        table.add_column(number, justify="right")
-    for column in ("last used", "safe to trim"):
-        table.add_column(column)
+    numbers = ("data\nkeys", "encrypted,\nof 2^32")
+    whole = ("key", "state", "drawn", "Transit", *numbers, "last used")
+    title = f"Keys of {found.compartment}"
+    shown = table(*whole, "safe to trim", title=title, right=numbers, whole=whole)
     for key in found.keys:
-        table.add_row(
+        shown.add_row(
             str(key.name),
             key.state,
             f"{key.created_at:%Y-%m-%d}" if key.created_at else "?",
             f"v{key.transit_version}" if key.transit_version else "-",
             f"{key.data_keys:,}" if key.name.kind == "kek" else "",
             _invocations(key),
-            f"{key.last_used_at:%Y-%m-%d %H:%M:%S}" if key.last_used_at else "",
+            f"{key.last_used_at:%Y-%m-%d\n%H:%M:%S}" if key.last_used_at else "",
             "yes" if key.safe_to_trim else f"no: {key.why_not}",
         )
-    return table
+    return shown
 
 
 def _also(found: RingStatus) -> Iterator[str]:
@@ -206,7 +203,7 @@ def _invocations(key: KeyStatus) -> str:
         return ""
     if key.invocations is None:
         return "unknown"
-    return f"{key.invocations:,} ({key.invocations / key.invocation_limit:.3%} of 2^32)"
+    return f"{key.invocations:,}\n{key.invocations / key.invocation_limit:.3%}"
 
 
 def _tree(found: RingStatus) -> dict[str, Any]:

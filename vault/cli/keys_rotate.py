@@ -7,11 +7,10 @@ from typing import Any, cast, get_args
 import click
 from piivault.keys import Keys, TransitKey
 from piivault.rotations import Level, Rotation
-from rich.console import Console
-from rich.table import Table
 
 from vault.cli.keys import asking
 from vault.cli.keys_watch import OFFICERS_LOGIN, at_key_server, trim, watch
+from vault.cli.tables import console, table
 from vault.keys.officer import TransitOfficer
 from vault.keys.provision import CAPABILITY_KEY, signing_transit_key
 from vault.names import to_base64url
@@ -100,11 +99,10 @@ def rotations(compartment: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_tree(rotation) for rotation in found], indent=2))
         return
-    table = Table(title=f"Rotations in {compartment}")
-    for column in ("began", "level", "to", "state", "done", "error"):
-        table.add_column(column)
+    columns = ("began", "level", "to", "state", "done", "error")
+    shown = table(*columns, title=f"Rotations in {compartment}")
     for rotation in found:
-        table.add_row(
+        shown.add_row(
             f"{rotation.started_at:%Y-%m-%d %H:%M:%S}",
             ":".join(filter(None, (rotation.level, rotation.field))),
             str(rotation.to_version or "-"),
@@ -112,7 +110,7 @@ def rotations(compartment: str, as_json: bool) -> None:
             f"{rotation.done:,} of {rotation.total:,}",
             rotation.error,
         )
-    Console().print(table)
+    console().print(shown)
 
 
 def _running(ring: Keys, level: Level, field: str) -> Rotation | None:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vault import app, config
+from vault.cli.tables import table
 from vault.policy import Edition, Form, Operation, Step, explain
 from vault.sealed.v1 import sealed_pb2
 
@@ -26,12 +27,10 @@ async def explain_request(settings: config.Settings, request_id: str, console: C
 
 def rules_table(steps: tuple[Step, ...]) -> Table:
     """Show rules, and whether each lets the request pass."""
-    table = Table()
-    for column in ("rule", "passes", "why"):
-        table.add_column(column, overflow="fold")
+    shown = table("rule", "passes", "why")
     for step in steps:
-        table.add_row(step.rule, "yes" if step.holds else "no", step.sentence)
-    return table
+        shown.add_row(step.rule, "yes" if step.holds else "no", step.sentence)
+    return shown
 
 
 def _said(compartment: str, event: sealed_pb2.AuditEvent, edition: Edition) -> str:

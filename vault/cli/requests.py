@@ -7,9 +7,8 @@ from typing import Any
 import click
 from piivault import SubjectRequest
 from piivault.officers import OfficersClient
-from rich.console import Console
-from rich.table import Table
 
+from vault.cli.tables import console, table
 from vault.policy import compile_edition
 
 
@@ -36,12 +35,11 @@ def requests(compartments: tuple[str, ...], closed: bool, as_json: bool) -> None
 
 
 def _show(found: list[tuple[str, SubjectRequest]]) -> None:
-    table = Table(title="Requests of subjects")
-    for column in ("due", "compartment", "kind", "state", "opened", "id"):
-        table.add_column(column)
+    columns = ("due", "compartment", "kind", "state", "opened", "id")
+    shown = table(*columns, title="Requests of subjects")
     for name, its in found:
         state = "OVERDUE" if its.overdue else its.state
-        table.add_row(
+        shown.add_row(
             its.due.isoformat(),
             name,
             its.kind,
@@ -49,7 +47,7 @@ def _show(found: list[tuple[str, SubjectRequest]]) -> None:
             its.opened.isoformat(),
             its.id.hex()[:8],
         )
-    Console().print(table)
+    console().print(shown)
     overdue = sum(its.overdue for _, its in found)
     still_open = sum(its.state == "open" for _, its in found)
     click.echo(f"{still_open} open, {overdue} of them overdue.")
