@@ -48,6 +48,18 @@ def destroy(compartment: str, text: str, reason: str | None, yes: bool) -> None:
             )
 
 
+def in_words(body: bytes) -> str:
+    """Say what the destruction of a version is that waits for an officer."""
+    said = json.loads(body)
+    return (
+        f"It destroys a version of a key of {said['compartment']} for ever. "
+        f"Reason: {said['reason']}\n"
+        f"What is lost has the digest {said['digest']}.\n"
+        f"`piivault keys destroy {said['compartment']} --key KIND:VERSION` says what that is, and "
+        "carries it out once two officers approved."
+    )
+
+
 def _carried_out(ring: Keys, key: KeyVersion, found: Destruction) -> bool:
     done = ring.destroy(key, found.digest)
     if done.destroyed:

@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 from piivault.officers import OfficersClient
 
-from vault.cli.history import in_words
+from vault.cli import history, keys_destroy, service
 from vault.cli.loading import Loading
 from vault.cli.options import read_edition
 from vault.cli.signing import SIGNS, parse_signatures, report, signer
 from vault.policy import Edition, compile_edition, diff, edition_schema, graph
-from vault.service.ledger import EDITION, RESET, statement
+from vault.service.ledger import DESTROY, EDITION, RESET, UNBLOCK, statement
 
 _WHERE = {
     "due": "vault.cli.due:due",
@@ -125,7 +125,11 @@ def approve(yes: bool) -> None:
             if entry.kind == EDITION:
                 _print_changes(_newest(control), compile_edition(entry.body.decode()))
             elif entry.kind == RESET:
-                click.echo(in_words(entry.body, control.touches().counting))
+                click.echo(history.in_words(entry.body, control.touches().counting))
+            elif entry.kind == UNBLOCK:
+                click.echo(service.in_words(entry.body, control.edition().blocked))
+            elif entry.kind == DESTROY:
+                click.echo(keys_destroy.in_words(entry.body))
             else:
                 click.echo(entry.body.decode(errors="replace"))
             if yes or click.confirm(f"Approve this {entry.kind}?"):

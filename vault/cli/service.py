@@ -2,9 +2,10 @@
 
 import json
 import secrets
+from collections.abc import Iterable
 
 import click
-from piivault.officers import OfficersClient
+from piivault.officers import BlockedService, OfficersClient
 
 from vault.cli.signing import SIGNS, needed_reason, report, signer
 from vault.service.bodies import block_body, unblock_body
@@ -39,10 +40,26 @@ def unblock(name: str, reason: str | None, yes: bool) -> None:
     officer = signer()
     with OfficersClient.from_env() as control:
         body = _waiting(control, name) or _lifting(control, name, reason)
-        click.echo(body.decode())
+        click.echo(in_words(body, control.edition().blocked))
         if not yes:
-            click.confirm(f"Let {name} go on?", abort=True)
+            click.confirm("Lift this block?", abort=True)
         report(officer.approve(control, UNBLOCK, body), f"lifting the block of {name}")
+
+
+def in_words(body: bytes, blocked: Iterable[BlockedService]) -> str:
+    """Say which block an unblock lifts, and which of the service's it leaves."""
+    said = json.loads(body)
+    blocks = {b.statement.hex(): b for b in blocked}
+    lifted = blocks.pop(said["block"], None)
+    if lifted is None:
+        return f"It lifts a block that is lifted already. Reason: {said['reason']}"
+    words = f"It lifts the block of {lifted.service} ({lifted.reason}). Reason: {said['reason']}"
+    left = "; ".join(b.reason for b in blocks.values() if b.service == lifted.service)
+    if not left:
+        return words
+    return (
+        f"{words}\nIt was blocked more than once: until that is lifted too, it stays so ({left})."
+    )
 
 
 def _waiting(control: OfficersClient, name: str) -> bytes | None:
