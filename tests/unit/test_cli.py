@@ -69,3 +69,10 @@ ERRORS = {
 @pytest.mark.parametrize(("error", "words"), ERRORS.values(), ids=ERRORS)
 def test_what_a_person_can_act_on_is_said(error: Exception, words: str | None) -> None:
     assert said(error) == words
+
+
+def test_a_group_tells_all_of_what_each_command_does(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["keys", "--help"], standalone_mode=False)
+    commands = capsys.readouterr().out.partition("Commands:")[2]
+    assert "..." not in commands
+    assert "under it until `resume`." in " ".join(commands.split())

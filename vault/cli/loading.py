@@ -22,6 +22,14 @@ class Loading(click.Group):
         """Return the names of all commands, loaded or not."""
         return sorted({*self.commands, *self._where})
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with all of its first sentence."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, its.get_short_help_str(limit=200)) for name, its in commands if its]
+            )
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Load a command, if there is one of this name."""
         if name not in self.commands and name in self._where:
