@@ -295,7 +295,8 @@ def load(file: Path, environment: Mapping[str, str]) -> Settings:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as e:
         raise ConfigError(
-            f"{file}: {e.strerror}. `piivault dev` writes one to start from."
+            f"{file}: {e.strerror}. Name the configuration with --config or PIIVAULT_CONFIG; "
+            "`piivault dev` writes .piivault/piivault.toml, and `piivault setup` one a process."
         ) from None
     except ValueError as e:
         raise ConfigError(f"{file}: {e}") from None

@@ -152,7 +152,7 @@ CALLED_WRONGLY = {
     ),
     "over a file": (
         ["backup", "accounts", "--data", "there"],
-        "exists, and no backup is overwritten",
+        "exists, and nothing is overwritten",
     ),
     "a compartment that isn't configured": (
         ["backup", "shop", "--data", "new"],

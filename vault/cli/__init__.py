@@ -61,6 +61,7 @@ def main() -> None:
         e.show()
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        click.echo("Aborted.", err=True)
         sys.exit(130)
     except Exception as e:
         from vault.cli.said import said  # it knows the errors of all rooms, and so loads them

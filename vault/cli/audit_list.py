@@ -27,6 +27,8 @@ def list_(
     **asked: Any,
 ) -> None:
     """Print events of a compartment, the newest first."""
+    if since and until and until <= since:
+        raise click.UsageError("--until must be after --since.")
     only = EventFilter(since, until, **asked)
     with (
         AuditClient.from_env() as trail,

@@ -78,7 +78,8 @@ class PolicyServicer:
         if service is None or request.operation not in set(Operation):
             raise VaultError(
                 Reason.MALFORMED_REQUEST,
-                "Name a service of the edition, and one of the operations reveal, put, find.",
+                f"Name a service of edition {edition.number} ({', '.join(edition.services)}), and "
+                f"one of the operations {', '.join(Operation)}.",
             )
         steps = explain(
             edition,

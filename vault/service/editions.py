@@ -50,7 +50,9 @@ class Editions:
         current = self.ledger.in_force(datetime.now(UTC))
         if current is None:
             raise VaultError(
-                Reason.POLICY_UNAVAILABLE, "No edition of the policy is in force yet. Publish one."
+                Reason.POLICY_UNAVAILABLE,
+                "No edition of the policy is in force yet. Publish one; the first by `piivault "
+                "policy first`.",
             )
         if self._clock() - self._confirmed > self._stale_after:
             raise VaultError(

@@ -201,7 +201,7 @@ class BackupReader:
 def refuse_existing(path: Path) -> None:
     """Raise BackupError if there is something under this name."""
     if path.exists() or path.is_symlink():
-        raise BackupError(f"{path} exists, and no backup is overwritten. Choose another name.")
+        raise BackupError(f"{path} exists, and nothing is overwritten. Choose another name.")
 
 
 def _create(part: Path) -> int:

@@ -162,7 +162,7 @@ def test_refused_and_said_why(file: Path, change: Callable[[bytes], bytes], said
 
 def test_nothing_is_overwritten(file: Path) -> None:
     whole = file.read_bytes()
-    with pytest.raises(BackupError, match="exists, and no backup is overwritten"):
+    with pytest.raises(BackupError, match="exists, and nothing is overwritten"):
         write(file)
     assert file.read_bytes() == whole
 
