@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from piivault import TLS, errors, new_root
+from piivault import TLS, Consent, errors, new_root
 from piivault.v1 import record_service_pb2 as record_pb
 from piivault.v1 import subject_service_pb2 as subject_pb
 
@@ -208,3 +208,16 @@ def test_a_capability_that_stays_expired_is_an_error(sdk: Sdk, house: House, per
     with pytest.raises(errors.CapabilityExpired):
         sdk.do(person.view("accounts"))
     assert len(house.calls("View")) == 2
+
+
+def test_an_argument_of_another_kind_is_refused_in_words(
+    sdk: Sdk, house: House, person: Any
+) -> None:
+    """Before the call is sent."""
+    house.answer("Issue", issued())
+    consent = Consent("account", 1, "ky", b"digest")
+    with pytest.raises(errors.InvalidRequest, match="consents is a list"):
+        sdk.do(person.grant("accounts", consent))
+    for ask in (person.request, person.finish):
+        with pytest.raises(errors.InvalidRequest, match="its id, which is bytes"):
+            sdk.do(ask("accounts", "0b0e1a2c"))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from piivault._call import Call, request_id_or_new, text
 from piivault._requests import Erasure, SealedExport, SubjectRequest, kept_in, request_in
+from piivault.errors import InvalidRequest
 from piivault.export_keys import PublicKey, Suite
 from piivault.v1 import subject_service_pb2 as pb
 
@@ -103,7 +104,7 @@ def get_request(
     return Call(
         f"{_SERVICE}/GetRequest",
         compartment,
-        pb.GetRequestRequest(compartment=compartment, capability=capability, id=id_),
+        pb.GetRequestRequest(compartment=compartment, capability=capability, id=_given(id_)),
         pb.GetRequestResponse,
         lambda got: request_in(got.request),
         request_id_or_new(),
@@ -117,8 +118,14 @@ def finish_request(
     return Call(
         f"{_SERVICE}/FinishRequest",
         compartment,
-        pb.FinishRequestRequest(compartment=compartment, capability=capability, id=id_),
+        pb.FinishRequestRequest(compartment=compartment, capability=capability, id=_given(id_)),
         pb.FinishRequestResponse,
         lambda got: request_in(got.request),
         request_id_or_new(),
     )
+
+
+def _given(id_: bytes) -> bytes:
+    if not isinstance(id_, bytes):
+        raise InvalidRequest("A request is named by its id, which is bytes: SubjectRequest.id.")
+    return id_

@@ -223,6 +223,13 @@ def list_consents(
     )
 
 
+def several(consents: Iterable[Consent]) -> tuple[Consent, ...]:
+    """Return them, to be sent more than once; raise InvalidRequest for one alone."""
+    if isinstance(consents, Consent):
+        raise InvalidRequest("consents is a list, even if there is only one.")
+    return tuple(consents)
+
+
 def _to_proto(consent: Consent) -> types_pb2.Consent:
     if not isinstance(consent, Consent):
         raise InvalidRequest("consents are Consent objects: notice.accept() makes them.")

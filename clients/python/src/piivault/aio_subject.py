@@ -47,7 +47,7 @@ class AsyncSubject:
         timeout: float | None = None,
     ) -> str:
         """Open the subject's record with its first values; return its etag."""
-        given, id_ = tuple(consents), request_id_or_new(request_id)
+        given, id_ = _subject_calls.several(consents), request_id_or_new(request_id)
         return await self._act(
             compartment,
             timeout,
@@ -137,7 +137,7 @@ class AsyncSubject:
         timeout: float | None = None,
     ) -> str:
         """Add or renew consents; return the new etag."""
-        given, id_ = tuple(consents), request_id_or_new(request_id)
+        given, id_ = _subject_calls.several(consents), request_id_or_new(request_id)
         return await self._act(
             compartment, timeout, lambda cap: _subject_calls.grant(compartment, cap, given, id_)
         )
