@@ -363,3 +363,14 @@ def test_an_owner_who_may_not_is_told_so(applied: Applied, tmp_path: Path) -> No
     assert done.returncode == 1
     assert "may not make roles or databases" in done.stderr
     assert bare.layout.path("passwords", OWNER).read_text() not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("url", ["hvs.token", "postgresql://owner:pw@localhost/", "sqlite://"])
+def test_what_is_no_owners_url_is_refused_in_words(
+    applied: Applied, tmp_path: Path, url: str
+) -> None:
+    done = _attempt(applied.bare, tmp_path / "output", url)
+    assert done.returncode == 1
+    assert "Write it postgresql+asyncpg://OWNER:PASSWORD@HOST:PORT/postgres" in done.stderr
+    assert url not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -59,8 +59,11 @@ async def apply_to_postgresql(
     Raises RoleError, VaultError(STORAGE_UNAVAILABLE).
     """
     owner = user_of(owner_url)
-    if not owner:
-        raise RoleError("The owner's URL names nobody. Write it postgresql+asyncpg://OWNER:…@…")
+    if not owner or not owner_url.startswith("postgresql+asyncpg://"):
+        raise RoleError(
+            "The owner's URL can't be used. Write it "
+            "postgresql+asyncpg://OWNER:PASSWORD@HOST:PORT/postgres"
+        )
     wanted = rights.roles(compartments)
     server = connect(owner_url)
     try:

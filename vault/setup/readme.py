@@ -99,7 +99,13 @@ data.
 ## 3. The operators: configuration, tables, rights
 
 Fill in each `piivault-PROCESS.toml`, and put the server's certificate, the secrets and the two CAs
-beside it. Then, once for each file:
+beside it. `officers` are the same in all: the people who sign editions. Each makes a key, keeps it,
+and hands over the public half:
+
+    openssl genpkey -algorithm ed25519 -out officer.pem
+    openssl pkey -in officer.pem -pubout -outform DER | tail -c 32 | base64 | tr '+/' '-_' | tr -d =
+
+`spiffe` is the one URI in the certificate by which that officer is known. Then, once for each file:
 
     piivault config check --config piivault-control.toml
     piivault db upgrade --config piivault-control.toml \\
@@ -131,6 +137,7 @@ pin them in its configuration, the next key before the provider begins to sign w
 
 ## 4. The officers: the first edition
 
+    export PIIVAULT_OFFICER=NAME PIIVAULT_SIGNING_KEY=officer.pem
     piivault policy sign policy.yaml                                          # each officer
     piivault policy first policy.yaml --config piivault-control.toml --signature …
 

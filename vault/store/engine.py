@@ -11,6 +11,7 @@ from typing import Any
 import aiosqlite
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 _POOL = 8  # connections a compartment: reads are coalesced, writes have one committer
@@ -95,8 +96,11 @@ def within(url: str, database: str) -> str:
 
 
 def user_of(url: str) -> str | None:
-    """Return the login of a URL."""
-    return make_url(url).username
+    """Return the login of a URL; None where it names none, or is no URL."""
+    try:
+        return make_url(url).username
+    except ArgumentError:
+        return None
 
 
 def _sqlite(url: URL) -> Database:
