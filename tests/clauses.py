@@ -82,7 +82,7 @@ CLAUSES: tuple[Clause, ...] = (
     Clause("2.5", "Data is processed to provide or sell services, with consent.", (
         ("Without that consent nothing is read for them, and from its withdrawal on.",
          "no_consent_no_reading"),
-        ("Whoever restricts the processing of their data is read by nobody until they lift it.",
+        ("Until a restriction is lifted, data is read only where the law or a life demands it.",
          "restricted_until_lifted"),
     )),
     Clause("3.1.1", "The User changes and supplements their own data.", (

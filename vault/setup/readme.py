@@ -43,7 +43,7 @@ base64url without padding, where the key server writes base64.
     bao read -field=keys transit/keys/{capability_key}
 
 Each worker has the public half of its own `{signing_key}` in `signing_keys`: it signs what subjects
-are handed (receipts of erasures, exports, reports). Publish it where the policy is posted, not
+are handed (receipts of erasures, and exports). Publish it where the policy is posted, not
 through the services that relay such documents, and pin it where they are verified
 (`PIIVAULT_COMPARTMENT_<NAME>_SIGNING_KEYS`): who has it from the relaying service alone has that
 service's word. `piivault keys status` prints it again.
