@@ -1,4 +1,4 @@
-"""What a compartment signs for a subject: receipts, exports, reports. Verified without a server.
+"""What a compartment signs for a subject: receipts and exports. Verified without a server.
 
     receipt = subject.erase("accounts")
     keep(receipt.signed)                                   # bytes, to be shown to whoever asks
