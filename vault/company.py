@@ -8,8 +8,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _SLICE = 0.001  # seconds in which somebody may come
-_LONGEST = 0.01  # seconds, however many come
-_ENOUGH = 32  # what one brings who needs no company
+_LONGEST = 0.02  # seconds, however many come
+_ENOUGH = 48  # to share: others do better to work meanwhile, and share the next
 _BUSY = 0.0005  # seconds that a slice takes longer where the process is busy, or others are
 
 
@@ -31,7 +31,7 @@ class Company:
         """
         await asyncio.sleep(0)  # whoever is ready in this turn of the loop
         if largest < _ENOUGH and max(self._last, len(waiting)) > 1:
-            await _more(waiting, most)
+            await _more(waiting, min(most, _ENOUGH))
         self._last = len(waiting)
 
 
