@@ -222,7 +222,7 @@ def test_a_variable_that_nobody_knows_is_refused(read: Load, name: str) -> None:
 
 
 FILES: dict[str, tuple[bytes | None, str]] = {
-    "isn't there": (None, "No such file or directory. `piivault dev` writes one"),
+    "isn't there": (None, "No such file or directory. Name the configuration with --config"),
     "isn't TOML": (b"[server\n", "at line 1"),
     "isn't UTF-8": (b'address = "\xff"', "utf-8"),
     "is empty": (b"", "server: Field required"),
